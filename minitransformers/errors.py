@@ -1,0 +1,51 @@
+"""What can go wrong, each kind catchable as the built-in that a caller would expect.
+
+Every message names the argument, its value and the remedy.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class MinitransformersError(Exception):
+    """The base of every error that this library raises on purpose."""
+
+
+class ConfigError(MinitransformersError, ValueError):
+    """A configuration value that no model can be built from."""
+
+
+class InputError(MinitransformersError, ValueError):
+    """An argument of the right name whose value, shape, type or range is wrong."""
+
+
+class UnknownArgumentError(MinitransformersError, TypeError):
+    """An argument that the called function or class does not have."""
+
+
+class UnknownNameError(MinitransformersError, KeyError):
+    """A name (of an activation, an output field, a token …) that is not in its table."""
+
+    def __str__(self) -> str:
+        # KeyError shows the repr of its argument; a sentence should read as a sentence.
+        return str(self.args[0]) if self.args else ""
+
+
+class CheckpointError(MinitransformersError, ValueError):
+    """A checkpoint that does not fit the model, or whose files are damaged."""
+
+
+class MissingFileError(CheckpointError, OSError):
+    """A file that a checkpoint must have and has not, or that cannot be reached."""
+
+
+class TokenizationError(MinitransformersError, ValueError):
+    """Text or ids that the tokenizer cannot take, or tokenizer files that it cannot be built from."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`" Did you mean 'hidden_size'?"` where a known name is near, else an empty string."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
