@@ -1,0 +1,59 @@
+"""The bricks: plain numbers in, no config, no model. Import any of them alone and build your own model with it."""
+
+from minitransformers.nn.attention import (
+    Attended,
+    MultiHeadAttention,
+    attention_kernel,
+    eager_attention,
+    fused_attention,
+    merge_heads,
+    split_heads,
+)
+from minitransformers.nn.blocks import BlockOutput, DecoderBlock, EncoderBlock
+from minitransformers.nn.cache import AttentionCache, KeyValueCache
+from minitransformers.nn.embeddings import Embeddings
+from minitransformers.nn.feed_forward import ACTIVATIONS, FeedForward, activation_function
+from minitransformers.nn.heads import MaskedLMHead, Pooler, SequenceSummary
+from minitransformers.nn.masks import AttentionMask, causal_mask, document_mask, padding_mask, read_attention_mask
+from minitransformers.nn.normalization import LayerNorm, layer_norm
+from minitransformers.nn.positions import (
+    LearnedPositions,
+    SinusoidalPositions,
+    count_positions,
+    positions_from_mask,
+    sinusoidal_positions,
+)
+
+__all__ = [
+    "ACTIVATIONS",
+    "Attended",
+    "AttentionCache",
+    "AttentionMask",
+    "BlockOutput",
+    "DecoderBlock",
+    "Embeddings",
+    "EncoderBlock",
+    "FeedForward",
+    "KeyValueCache",
+    "LayerNorm",
+    "LearnedPositions",
+    "MaskedLMHead",
+    "MultiHeadAttention",
+    "Pooler",
+    "SequenceSummary",
+    "SinusoidalPositions",
+    "activation_function",
+    "attention_kernel",
+    "causal_mask",
+    "count_positions",
+    "document_mask",
+    "eager_attention",
+    "fused_attention",
+    "layer_norm",
+    "merge_heads",
+    "padding_mask",
+    "positions_from_mask",
+    "read_attention_mask",
+    "sinusoidal_positions",
+    "split_heads",
+]

@@ -1,0 +1,266 @@
+"""Scaled dot-product attention in two kernels, and multi-head attention over it (Vaswani et al., 2017, §3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from einops import rearrange
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from minitransformers.errors import InputError, UnknownNameError, nearest
+from minitransformers.nn.cache import AttentionCache
+from minitransformers.nn.masks import AttentionMask, causal_mask
+
+
+class Attended(NamedTuple):
+    """What attention gives: the averaged values, and the weights of the average where the kernel has them."""
+
+    output: Float[Tensor, "batch heads query value_dim"]
+    weights: Float[Tensor, "batch heads query key"] | None
+
+
+def eager_attention(
+    query: Float[Tensor, "batch heads query dim"],
+    key: Float[Tensor, "batch heads key dim"],
+    value: Float[Tensor, "batch heads key value_dim"],
+    *,
+    mask: Bool[Tensor, "#batch #heads #query key"] | None = None,
+    bias: Float[Tensor, "#batch #heads #query key"] | None = None,
+    is_causal: bool = False,
+    scale: float | None = None,
+    dropout: float = 0.0,
+    upcast: bool = False,
+) -> Attended:
+    r"""softmax(QKᵀ·scale + bias) V over the keys that `mask` allows, with the weights (Vaswani et al., 2017, eq. 1).
+
+    This is the specification that other kernels are tested against. A query that may attend to nothing gets zeros:
+    there is nothing to average.
+
+    Args:
+        mask: True = may attend.
+        bias: added to the scores, for instance relative positions.
+        is_causal: a query sees the keys up to its own, aligned to the lower right.
+        scale: factor of the scores; 1/√dim where it is None.
+        dropout: probability with which a weight is dropped in the average; the returned weights are the undropped.
+        upcast: compute scores and softmax in at least float32, as Mistral's GPT-2 training did.
+    """
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    if is_causal:
+        causal = causal_mask(query.shape[2], key.shape[2], device=query.device)
+        mask = causal if mask is None else mask & causal
+    if upcast:
+        with torch.autocast(query.device.type, enabled=False):
+            scores = _at_least_float32(query) @ _at_least_float32(key).transpose(-1, -2) * scale
+    else:
+        scores = query @ key.transpose(-1, -2) * scale
+    if bias is not None:
+        scores = scores + bias
+    if mask is not None:
+        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+    weights = scores.softmax(dim=-1)
+    if mask is not None:
+        # Does something only in rows without any key, whose softmax is uniform: finite, so that gradients stay finite.
+        weights = weights.masked_fill(~mask, 0.0)
+    weights = weights.to(value.dtype)
+    return Attended(F.dropout(weights, dropout) @ value, weights)
+
+
+def fused_attention(
+    query: Float[Tensor, "batch heads query dim"],
+    key: Float[Tensor, "batch heads key dim"],
+    value: Float[Tensor, "batch heads key value_dim"],
+    *,
+    mask: Bool[Tensor, "#batch #heads #query key"] | None = None,
+    bias: Float[Tensor, "#batch #heads #query key"] | None = None,
+    is_causal: bool = False,
+    scale: float | None = None,
+    dropout: float = 0.0,
+    upcast: bool = False,
+) -> Attended:
+    """The same as `eager_attention` in one fused kernel of PyTorch, which never has the weights in memory.
+
+    `upcast` changes nothing here: fused kernels accumulate in float32 as they are.
+    """
+    query_length, key_length = query.shape[2], key.shape[2]
+    if is_causal and (mask is not None or bias is not None or query_length != key_length):
+        # PyTorch's is_causal is aligned to the upper left, and cannot be combined with a mask.
+        causal = causal_mask(query_length, key_length, device=query.device)
+        mask, is_causal = (causal if mask is None else mask & causal), False
+
+    without_keys = None
+    if mask is not None and (bias is not None or query.device.type != "cpu"):
+        # The CPU kernel gives zeros to a query without keys. To be sure of that where a bias is added and in the
+        # kernels of other devices, such a query attends to everything, and its result is not used.
+        without_keys = ~mask.any(dim=-1, keepdim=True)
+        mask = mask | without_keys
+    if bias is not None and mask is not None:
+        bias = bias.masked_fill(~mask, torch.finfo(bias.dtype).min)
+    output = F.scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        attn_mask=mask if bias is None else bias,
+        dropout_p=dropout,
+        is_causal=is_causal,
+        scale=scale,
+    )
+    if without_keys is not None:
+        output = output.masked_fill(without_keys, 0.0)
+    return Attended(output, None)
+
+
+KERNELS: dict[str, Callable[..., Attended]] = {"eager": eager_attention, "sdpa": fused_attention}
+
+
+def attention_kernel(name: str) -> Callable[..., Attended]:
+    """The kernel of that name: the one entry point through which every model attends.
+
+    Raises:
+        UnknownNameError: there is no kernel of that name.
+    """
+    if name not in KERNELS:
+        raise UnknownNameError(
+            f"There is no attention kernel {name!r}; there are {list(KERNELS)}.{nearest(name, KERNELS)}"
+        )
+    return KERNELS[name]
+
+
+class MultiHeadAttention(nn.Module):
+    """Several attentions side by side, each in its own projection (Vaswani et al., 2017, §3.2.2).
+
+    Attends to the input itself, or to a `context` (cross-attention).
+
+    Args:
+        hidden_size: width of input and output.
+        num_heads: number of heads; must divide `hidden_size` unless `head_dim` is given.
+        dropout: probability with which an attention weight is dropped while training.
+        causal: a query sees only itself and what came before it.
+        cross: the keys and values come from a context of width `context_size` (default: `hidden_size`).
+        fused: queries, keys and values come from one projection `query_key_value` (with `cross`: keys and values from
+            `key_value`) instead of three, as GPT-2 stores them.
+        scale: factor of the scores; 1/√head_dim where it is None.
+        upcast: see `eager_attention`.
+
+    Raises:
+        InputError: `num_heads` does not divide `hidden_size`.
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        num_heads: int,
+        *,
+        head_dim: int | None = None,
+        dropout: float = 0.0,
+        bias: bool = True,
+        causal: bool = False,
+        cross: bool = False,
+        context_size: int | None = None,
+        fused: bool = False,
+        scale: float | None = None,
+        upcast: bool = False,
+    ) -> None:
+        super().__init__()
+        if head_dim is None and hidden_size % num_heads:
+            raise InputError(f"hidden_size={hidden_size} is not a multiple of num_heads={num_heads}.")
+        self.num_heads = num_heads
+        self.head_dim = head_dim or hidden_size // num_heads
+        self.dropout = dropout
+        self.causal = causal
+        self.scale = scale
+        self.upcast = upcast
+        self.fused = fused
+        self.cross = cross
+
+        inner_size = num_heads * self.head_dim
+        context_size = context_size or hidden_size
+        if not fused or cross:
+            self.query = nn.Linear(hidden_size, inner_size, bias=bias)
+        if not fused:
+            self.key = nn.Linear(context_size, inner_size, bias=bias)
+            self.value = nn.Linear(context_size, inner_size, bias=bias)
+        elif cross:
+            self.key_value = nn.Linear(context_size, 2 * inner_size, bias=bias)
+        else:
+            self.query_key_value = nn.Linear(hidden_size, 3 * inner_size, bias=bias)
+        self.output = nn.Linear(inner_size, hidden_size, bias=bias)
+
+    def forward(
+        self,
+        hidden_states: Float[Tensor, "batch query hidden"],
+        *,
+        context: Float[Tensor, "batch key context"] | None = None,
+        mask: AttentionMask | Bool[Tensor, "#batch #heads #query key_and_past"] | None = None,
+        cache: AttentionCache | None = None,
+        kernel: str = "sdpa",
+    ) -> tuple[Float[Tensor, "batch query hidden"], Float[Tensor, "batch heads query key_and_past"] | None]:
+        """Attend; give the output and, from the eager kernel, the attention weights.
+
+        Args:
+            hidden_states: where the queries come from, and without `context` also keys and values.
+            context: where keys and values come from; needed by cross-attention unless `cache` has them.
+            mask: who may attend to whom, True = may; joined with causality if the module is causal. An
+                `AttentionMask` is the whole rule: causality is not added to it.
+            cache: keys and values of earlier tokens; the new ones are added to it. In cross-attention it is filled
+                once, by the first call.
+            kernel: "sdpa" (fused) or "eager" (gives the weights).
+        """
+        query, key, value = self._project(hidden_states, context, cache)
+        if not isinstance(mask, AttentionMask):
+            mask = AttentionMask(allowed=mask, is_causal=self.causal)
+        output, weights = attention_kernel(kernel)(
+            query,
+            key,
+            value,
+            mask=mask.allowed,
+            bias=mask.bias,
+            is_causal=mask.is_causal,
+            scale=self.scale,
+            dropout=self.dropout if self.training else 0.0,
+            upcast=self.upcast,
+        )
+        return self.output(merge_heads(output)), weights
+
+    def _project(
+        self, hidden_states: Tensor, context: Tensor | None, cache: AttentionCache | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        if not self.cross:
+            if self.fused:
+                query, key, value = map(self._split, self.query_key_value(hidden_states).chunk(3, dim=-1))
+            else:
+                query, key, value = (self._split(layer(hidden_states)) for layer in (self.query, self.key, self.value))
+            return (query, key, value) if cache is None else (query, *cache.append(key, value))
+
+        query = self._split(self.query(hidden_states))
+        if cache is not None and cache.length:
+            return query, *cache.read()  # the context does not change between steps
+        if context is None:
+            raise InputError("Cross-attention needs context=…, or a cache that holds its keys and values.")
+        if self.fused:
+            key, value = map(self._split, self.key_value(context).chunk(2, dim=-1))
+        else:
+            key, value = self._split(self.key(context)), self._split(self.value(context))
+        return (query, key, value) if cache is None else (query, *cache.append(key, value))
+
+    def _split(self, projected: Tensor) -> Tensor:
+        return split_heads(projected, self.num_heads)
+
+
+def split_heads(
+    projected: Float[Tensor, "batch length heads_and_dim"], num_heads: int
+) -> Float[Tensor, "batch {num_heads} length dim"]:
+    """Cut each vector into `num_heads` pieces and give every head its own sequence."""
+    return rearrange(projected, "batch length (heads dim) -> batch heads length dim", heads=num_heads)
+
+
+def merge_heads(per_head: Float[Tensor, "batch heads length dim"]) -> Float[Tensor, "batch length heads_and_dim"]:
+    """The inverse of `split_heads`: the heads' vectors side by side."""
+    return rearrange(per_head, "batch heads length dim -> batch length (heads dim)")
+
+
+def _at_least_float32(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor

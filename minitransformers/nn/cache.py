@@ -1,0 +1,152 @@
+"""The KV cache: keys and values of tokens that have been seen, so that each new token costs one step.
+
+Bricks take a cache and own none. A model makes one where `use_cache` is on and none was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+import torch.utils._pytree as pytree
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from minitransformers.errors import InputError
+
+
+class AttentionCache:
+    """Keys and values of one attention layer, each (batch, heads, length, dim).
+
+    Without gradients, new tokens are written into memory that is allocated ahead, doubling as it fills. With
+    gradients they are concatenated, since autograd forbids to overwrite what an earlier step has saved.
+    """
+
+    def __init__(self, capacity: int = 0) -> None:
+        self.length = 0
+        self._capacity = capacity  # how many tokens to make room for at the first write
+        self._key: Tensor | None = None
+        self._value: Tensor | None = None
+
+    def append(
+        self, key: Float[Tensor, "batch heads new dim"], value: Float[Tensor, "batch heads new value_dim"]
+    ) -> tuple[Float[Tensor, "batch heads length dim"], Float[Tensor, "batch heads length value_dim"]]:
+        """Add the keys and values of new tokens; give those of all tokens so far."""
+        if self._key is None or self._value is None:
+            self.length = key.shape[2]
+            self._key, self._value = self._with_room(key, self._capacity), self._with_room(value, self._capacity)
+            return self.read()
+        if key.shape[0] != self._key.shape[0]:
+            raise InputError(
+                f"The cache holds {self._key.shape[0]} sequences and the input {key.shape[0]}: "
+                f"pass the same batch, or reorder the cache to it."
+            )
+        start, self.length = self.length, self.length + key.shape[2]
+        self._key = self._extended(self._key, key, start)
+        self._value = self._extended(self._value, value, start)
+        return self.read()
+
+    def read(self) -> tuple[Float[Tensor, "batch heads length dim"], Float[Tensor, "batch heads length value_dim"]]:
+        """The keys and values of all tokens so far."""
+        if self._key is None or self._value is None:
+            raise InputError("The cache is empty.")
+        return self._key[:, :, : self.length], self._value[:, :, : self.length]
+
+    def reorder(self, rows: Int[Tensor, " new_batch"]) -> None:
+        """Keep the given rows of the batch, in that order; rows may repeat (beam search, several samples a prompt)."""
+        if self._key is not None and self._value is not None:
+            rows = rows.to(self._key.device)
+            self._key, self._value = self._key.index_select(0, rows), self._value.index_select(0, rows)
+
+    def crop(self, length: int) -> None:
+        """Forget all tokens after the first `length`."""
+        self.length = min(self.length, length)
+
+    def _with_room(self, new: Tensor, capacity: int) -> Tensor:
+        if capacity <= new.shape[2] or torch.is_grad_enabled():
+            return new  # a plain forward pass copies nothing
+        memory = new.new_empty(*new.shape[:2], capacity, new.shape[3])
+        memory[:, :, : new.shape[2]] = new
+        return memory
+
+    def _extended(self, memory: Tensor, new: Tensor, start: int) -> Tensor:
+        if torch.compiler.is_compiling():  # which cannot trace is_inference(), and reuses memory by itself
+            return torch.cat([memory[:, :, :start], new], dim=2)
+        if torch.is_grad_enabled() or memory.requires_grad:
+            # Tensors made in inference mode cannot take part in autograd; a copy can.
+            memory = memory.clone() if memory.is_inference() and not torch.is_inference_mode_enabled() else memory
+            return torch.cat([memory[:, :, :start], new], dim=2)
+        foreign = memory.is_inference() and not torch.is_inference_mode_enabled()  # must not be written to
+        if self.length > memory.shape[2] or foreign:
+            larger = memory.new_empty(*memory.shape[:2], max(self.length, 2 * start), memory.shape[3])
+            larger[:, :, :start] = memory[:, :, :start]
+            memory = larger
+        memory[:, :, start : self.length] = new
+        return memory
+
+
+class KeyValueCache:
+    """The caches of a whole model: of each layer's self-attention and, where there is any, cross-attention.
+
+    Args:
+        num_layers: number of blocks.
+        capacity: number of tokens to make room for at once, where it is known how many will come.
+    """
+
+    def __init__(self, num_layers: int, capacity: int = 0) -> None:
+        self.self_attention = [AttentionCache(capacity) for _ in range(num_layers)]
+        self.cross_attention = [AttentionCache() for _ in range(num_layers)]
+
+    @property
+    def length(self) -> int:
+        """Number of tokens seen so far."""
+        return self.self_attention[0].length if self.self_attention else 0
+
+    def get_seq_length(self) -> int:
+        """`length`, under the name it has in transformers."""
+        return self.length
+
+    def reorder(self, rows: Int[Tensor, " new_batch"]) -> None:
+        """Keep the given rows of the batch, in that order, in every layer; rows may repeat."""
+        for cache in (*self.self_attention, *self.cross_attention):
+            cache.reorder(rows)
+
+    def crop(self, length: int) -> None:
+        """Forget all tokens after the first `length`; what cross-attention holds of the context stays."""
+        for cache in self.self_attention:
+            cache.crop(length)
+
+    def __len__(self) -> int:
+        return len(self.self_attention)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return (cache.read() for cache in self.self_attention if cache.length)
+
+
+# As a pytree node the cache passes through torch.export, torch.func and distributed wrappers.
+
+
+def _flatten(cache: KeyValueCache) -> tuple[list[Tensor], list[bool]]:
+    layers = [*cache.self_attention, *cache.cross_attention]
+    filled = [layer._key is not None for layer in layers]
+    return [
+        tensor for layer, is_filled in zip(layers, filled, strict=True) if is_filled for tensor in layer.read()
+    ], filled
+
+
+def _unflatten(tensors: list[Tensor], filled: list[bool]) -> KeyValueCache:
+    cache = KeyValueCache(len(filled) // 2)
+    remaining = iter(tensors)
+    for layer, is_filled in zip([*cache.self_attention, *cache.cross_attention], filled, strict=True):
+        if is_filled:
+            layer._key, layer._value = next(remaining), next(remaining)
+            layer.length = layer._key.shape[2] if isinstance(layer._key, Tensor) else 0
+    return cache
+
+
+pytree.register_pytree_node(
+    KeyValueCache,
+    _flatten,
+    _unflatten,  # type: ignore[arg-type]
+    serialized_type_name="minitransformers.nn.cache.KeyValueCache",
+)

@@ -1,0 +1,84 @@
+"""Losses of the task heads. A label of -100 is not counted, as everywhere in the field."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+from torch.nn import functional as F
+
+IGNORED = -100
+
+
+def token_cross_entropy(
+    logits: Float[Tensor, "*batch classes"],
+    labels: Int[Tensor, "*batch"],
+    *,
+    num_items: int | Int[Tensor, ""] | None = None,
+) -> Float[Tensor, ""]:
+    """Mean of −log p(label) over the labels that are not -100; NaN where there is none.
+
+    `num_items` divides the sum in place of their number: with the count of a whole batch, the losses of its
+    micro-batches add up to the batch's.
+    """
+    logits, labels = logits.flatten(0, -2), labels.flatten().long()
+    if num_items is None:
+        return F.cross_entropy(logits, labels, ignore_index=IGNORED)
+    return F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum") / num_items
+
+
+def causal_lm_loss(
+    logits: Float[Tensor, "*batch length vocab"],
+    labels: Int[Tensor, "*batch length"],
+    *,
+    num_items: int | Int[Tensor, ""] | None = None,
+) -> Float[Tensor, ""]:
+    """Cross-entropy of each next token: the logits at position t are scored against the label at t + 1.
+
+    Labels are shifted here, so a model is given `labels=input_ids`. Half-precision logits are scored in float32.
+    """
+    if logits.dtype in (torch.float16, torch.bfloat16):
+        logits = logits.float()
+    return token_cross_entropy(logits[..., :-1, :], labels[..., 1:], num_items=num_items)
+
+
+def classification_problem(num_labels: int, labels: Tensor, problem_type: str | None) -> str:
+    """Which loss a sequence classifier has: what the config says, else what number and type of labels tell."""
+    if problem_type is not None:
+        return problem_type
+    if num_labels == 1:
+        return "regression"
+    return "multi_label_classification" if labels.is_floating_point() else "single_label_classification"
+
+
+def sequence_classification_loss(
+    logits: Float[Tensor, "batch classes"], labels: Shaped[Tensor, batch * classes], problem: str
+) -> Float[Tensor, ""]:
+    """Mean squared error, cross-entropy, or binary cross-entropy of each class, by `problem`.
+
+    Args:
+        labels: (batch,) numbers, or (batch, classes) of them, for "regression"; (batch,) classes for
+            "single_label_classification"; (batch, classes) of 0 and 1 for "multi_label_classification".
+    """
+    if problem == "single_label_classification":
+        return token_cross_entropy(logits, labels.reshape(-1))
+    labels = labels.to(logits.dtype).reshape(logits.shape)
+    if problem == "regression":
+        return F.mse_loss(logits, labels)
+    return F.binary_cross_entropy_with_logits(logits, labels)
+
+
+def span_loss(
+    start_logits: Float[Tensor, "batch length"],
+    end_logits: Float[Tensor, "batch length"],
+    start_positions: Int[Tensor, " batch"],
+    end_positions: Int[Tensor, " batch"],
+) -> Float[Tensor, ""]:
+    """Mean cross-entropy of the answer's start and end (Devlin et al., 2018, §4.2).
+
+    A position beyond the sequence, where the answer was cut off, is not counted.
+    """
+    length = start_logits.shape[1]
+    start = F.cross_entropy(start_logits, start_positions.clamp(0, length), ignore_index=length)
+    end = F.cross_entropy(end_logits, end_positions.clamp(0, length), ignore_index=length)
+    return (start + end) / 2

@@ -1,0 +1,33 @@
+"""Layer normalisation (Ba et al., 2016)."""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+def layer_norm(
+    hidden_states: Float[Tensor, "*batch hidden"],
+    weight: Float[Tensor, " hidden"],
+    bias: Float[Tensor, " hidden"],
+    eps: float,
+) -> Float[Tensor, "*batch hidden"]:
+    """(x − mean) / √(variance + eps) · weight + bias over the last dimension (eq. 4): what `LayerNorm` computes.
+
+    The variance divides by the number of features, not by one less.
+    """
+    mean = hidden_states.mean(dim=-1, keepdim=True)
+    variance = ((hidden_states - mean) ** 2).mean(dim=-1, keepdim=True)
+    return (hidden_states - mean) / (variance + eps).sqrt() * weight + bias
+
+
+class LayerNorm(nn.LayerNorm):
+    """`layer_norm` with learned weight and bias, in PyTorch's fused kernel.
+
+    Args:
+        hidden_size: width of the last dimension.
+        eps: added to the variance; 1e-12 in BERT, 1e-5 in GPT-2.
+    """
+
+    def __init__(self, hidden_size: int, eps: float = 1e-5) -> None:
+        super().__init__(hidden_size, eps=eps)
