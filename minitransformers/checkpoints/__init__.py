@@ -1,0 +1,1 @@
+"""Weights in files: their names as data, reading, loading, saving."""
