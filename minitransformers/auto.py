@@ -1,0 +1,171 @@
+"""AutoConfig and AutoModel…: the right class for a checkpoint, by the model_type of its config.json.
+
+A new family is one line in each table that it has a class for.
+"""
+
+from __future__ import annotations
+
+from os import PathLike, fspath
+from typing import Any, ClassVar
+
+from minitransformers.configuration import CONFIG_FILE, Config, read_config_file
+from minitransformers.errors import CheckpointError, InputError, UnknownNameError, nearest
+from minitransformers.hub import Source
+from minitransformers.models import bert, gpt2
+from minitransformers.models.pretrained import PreTrainedModel
+
+CONFIGS: dict[str, type[Config]] = {"bert": bert.BertConfig, "gpt2": gpt2.GPT2Config}
+
+_HUB_ARGUMENTS = ("cache_dir", "revision", "subfolder", "local_files_only", "token", "force_download")
+
+
+class AutoConfig:
+    """Chooses the configuration class by model_type."""
+
+    def __init__(self) -> None:
+        raise TypeError(
+            "AutoConfig only chooses a class: call AutoConfig.from_pretrained(…) or AutoConfig.for_model(…)."
+        )
+
+    @staticmethod
+    def for_model(model_type: str, **fields: Any) -> Config:
+        """A configuration of the given model_type with the given fields.
+
+        Raises:
+            UnknownNameError: there is no such model_type here.
+        """
+        if model_type not in CONFIGS:
+            raise UnknownNameError(
+                f"There is no model_type {model_type!r} here; there are {', '.join(CONFIGS)}.{nearest(model_type, CONFIGS)}"
+            )
+        return CONFIGS[model_type](**fields)
+
+    @staticmethod
+    def from_pretrained(pretrained_model_name_or_path: str | PathLike[str], **options: Any) -> Config:
+        """Read config.json of a directory or a hub's repository into the class that its model_type names.
+
+        `options` are those of `Config.from_pretrained`, fields that override the file included.
+
+        Raises:
+            CheckpointError: the file does not say its model_type, or one that is not covered.
+        """
+        source = Source(
+            fspath(pretrained_model_name_or_path),
+            **{name: options.pop(name) for name in _HUB_ARGUMENTS if name in options},
+        )
+        content = read_config_file(source.file(CONFIG_FILE))
+        config_class = CONFIGS[_model_type(content, source)]
+        return config_class.from_dict(content, **{"name_or_path": source.name_or_path, **options})
+
+
+def _model_type(content: dict[str, Any], source: Source) -> str:
+    model_type = content.get("model_type")
+    if model_type is None:
+        # Files from before there were Auto classes do not say it; an architecture ("BertModel") or the directory may.
+        hints = [*(content.get("architectures") or ()), source.name_or_path]
+        model_type = next((known for hint in hints for known in CONFIGS if known in str(hint).lower()), None)
+    if model_type is None:
+        raise CheckpointError(
+            f"{CONFIG_FILE} of {source.name_or_path!r} has no model_type: use the classes of its family "
+            f'({", ".join(CONFIGS)}), or add "model_type" to the file.'
+        )
+    if model_type not in CONFIGS:
+        raise CheckpointError(
+            f"{source.name_or_path!r} is of model_type {model_type!r}, which is not covered; covered are "
+            f"{', '.join(CONFIGS)}."
+        )
+    return str(model_type)
+
+
+class _AutoModel:
+    """Chooses a model class by model_type; each subclass has the table of one task."""
+
+    models: ClassVar[dict[str, type[PreTrainedModel]]]
+
+    def __init__(self) -> None:
+        name = type(self).__name__
+        raise TypeError(f"{name} only chooses a class: call {name}.from_pretrained(…) or {name}.from_config(…).")
+
+    @classmethod
+    def from_config(cls, config: Config, **options: Any) -> PreTrainedModel:
+        """A newly initialised model for this task, of the family of `config`."""
+        if not isinstance(config, Config):
+            raise InputError(f"{cls.__name__}.from_config needs a configuration, got {type(config).__name__}.")
+        if "attn_implementation" in options:
+            config.attn_implementation = options.pop("attn_implementation")
+        return cls._class_for(config)(config, **options)
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | PathLike[str], *model_args: Any, **options: Any
+    ) -> Any:
+        """Load a checkpoint into the class of its family for this task; see `PreTrainedModel.from_pretrained`."""
+        config = options.get("config")
+        if not isinstance(config, Config):
+            where = pretrained_model_name_or_path if config is None else config
+            config = AutoConfig.from_pretrained(
+                where, **{name: options[name] for name in _HUB_ARGUMENTS if name in options}
+            )
+        return cls._class_for(config).from_pretrained(pretrained_model_name_or_path, *model_args, **options)
+
+    @classmethod
+    def _class_for(cls, config: Config) -> type[PreTrainedModel]:
+        if config.model_type not in cls.models:
+            raise CheckpointError(
+                f"{cls.__name__} has no class for model_type {config.model_type!r}; it has {', '.join(cls.models)}."
+            )
+        return cls.models[config.model_type]
+
+
+class AutoModel(_AutoModel):
+    """The backbone, without a head."""
+
+    models = {"bert": bert.BertModel, "gpt2": gpt2.GPT2Model}
+
+
+class AutoModelForPreTraining(_AutoModel):
+    """The model with the heads that it was pre-trained with."""
+
+    models = {"bert": bert.BertForPreTraining, "gpt2": gpt2.GPT2LMHeadModel}
+
+
+class AutoModelForMaskedLM(_AutoModel):
+    """Fills in masked tokens."""
+
+    models = {"bert": bert.BertForMaskedLM}
+
+
+class AutoModelForCausalLM(_AutoModel):
+    """Predicts the next token."""
+
+    models = {"bert": bert.BertLMHeadModel, "gpt2": gpt2.GPT2LMHeadModel}
+
+
+class AutoModelForNextSentencePrediction(_AutoModel):
+    """Tells whether one sentence follows another."""
+
+    models = {"bert": bert.BertForNextSentencePrediction}
+
+
+class AutoModelForSequenceClassification(_AutoModel):
+    """Classifies texts, or pairs of texts."""
+
+    models = {"bert": bert.BertForSequenceClassification, "gpt2": gpt2.GPT2ForSequenceClassification}
+
+
+class AutoModelForTokenClassification(_AutoModel):
+    """Classifies tokens."""
+
+    models = {"bert": bert.BertForTokenClassification, "gpt2": gpt2.GPT2ForTokenClassification}
+
+
+class AutoModelForQuestionAnswering(_AutoModel):
+    """Finds answers in a text."""
+
+    models = {"bert": bert.BertForQuestionAnswering, "gpt2": gpt2.GPT2ForQuestionAnswering}
+
+
+class AutoModelForMultipleChoice(_AutoModel):
+    """Chooses among continuations."""
+
+    models = {"bert": bert.BertForMultipleChoice}

@@ -1,0 +1,1 @@
+"""One file a family: configuration, weight names, backbone, task classes."""

@@ -1,0 +1,461 @@
+"""PreTrainedModel: what every model can do besides its forward pass.
+
+Loading and saving, first values, tied embeddings, resizing, gradient checkpointing, and the properties that people ask
+a model for.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Mapping
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self, overload
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from minitransformers.checkpoints.files import open_checkpoint, write_checkpoint
+from minitransformers.checkpoints.loading import LoadingReport, load_weights
+from minitransformers.checkpoints.rules import WeightTable
+from minitransformers.checkpoints.saving import to_reference_names
+from minitransformers.configuration import Config
+from minitransformers.errors import ConfigError, InputError, UnknownArgumentError, nearest
+from minitransformers.hub import Source
+from minitransformers.nn.attention import attention_kernel
+from minitransformers.nn.cache import KeyValueCache
+
+logger = logging.getLogger(__name__)
+
+
+class PreTrainedModel(nn.Module):
+    """The base of all models.
+
+    A family sets `config_class`, `base_model_prefix` (the attribute under which models with a head keep their
+    backbone), `weights` (its table of names), and `optional_weights` (parts of the backbone that a checkpoint may
+    lack: they are newly initialised).
+    """
+
+    config_class: ClassVar[type[Config]]
+    base_model_prefix: ClassVar[str]
+    weights: ClassVar[WeightTable]
+    optional_weights: ClassVar[tuple[str, ...]] = ()
+
+    config: Config
+    _forward_arguments: ClassVar[frozenset[str]] = frozenset()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._forward_arguments = frozenset(inspect.signature(cls.forward).parameters) - {"self"}
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        if not isinstance(config, self.config_class):
+            raise InputError(
+                f"{type(self).__name__} is built from a {self.config_class.__name__}, got {type(config).__name__}; "
+                f"weights are loaded with {type(self).__name__}.from_pretrained(…)."
+            )
+        config.validate()
+        self.config = config
+        self.gradient_checkpointing = False
+
+    def __call__(self, *args: Any, return_dict: bool | None = None, **kwargs: Any) -> Any:
+        """Run `forward`, after refusing arguments that it does not have, with the nearest name.
+
+        `return_dict=False`, here or in the config, gives the output as a plain tuple.
+        """
+        for name in kwargs:
+            if name not in self._forward_arguments:
+                raise UnknownArgumentError(
+                    f"{type(self).__name__} takes no argument {name!r}.{nearest(name, self._forward_arguments)}"
+                )
+        output = super().__call__(*args, **kwargs)
+        as_output = self.config.return_dict if return_dict is None else return_dict
+        return output if as_output else output.to_tuple()
+
+    # ---- first values ------------------------------------------------------------------------------------------------
+
+    def post_init(self) -> None:
+        """The last line of every constructor: give parameters their first values, and tie the embeddings."""
+        with torch.no_grad():
+            for module in _modules_outside_models(self):
+                for name, parameter in module.named_parameters(recurse=False):
+                    if not parameter.is_meta:
+                        self.init_parameter(module, name, parameter)
+        self.tie_weights()
+
+    def init_parameter(self, module: nn.Module, name: str, parameter: Tensor) -> None:
+        """The first value of one parameter, in place.
+
+        N(0, initializer_range²) for matrices and embeddings, 0 for biases and the padding token's vector, 1 for the
+        weights of norms (Devlin et al., 2018, appendix A.2 and the released code).
+        """
+        if name == "bias":
+            parameter.zero_()
+        elif parameter.ndim == 1:
+            parameter.fill_(1.0)
+        else:
+            parameter.normal_(0.0, self.config.initializer_range)
+            if isinstance(module, nn.Embedding) and module.padding_idx is not None:
+                parameter[module.padding_idx].zero_()
+
+    def tie_weights(self) -> None:
+        """Let the output layer and the token embedding be one parameter, where the config says so."""
+        if self.config.tie_word_embeddings:
+            names = dict(self.named_parameters(remove_duplicate=False))
+            for name, source in self.weights.ties.items():
+                if name in names and source in names:
+                    path, _, leaf = name.rpartition(".")
+                    setattr(self.get_submodule(path), leaf, names[source])
+
+    # ---- loading and saving ------------------------------------------------------------------------------------------
+
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls, *args: Any, output_loading_info: Literal[True], **kwargs: Any
+    ) -> tuple[Self, dict[str, Any]]: ...
+
+    @overload
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Self: ...
+
+    @classmethod  # type: ignore[misc]  # the overloads only tell the two return types apart
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | PathLike[str],
+        *model_args: Any,
+        config: Config | str | PathLike[str] | None = None,
+        dtype: torch.dtype | str | None = None,
+        torch_dtype: torch.dtype | str | None = None,
+        attn_implementation: str | None = None,
+        ignore_mismatched_sizes: bool = False,
+        output_loading_info: bool = False,
+        cache_dir: str | PathLike[str] | None = None,
+        force_download: bool = False,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        revision: str | None = None,
+        subfolder: str = "",
+        **overrides: Any,
+    ) -> Self | tuple[Self, dict[str, Any]]:
+        """Load a model from a directory, or from a repository of a hub.
+
+        Reads config.json and model.safetensors (whole or in shards), or pytorch_model.bin where there is no other.
+        The model comes in evaluation mode; its weights stay mapped to the file until they are changed.
+
+        Args:
+            pretrained_model_name_or_path: a directory, or a name such as "google-bert/bert-base-uncased".
+            config: a configuration, or where to read one, in place of the checkpoint's own.
+            dtype: torch.float32, "bfloat16", … for the weights; None or "auto" takes what config.json says, or the
+                file. `torch_dtype` is its former name.
+            attn_implementation: "sdpa" (default) or "eager".
+            ignore_mismatched_sizes: newly initialise a head whose size differs from the file's.
+            output_loading_info: also return what was missing, unused, or of another size.
+            cache_dir, force_download, local_files_only, token, revision, subfolder: see `Source`.
+            overrides: fields of the config (`num_labels=3`) and arguments of the constructor
+                (`add_pooling_layer=False`).
+
+        Raises:
+            MissingFileError: a file is missing, or the hub cannot be reached.
+            CheckpointError: a damaged file, or weights that do not fit the model.
+            ConfigError, UnknownArgumentError: an override that is impossible or unknown.
+        """
+        name = fspath(pretrained_model_name_or_path)
+        source = Source(name, cache_dir, revision, subfolder, local_files_only, token, force_download)
+        constructor = {key: overrides.pop(key) for key in list(overrides) if key in cls._constructor_arguments()}
+        if attn_implementation is not None:
+            overrides["attn_implementation"] = attn_implementation
+        config = cls._find_config(config, source, overrides)
+        wanted = _read_dtype(dtype if dtype is not None else torch_dtype)
+
+        weights = open_checkpoint(source)
+        with torch.device("meta"):
+            model = cls(config, *model_args, **constructor)
+        report = load_weights(
+            model,
+            weights,
+            cls.weights,
+            may_be_missing=model._may_be_missing,
+            initialise=model.init_parameter,
+            tied=config.tie_word_embeddings,
+            shape_of=weights.shape,
+            dtype=wanted or config.dtype,
+            ignore_mismatched_sizes=ignore_mismatched_sizes,
+            origin=name,
+        )
+        model._settle_after_loading()
+        return (model, dict(vars(report))) if output_loading_info else model
+
+    def load_hf_state_dict(self, state_dict: Mapping[str, Tensor], **options: Any) -> LoadingReport:
+        """Take over weights named as in `transformers`, the inverse of `hf_state_dict`.
+
+        Tensors are shared, not copied; clone them first where both models are trained. `options`: `dtype`,
+        `ignore_mismatched_sizes`.
+        """
+        report = load_weights(
+            self,
+            state_dict,
+            self.weights,
+            may_be_missing=self._may_be_missing,
+            initialise=self.init_parameter,
+            tied=self.config.tie_word_embeddings,
+            origin="the state dict",
+            **options,
+        )
+        self._note_untied()
+        return report
+
+    def hf_state_dict(self) -> dict[str, Tensor]:
+        """All weights under the names, and in the layout, that `transformers` has for this architecture."""
+        return to_reference_names(self.state_dict(), self.weights)
+
+    def save_pretrained(self, save_directory: str | PathLike[str], *, max_shard_size: int | str = "50GB") -> None:
+        """Write config.json and model.safetensors, which `from_pretrained` here and in `transformers` loads.
+
+        Args:
+            save_directory: made where it is missing; may be the directory that the model was loaded from.
+            max_shard_size: larger checkpoints are split; a number of bytes, or a text such as "5GB".
+        """
+        directory = Path(save_directory)
+        if directory.is_file():
+            raise InputError(f"save_directory={str(directory)!r} is a file; pass a directory.")
+        directory.mkdir(parents=True, exist_ok=True)
+        self.config.architectures = [type(self).__name__]
+        self.config.dtype = self.dtype
+        tensors = to_reference_names(self.state_dict(), self.weights, shared=not self.config.tie_word_embeddings)
+        write_checkpoint(directory, tensors, max_shard_size=max_shard_size)
+        self.config.save_pretrained(directory)
+
+    @classmethod
+    def _find_config(
+        cls, config: Config | str | PathLike[str] | None, source: Source, overrides: dict[str, Any]
+    ) -> Config:
+        if isinstance(config, Config):
+            config.update(overrides)
+            return config
+        if config is not None:
+            return cls.config_class.from_pretrained(config, **overrides)
+        known = set(cls.config_class._known_names())
+        for key in overrides.keys() - known:
+            arguments = (
+                set(inspect.signature(PreTrainedModel.from_pretrained).parameters) | cls._constructor_arguments()
+            )
+            raise UnknownArgumentError(
+                f"{cls.__name__}.from_pretrained takes no argument {key!r}, and {cls.config_class.__name__} "
+                f"has no such field.{nearest(key, known | arguments)}"
+            )
+        return cls.config_class.from_source(source, **overrides)
+
+    @classmethod
+    def _constructor_arguments(cls) -> set[str]:
+        return set(inspect.signature(cls.__init__).parameters) - {"self", "config"}
+
+    def _may_be_missing(self, name: str) -> bool:
+        """Whether a parameter belongs to a head, or to an optional part of the backbone."""
+        in_backbone = self.base_model is self or name.startswith(f"{self.base_model_prefix}.")
+        return not in_backbone or any(part in f".{name}" for part in self.optional_weights)
+
+    def _settle_after_loading(self) -> None:
+        self._note_untied()
+        self.eval()
+
+    def _note_untied(self) -> None:
+        """Where the file has two different weights for what the config ties, both are kept, and the config says so."""
+        names = dict(self.named_parameters(remove_duplicate=False))
+        pairs = [(name, source) for name, source in self.weights.ties.items() if name in names and source in names]
+        if self.config.tie_word_embeddings and any(names[name] is not names[source] for name, source in pairs):
+            self.config.tie_word_embeddings = False
+            logger.warning(
+                "The checkpoint has different weights for %s, which its config ties: both are kept, and "
+                "tie_word_embeddings is now False.",
+                " and ".join(pairs[0]),
+            )
+
+    # ---- embeddings --------------------------------------------------------------------------------------------------
+
+    @property
+    def base_model(self) -> PreTrainedModel:
+        """The backbone: this model without its head."""
+        return getattr(self, self.base_model_prefix, self)
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        """The token embedding."""
+        return self.base_model.get_input_embeddings()
+
+    def set_input_embeddings(self, embeddings: nn.Embedding) -> None:
+        """Replace the token embedding; an output layer that was tied to it stays as it is until `tie_weights()`."""
+        self.base_model.set_input_embeddings(embeddings)
+
+    def get_output_embeddings(self) -> nn.Linear | None:
+        """The layer that scores the vocabulary; None where the model has none."""
+        return None
+
+    def resize_token_embeddings(
+        self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None, mean_resizing: bool = True
+    ) -> nn.Embedding:
+        """Make room for tokens that were added to the tokenizer, or drop the last ones; tied layers follow.
+
+        Args:
+            new_num_tokens: the new vocabulary size, `len(tokenizer)`; None changes nothing.
+            pad_to_multiple_of: round it up to a multiple of this.
+            mean_resizing: new tokens start at the mean of the old ones, with the slightest spread, so that they
+                neither win nor lose against them (Hewitt, 2021); otherwise as in a new model.
+
+        Returns:
+            The token embedding.
+        """
+        embeddings = self.get_input_embeddings()
+        size = embeddings.num_embeddings if new_num_tokens is None else new_num_tokens
+        if size < 1:
+            raise InputError(f"new_num_tokens={new_num_tokens} must be at least 1.")
+        if pad_to_multiple_of is not None:
+            size = -(-size // pad_to_multiple_of) * pad_to_multiple_of
+        if size == embeddings.num_embeddings:
+            return embeddings
+        if embeddings.padding_idx is not None and embeddings.padding_idx >= size:
+            raise InputError(f"new_num_tokens={size} would drop the padding token {embeddings.padding_idx}.")
+        head = self.get_output_embeddings()
+        tied = head is not None and head.weight is embeddings.weight
+        self._resize(embeddings, "weight", size, mean_resizing)
+        embeddings.num_embeddings = size
+        if head is not None:
+            if tied:
+                head.weight = embeddings.weight
+            else:
+                self._resize(head, "weight", size, mean_resizing)
+            if head.bias is not None:
+                self._resize(head, "bias", size, mean_resizing)
+            head.out_features = size
+        self.config.vocab_size = size
+        return embeddings
+
+    @torch.no_grad()
+    def _resize(self, module: nn.Module, name: str, size: int, mean_resizing: bool) -> None:
+        old: nn.Parameter = getattr(module, name)
+        new = nn.Parameter(old.new_empty(size, *old.shape[1:]), requires_grad=old.requires_grad)
+        kept = min(size, old.shape[0])
+        if mean_resizing:
+            spread = old.float().std(dim=0, correction=0) * 1e-9**0.5
+            new.copy_((old.float().mean(dim=0) + spread * torch.randn_like(new, dtype=torch.float32)).to(new.dtype))
+        else:
+            self.init_parameter(module, name, new)
+        new[:kept] = old[:kept]
+        setattr(module, name, new)
+
+    # ---- what people ask a model for ---------------------------------------------------------------------------------
+
+    @property
+    def device(self) -> torch.device:
+        """Where the first parameter is."""
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the first floating-point parameter."""
+        return next(parameter.dtype for parameter in self.parameters() if parameter.is_floating_point())
+
+    @property
+    def name_or_path(self) -> str:
+        """Where the model was loaded from."""
+        return self.config.name_or_path
+
+    def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
+        """The number of parameters, tied ones counted once.
+
+        Args:
+            only_trainable: count those with requires_grad.
+            exclude_embeddings: leave out the weights of all embeddings.
+        """
+        embeddings = {id(module.weight) for module in self.modules() if isinstance(module, nn.Embedding)}
+        return sum(
+            parameter.numel()
+            for parameter in self.parameters()
+            if (parameter.requires_grad or not only_trainable)
+            and not (exclude_embeddings and id(parameter) in embeddings)
+        )
+
+    def set_attn_implementation(self, attn_implementation: str) -> None:
+        """Choose the attention kernel: "sdpa" (fused) or "eager" (the formula)."""
+        attention_kernel(attn_implementation)
+        self.config.attn_implementation = attn_implementation
+
+    @property
+    def is_gradient_checkpointing(self) -> bool:
+        """Whether blocks are computed anew in the backward pass, to save memory."""
+        return any(getattr(module, "gradient_checkpointing", False) for module in self.modules())
+
+    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict[str, Any] | None = None) -> None:
+        """While training, keep only the blocks' inputs and compute the rest anew in the backward pass.
+
+        Args:
+            gradient_checkpointing_kwargs: passed to `torch.utils.checkpoint.checkpoint`; default
+                `{"use_reentrant": False}`.
+        """
+        self._checkpointing_options = {"use_reentrant": False, **(gradient_checkpointing_kwargs or {})}
+        self.base_model._checkpointing_options = self._checkpointing_options
+        self.base_model.gradient_checkpointing = True
+
+    def gradient_checkpointing_disable(self) -> None:
+        """Keep everything that the backward pass needs (the default)."""
+        self.base_model.gradient_checkpointing = False
+
+    def uses_cache(self, use_cache: bool | None) -> bool:
+        """Whether to return a cache: the argument, else the config; never where blocks are computed anew."""
+        use_cache = self.config.use_cache if use_cache is None else use_cache
+        if use_cache and self.gradient_checkpointing and self.training:
+            return False  # a block that is computed anew would add its keys and values a second time
+        return bool(use_cache)
+
+    def read_cache(self, past_key_values: KeyValueCache | None, use_cache: bool) -> KeyValueCache | None:
+        """The cache to compute with: the one given, else a new one where `use_cache` asks for it."""
+        num_layers = self.config.num_hidden_layers
+        if past_key_values is None:
+            return KeyValueCache(num_layers) if use_cache else None
+        if not isinstance(past_key_values, KeyValueCache):
+            raise InputError(
+                f"past_key_values must be the cache that an earlier call returned (a KeyValueCache), "
+                f"got {type(past_key_values).__name__}."
+            )
+        if len(past_key_values) != num_layers:
+            raise InputError(
+                f"past_key_values is of a model with {len(past_key_values)} layers; this one has {num_layers}."
+            )
+        return past_key_values
+
+    def run_block(self, block: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Run a block, under gradient checkpointing where that is on."""
+        if self.gradient_checkpointing and self.training:
+            return checkpoint(block, *args, **self._checkpointing_options, **kwargs)
+        return block(*args, **kwargs)
+
+    def can_generate(self) -> bool:
+        """Whether the model has `generate`."""
+        return hasattr(self, "generate")
+
+    _checkpointing_options: dict[str, Any]
+
+
+def attention_kernel_name(config: Config, output_attentions: bool) -> str:
+    """Which kernel a forward pass uses: only the eager one has the weights that `output_attentions=True` asks for."""
+    return "eager" if output_attentions else config.attn_implementation or "sdpa"
+
+
+def _modules_outside_models(model: nn.Module) -> list[nn.Module]:
+    """`model` and its parts, except for those of a model inside it, which has given them their first values itself."""
+    modules = [model]
+    for child in model.children():
+        if not isinstance(child, PreTrainedModel):
+            modules += _modules_outside_models(child)
+    return modules
+
+
+def _read_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
+    if dtype is None or dtype == "auto":
+        return None
+    named = dtype if isinstance(dtype, torch.dtype) else getattr(torch, str(dtype).removeprefix("torch."), None)
+    if not isinstance(named, torch.dtype):
+        raise ConfigError(f"dtype={dtype!r} must be a torch.dtype such as torch.bfloat16, its name, or 'auto'.")
+    return named
