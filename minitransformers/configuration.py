@@ -10,18 +10,21 @@ import logging
 import math
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from os import PathLike
 from pathlib import Path
-from typing import Any, ClassVar, Self, dataclass_transform
+from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 import torch
 
 from minitransformers.atomic import write_text
-from minitransformers.errors import ConfigError, UnknownArgumentError, nearest
+from minitransformers.errors import ConfigError, MissingFileError, UnknownArgumentError, nearest
 from minitransformers.hub import Source
 
 CONFIG_FILE = "config.json"
+
+# typing.Self cannot be checked at run time, which the tests do; hence a variable for "the class it was called on".
+ConfigType = TypeVar("ConfigType", bound="Config")
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +57,7 @@ def positive(default: float) -> Any:
     return constrained(default, lambda value: 0 < value < math.inf, "a number above 0")
 
 
-def choice(default: str | None, options: typing.Collection[str]) -> Any:
+def choice(default: str | None, options: Collection[str]) -> Any:
     """One of the names in `options`."""
     return constrained(default, lambda value: value in options, "one of " + ", ".join(map(repr, options)))
 
@@ -80,7 +83,9 @@ class Config:
     attribute_map: ClassVar[dict[str, str]] = {}
 
     architectures: list[str] | None = None
-    dtype: torch.dtype | None = None
+    dtype: torch.dtype | None = constrained(
+        None, lambda value: value.is_floating_point, "a floating-point torch.dtype or its name"
+    )
     output_hidden_states: bool = False
     output_attentions: bool = False
     return_dict: bool = True
@@ -189,7 +194,7 @@ class Config:
     # ---- files ----
 
     @classmethod
-    def from_dict(cls, content: dict[str, Any], **overrides: Any) -> Self:
+    def from_dict(cls: type[ConfigType], content: dict[str, Any], **overrides: Any) -> ConfigType:
         """Build from the content of a config.json; `overrides` are fields and win over it.
 
         Raises:
@@ -211,13 +216,11 @@ class Config:
                     values[name] = value
             elif key != "model_type":
                 extra[key] = copy.deepcopy(value)
-        number, labels = overrides.get("num_labels"), values.get("id2label")
-        if number is not None or "id2label" in overrides:
-            values.pop("num_labels", None)
-        if number is not None and "id2label" not in overrides and isinstance(labels, dict) and len(labels) != number:
-            del values["id2label"]  # they are the labels of another head
-            values.pop("label2id", None)
         overrides = {cls._field_name(name): value for name, value in overrides.items()}
+        number, labels = overrides.get("num_labels"), values.get("id2label")
+        same_number = number is None or (isinstance(labels, dict) and len(labels) == number)
+        if "id2label" in overrides or not same_number:  # the file's labels are those of another head
+            values = {name: value for name, value in values.items() if name not in _LABELS}
         config = cls(**{**values, **overrides})
         config._extra = extra
         config._file = copy.deepcopy(content)
@@ -227,13 +230,13 @@ class Config:
         return config
 
     @classmethod
-    def from_json_file(cls, path: str | PathLike[str]) -> Self:
+    def from_json_file(cls: type[ConfigType], path: str | PathLike[str]) -> ConfigType:
         """Build from a config.json at `path`."""
         return cls.from_dict(read_config_file(Path(path)))
 
     @classmethod
     def from_pretrained(
-        cls,
+        cls: type[ConfigType],
         pretrained_model_name_or_path: str | PathLike[str],
         *,
         cache_dir: str | PathLike[str] | None = None,
@@ -243,15 +246,15 @@ class Config:
         revision: str | None = None,
         subfolder: str = "",
         **overrides: Any,
-    ) -> Self:
+    ) -> ConfigType:
         """Build from the config.json of a directory, or of a repository of a hub; `overrides` are fields."""
         source = Source(
-            str(pretrained_model_name_or_path), cache_dir, revision, subfolder, local_files_only, token, force_download
+            pretrained_model_name_or_path, cache_dir, revision, subfolder, local_files_only, token, force_download
         )
         return cls.from_source(source, **overrides)
 
     @classmethod
-    def from_source(cls, source: Source, **overrides: Any) -> Self:
+    def from_source(cls: type[ConfigType], source: Source, **overrides: Any) -> ConfigType:
         """Build from the config.json of `source`."""
         return cls.from_dict(
             read_config_file(source.file(CONFIG_FILE)), **{"name_or_path": source.name_or_path, **overrides}
@@ -320,7 +323,6 @@ class Config:
 # Further names of every configuration's fields, in old files and scripts.
 _FORMER_NAMES = {
     "torch_dtype": "dtype",
-    "_num_labels": "num_labels",
     "use_return_dict": "return_dict",
     "_attn_implementation": "attn_implementation",
 }
@@ -345,10 +347,13 @@ def read_config_file(path: Path) -> dict[str, Any]:
     """The content of a JSON file that must hold an object.
 
     Raises:
+        MissingFileError: there is no such file, or it cannot be read.
         ConfigError: the file is no JSON, or no object.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MissingFileError(f"The configuration {str(path)!r} cannot be read: {error.strerror}.") from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ConfigError(f"{path} is not JSON ({error}): is the download complete?") from error
     if not isinstance(content, dict):
@@ -358,18 +363,19 @@ def read_config_file(path: Path) -> dict[str, Any]:
 
 def _validated(owner: str, name: str, value: Any, hint: Any, field: dataclasses.Field[Any]) -> Any:
     """`value` as the field keeps it; an error that names field, value and what was expected, if it cannot be kept."""
-    value = _from_json(value, hint)
+    kept = _from_json(value, hint)
     expected = field.metadata.get("expected", _describe(hint))
-    if not _is_a(value, hint) or (value is not None and "test" in field.metadata and not field.metadata["test"](value)):
+    if not _is_a(kept, hint) or (kept is not None and "test" in field.metadata and not field.metadata["test"](kept)):
         raise ConfigError(f"{owner}: {name}={value!r} must be {expected}.")
-    return value
+    return kept
 
 
 def _from_json(value: Any, hint: Any) -> Any:
     """JSON has no integer keys and no dtypes; bring those back."""
-    options = typing.get_args(hint) or (hint,)
+    options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
     if torch.dtype in options and isinstance(value, str):
-        return getattr(torch, value.removeprefix("torch."), value)
+        named = getattr(torch, value.removeprefix("torch."), None)
+        return named if isinstance(named, torch.dtype) else value
     if dict[int, str] in options and isinstance(value, dict):
         return {int(key) if str(key).isdigit() else key: label for key, label in value.items()}
     if isinstance(value, list) and any(typing.get_origin(option) is tuple for option in options):
@@ -412,4 +418,6 @@ def _is_a(value: Any, hint: Any) -> bool:
 def _describe(hint: Any) -> str:
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return " or ".join(_describe(option) for option in typing.get_args(hint))
-    return "None" if hint is type(None) else getattr(hint, "__name__", str(hint))
+    if hint is type(None):
+        return "None"
+    return hint.__name__ if typing.get_origin(hint) is None else str(hint)

@@ -6,12 +6,13 @@ a model for.
 
 from __future__ import annotations
 
+import copy
 import inspect
 import logging
 from collections.abc import Callable, Mapping
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, overload
+from typing import Any, ClassVar, Literal, TypeVar, overload
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,8 @@ from minitransformers.nn.attention import attention_kernel
 from minitransformers.nn.cache import KeyValueCache
 
 logger = logging.getLogger(__name__)
+
+ModelType = TypeVar("ModelType", bound="PreTrainedModel")
 
 
 class PreTrainedModel(nn.Module):
@@ -115,16 +118,16 @@ class PreTrainedModel(nn.Module):
     @overload
     @classmethod
     def from_pretrained(
-        cls, *args: Any, output_loading_info: Literal[True], **kwargs: Any
-    ) -> tuple[Self, dict[str, Any]]: ...
+        cls: type[ModelType], *args: Any, output_loading_info: Literal[True], **kwargs: Any
+    ) -> tuple[ModelType, dict[str, Any]]: ...
 
     @overload
     @classmethod
-    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Self: ...
+    def from_pretrained(cls: type[ModelType], *args: Any, **kwargs: Any) -> ModelType: ...
 
     @classmethod  # type: ignore[misc]  # the overloads only tell the two return types apart
     def from_pretrained(
-        cls,
+        cls: type[ModelType],
         pretrained_model_name_or_path: str | PathLike[str],
         *model_args: Any,
         config: Config | str | PathLike[str] | None = None,
@@ -140,7 +143,7 @@ class PreTrainedModel(nn.Module):
         revision: str | None = None,
         subfolder: str = "",
         **overrides: Any,
-    ) -> Self | tuple[Self, dict[str, Any]]:
+    ) -> ModelType | tuple[ModelType, dict[str, Any]]:
         """Load a model from a directory, or from a repository of a hub.
 
         Reads config.json and model.safetensors (whole or in shards), or pytorch_model.bin where there is no other.
@@ -163,8 +166,9 @@ class PreTrainedModel(nn.Module):
             CheckpointError: a damaged file, or weights that do not fit the model.
             ConfigError, UnknownArgumentError: an override that is impossible or unknown.
         """
-        name = fspath(pretrained_model_name_or_path)
-        source = Source(name, cache_dir, revision, subfolder, local_files_only, token, force_download)
+        source = Source(
+            pretrained_model_name_or_path, cache_dir, revision, subfolder, local_files_only, token, force_download
+        )
         constructor = {key: overrides.pop(key) for key in list(overrides) if key in cls._constructor_arguments()}
         if attn_implementation is not None:
             overrides["attn_implementation"] = attn_implementation
@@ -184,9 +188,11 @@ class PreTrainedModel(nn.Module):
             shape_of=weights.shape,
             dtype=wanted or config.dtype,
             ignore_mismatched_sizes=ignore_mismatched_sizes,
-            origin=name,
+            origin=source.name,
         )
-        model._settle_after_loading()
+        model._note_untied()
+        config.dtype = model.dtype
+        model.eval()
         return (model, dict(vars(report))) if output_loading_info else model
 
     def load_hf_state_dict(self, state_dict: Mapping[str, Tensor], **options: Any) -> LoadingReport:
@@ -222,11 +228,10 @@ class PreTrainedModel(nn.Module):
         directory = Path(save_directory)
         if directory.is_file():
             raise InputError(f"save_directory={str(directory)!r} is a file; pass a directory.")
-        directory.mkdir(parents=True, exist_ok=True)
-        self.config.architectures = [type(self).__name__]
-        self.config.dtype = self.dtype
         tensors = to_reference_names(self.state_dict(), self.weights, shared=not self.config.tie_word_embeddings)
         write_checkpoint(directory, tensors, max_shard_size=max_shard_size)
+        self.config.architectures = [type(self).__name__]
+        self.config.dtype = self.dtype
         self.config.save_pretrained(directory)
 
     @classmethod
@@ -234,6 +239,7 @@ class PreTrainedModel(nn.Module):
         cls, config: Config | str | PathLike[str] | None, source: Source, overrides: dict[str, Any]
     ) -> Config:
         if isinstance(config, Config):
+            config = copy.deepcopy(config)  # the caller's stays as it is
             config.update(overrides)
             return config
         if config is not None:
@@ -257,10 +263,6 @@ class PreTrainedModel(nn.Module):
         """Whether a parameter belongs to a head, or to an optional part of the backbone."""
         in_backbone = self.base_model is self or name.startswith(f"{self.base_model_prefix}.")
         return not in_backbone or any(part in f".{name}" for part in self.optional_weights)
-
-    def _settle_after_loading(self) -> None:
-        self._note_untied()
-        self.eval()
 
     def _note_untied(self) -> None:
         """Where the file has two different weights for what the config ties, both are kept, and the config says so."""
@@ -456,6 +458,6 @@ def _read_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
     if dtype is None or dtype == "auto":
         return None
     named = dtype if isinstance(dtype, torch.dtype) else getattr(torch, str(dtype).removeprefix("torch."), None)
-    if not isinstance(named, torch.dtype):
-        raise ConfigError(f"dtype={dtype!r} must be a torch.dtype such as torch.bfloat16, its name, or 'auto'.")
+    if not isinstance(named, torch.dtype) or not named.is_floating_point:
+        raise ConfigError(f"dtype={dtype!r} must be torch.float32, torch.bfloat16 …, its name, or 'auto'.")
     return named
