@@ -29,7 +29,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     # Opened so rather than by tempfile, whose files only their owner may read; a saved model is an ordinary file.
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
-        mode = stat.S_IMODE(path.stat().st_mode) if path.is_file() and not path.is_symlink() else None
+        mode = stat.S_IMODE(path.stat().st_mode) if path.is_file() else None
         if mode is not None:
             temporary.chmod(mode | stat.S_IWUSR)  # at once, so that what is private never shows
         yield temporary
