@@ -52,12 +52,13 @@ def load_weights(
         initialise: gives a parameter of a module its first value, in place.
         tied: whether the config ties word embeddings.
         shape_of: the shape of a weight by name, where it is known without loading it.
-        dtype: what floating-point weights are converted to; None leaves them.
+        dtype: what the weights are converted to; None: what the first of them has.
         ignore_mismatched_sizes: newly initialise weights of a head that have another shape.
         origin: where the weights come from, for messages.
 
     Raises:
-        CheckpointError: a weight of the backbone is missing or has another shape, or nothing fits at all.
+        CheckpointError: a weight of the backbone is missing or has another shape, nothing fits at all, or a weight is
+            no floating-point number.
     """
     shape_of = shape_of or (lambda name: tuple(weights[name].shape))
     expected = _tensors(model)
@@ -81,16 +82,15 @@ def load_weights(
 
     missing = [name for name in expected if name not in found and name not in ties]
     _refuse_missing(model, missing, mismatched, found, table, may_be_missing, origin)
+    _refuse_dtypes({theirs: weights[theirs].dtype for theirs, _ in found.values()}, origin)
 
+    dtype = dtype or next((weights[theirs].dtype for theirs, _ in found.values()), None)
     for ours, (theirs, transposed) in found.items():
         tensor = weights[theirs]
-        tensor = tensor.t() if transposed else tensor
-        if dtype is not None and tensor.is_floating_point():
-            tensor = tensor.to(dtype)
-        _set_tensor(model, ours, tensor)
-    dtype = dtype or next((weights[theirs].dtype for theirs, _ in found.values()), None)
+        _set_tensor(model, ours, (tensor.t() if transposed else tensor).to(dtype))
     for name in missing:
-        _initialise(model, name, dtype, initialise)
+        if isinstance(expected[name], nn.Parameter):  # a buffer keeps what the constructor has computed
+            _initialise(model, name, dtype, initialise)
         if name not in mismatched:
             report.missing_keys.add(table.to_theirs(name).name)
     for name, source in ties.items():
@@ -174,6 +174,18 @@ def _refuse_missing(
     )
 
 
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def _refuse_dtypes(dtypes: Mapping[str, torch.dtype], origin: str) -> None:
+    wrong = [f"{name!r} is {dtype}" for name, dtype in dtypes.items() if dtype not in _DTYPES]
+    if wrong:
+        raise CheckpointError(
+            f"In {origin}, {_listed(wrong)}: weights must be float16, bfloat16, float32 or float64. Of a quantized "
+            f"checkpoint, take the original."
+        )
+
+
 def _listed(items: list[str], most: int = 8) -> str:
     more = f" and {len(items) - most} more" if len(items) > most else ""
     return "; ".join(items[:most]) + more
@@ -191,7 +203,7 @@ def _set_tensor(model: nn.Module, name: str, tensor: Tensor) -> None:
     elif isinstance(tensor, nn.Parameter):
         module._parameters[leaf] = tensor
     else:
-        module._parameters[leaf] = nn.Parameter(tensor, requires_grad=tensor.is_floating_point())
+        module._parameters[leaf] = nn.Parameter(tensor)
 
 
 def _initialise(
@@ -208,7 +220,7 @@ def _log(model: nn.Module, report: LoadingReport, origin: str) -> None:
     new = sorted(report.missing_keys | {name for name, _, _ in report.mismatched_keys})
     if new:
         logger.warning(
-            "%s has no weights for %s of %s: newly initialised at random. Train the model before you use its results.",
+            "%s has no weights that fit %s of %s: newly initialised. Train the model before you use its results.",
             origin,
             ", ".join(new),
             type(model).__name__,

@@ -24,8 +24,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from minitransformers import atomic
-from minitransformers.checkpoints import files
-from minitransformers.checkpoints.files import Checkpoint, open_checkpoint, write_checkpoint
+from minitransformers.checkpoints import saving
+from minitransformers.checkpoints.files import Checkpoint, open_checkpoint
+from minitransformers.checkpoints.saving import write_checkpoint
 from minitransformers.errors import CheckpointError, InputError, MissingFileError
 from minitransformers.hub import Source
 
@@ -670,7 +671,7 @@ SIZES |= {"1.5kb": 1500, "1TB": 10**12, " 10 mib ": 10 * 2**20}
 
 @pytest.mark.parametrize(("size", "expected"), SIZES.items())
 def test_sizes(size: int | str, expected: int) -> None:
-    assert files._size(size) == expected
+    assert saving._size(size) == expected
 
 
 @pytest.mark.parametrize("size", [0, -5, True, "", "5", "GB", "-5GB", "5 XB", "0GB", "0.1B", "5GB5", "1e9B", "５GB"])
@@ -750,7 +751,7 @@ def test_death_at_any_moment_leaves_the_old_or_the_new(
 
         with monkeypatch.context() as patched:
             patched.setattr(atomic.Path, "replace", replace)
-            patched.setattr(files.Path, "unlink", unlink)
+            patched.setattr(saving.Path, "unlink", unlink)
             try:
                 write_checkpoint(directory, after, max_shard_size=new)
                 done = True
@@ -779,7 +780,7 @@ def test_death_at_any_moment_leaves_the_old_or_the_new(
 def test_full_disk_leaves_the_old_checkpoint(tmp_path: Path) -> None:
     write_checkpoint(tmp_path, {"w": torch.ones(10)})
     code = (
-        "import resource, sys, torch; from minitransformers.checkpoints.files import write_checkpoint\n"
+        "import resource, sys, torch; from minitransformers.checkpoints.saving import write_checkpoint\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
         "try: write_checkpoint(sys.argv[1], {'w': torch.zeros(1000), 'v': torch.ones(100_000)}, max_shard_size=4000)\n"
         "except OSError as error: print(type(error).__name__)"
