@@ -64,6 +64,7 @@ from minitransformers.tokenization import (
     GPT2Tokenizer,
     GPT2TokenizerFast,
     PreTrainedTokenizer,
+    PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
 
@@ -140,6 +141,7 @@ __all__ = [
     "PreTrainedConfig",
     "PreTrainedModel",
     "PreTrainedTokenizer",
+    "PreTrainedTokenizerBase",
     "PreTrainedTokenizerFast",
     "PretrainedConfig",
     "TokenizationError",

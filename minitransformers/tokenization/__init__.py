@@ -1,0 +1,34 @@
+"""Text to ids and back, with the interface of transformers on the Rust library `tokenizers`.
+
+Read `codec.py` for what a call does, `bert.py` and `gpt2.py` for two pipelines, `files.py` for what the files say.
+"""
+
+from tokenizers import AddedToken
+
+from minitransformers.tokenization.auto import AutoTokenizer
+from minitransformers.tokenization.bert import BertTokenizer, BertTokenizerFast
+from minitransformers.tokenization.encoding import BatchEncoding, CharSpan, TensorType, TokenSpan
+from minitransformers.tokenization.gpt2 import GPT2Tokenizer, GPT2TokenizerFast
+from minitransformers.tokenization.lengths import PaddingStrategy, TruncationStrategy
+from minitransformers.tokenization.tokenizer import PreTrainedTokenizer
+
+PreTrainedTokenizerBase = PreTrainedTokenizer
+PreTrainedTokenizerFast = PreTrainedTokenizer
+
+__all__ = [
+    "AddedToken",
+    "AutoTokenizer",
+    "BatchEncoding",
+    "BertTokenizer",
+    "BertTokenizerFast",
+    "CharSpan",
+    "GPT2Tokenizer",
+    "GPT2TokenizerFast",
+    "PaddingStrategy",
+    "PreTrainedTokenizer",
+    "PreTrainedTokenizerBase",
+    "PreTrainedTokenizerFast",
+    "TensorType",
+    "TokenSpan",
+    "TruncationStrategy",
+]

@@ -1,0 +1,124 @@
+"""AutoTokenizer: the tokenizer class that a directory or repository names."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, NoReturn
+
+from minitransformers.errors import InputError, TokenizationError, nearest
+from minitransformers.hub import Source
+from minitransformers.tokenization.bert import BertTokenizer
+from minitransformers.tokenization.files import CONFIG_FILE, TOKENIZER_FILE, read_json
+from minitransformers.tokenization.gpt2 import GPT2Tokenizer
+from minitransformers.tokenization.tokenizer import PreTrainedTokenizer
+
+# The names of tokenizer classes in files, without the "Fast" that transformers 4 put behind them.
+CLASSES: dict[str, type[PreTrainedTokenizer]] = {
+    "BertTokenizer": BertTokenizer,
+    "GPT2Tokenizer": GPT2Tokenizer,
+    "PreTrainedTokenizer": PreTrainedTokenizer,
+    "TokenizersBackend": PreTrainedTokenizer,
+}
+
+# `model_type` in config.json -> the class, for checkpoints whose files name none.
+MODEL_TYPES: dict[str, type[PreTrainedTokenizer]] = {
+    **dict.fromkeys(("bert", "distilbert", "electra", "megatron-bert", "convbert", "nomic_bert"), BertTokenizer),
+    **dict.fromkeys(("gpt2", "gpt_neo", "gptj", "opt", "phi", "codegen", "starcoder2"), GPT2Tokenizer),
+}
+
+
+class AutoTokenizer:
+    """Loads the tokenizer of a checkpoint, whatever its class; it has no instances of its own."""
+
+    def __init__(self) -> NoReturn:
+        raise InputError("AutoTokenizer has no instances: use AutoTokenizer.from_pretrained(name_or_path).")
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike[str],
+        *,
+        config: Any = None,
+        tokenizer_type: str | None = None,
+        use_fast: bool = True,
+        trust_remote_code: bool | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        force_download: bool = False,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        revision: str | None = None,
+        subfolder: str = "",
+        **overrides: Any,
+    ) -> PreTrainedTokenizer:
+        """Load a tokenizer from a directory or a repository of a hub.
+
+        The class is the one that tokenizer_config.json names, else the one that config.json names, else the one that
+        models of this `model_type` have. A class that this library does not have is replaced by PreTrainedTokenizer
+        where there is a tokenizer.json, which describes the whole pipeline.
+
+        Args:
+            pretrained_model_name_or_path: the directory or the repository's name.
+            config: a configuration to read instead of config.json.
+            tokenizer_type: a `model_type` whose tokenizer class is meant, whatever the files say.
+            use_fast: accepted for scripts that pass it; every tokenizer here is a fast one.
+            trust_remote_code: accepted for scripts that pass it. No code of a repository is ever run.
+            cache_dir, force_download, local_files_only, token, revision, subfolder: how a hub is asked, see `Source`.
+            overrides: arguments of the class that count before those of the files.
+
+        Raises:
+            TokenizationError: the files name no class, or one that can't be had.
+            MissingFileError: no such directory or repository.
+        """
+        name: Any = pretrained_model_name_or_path
+        source = Source(
+            name,
+            cache_dir=cache_dir,
+            revision=revision,
+            subfolder=subfolder,
+            local_files_only=local_files_only,
+            token=token,
+            force_download=force_download,
+        )
+        if tokenizer_type is None:
+            chosen = _choose(source, config)
+        elif tokenizer_type in MODEL_TYPES:
+            chosen = MODEL_TYPES[tokenizer_type]
+        else:
+            raise InputError(
+                f"tokenizer_type must be one of {', '.join(MODEL_TYPES)}; got {tokenizer_type!r}."
+                f"{nearest(tokenizer_type, MODEL_TYPES)}"
+            )
+        return chosen._load(source, overrides)
+
+
+def _choose(source: Source, config: Any) -> type[PreTrainedTokenizer]:
+    name = _read(source, CONFIG_FILE).get("tokenizer_class")
+    model_type = None
+    if name is None:
+        if config is None:
+            settings = _read(source, "config.json")
+        else:
+            settings = {key: getattr(config, key, None) for key in ("tokenizer_class", "model_type")}
+        name, model_type = settings.get("tokenizer_class"), settings.get("model_type")
+    if name is None and model_type in MODEL_TYPES:
+        return MODEL_TYPES[model_type]
+    if isinstance(name, str) and name.removesuffix("Fast") in CLASSES:
+        return CLASSES[name.removesuffix("Fast")]
+    if source.find(TOKENIZER_FILE) is not None:
+        return PreTrainedTokenizer
+    known = ", ".join(CLASSES)
+    if name is not None:
+        raise TokenizationError(
+            f"{source} names the tokenizer class {name!r}, which this library does not have (it has {known}), and has "
+            "no tokenizer.json, which would do without the class. Save one with transformers: "
+            "AutoTokenizer.from_pretrained(…).save_pretrained(…)."
+        )
+    raise TokenizationError(
+        f"{source} does not say which tokenizer it has: neither a tokenizer.json, nor 'tokenizer_class' in "
+        f"{CONFIG_FILE} or config.json, nor a known model_type ({model_type!r}). Load it by its class, one of {known}."
+    )
+
+
+def _read(source: Source, filename: str) -> dict[str, Any]:
+    path = source.find(filename)
+    return {} if path is None else read_json(path)
