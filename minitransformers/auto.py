@@ -5,7 +5,9 @@ A new family is one line in each table that it has a class for.
 
 from __future__ import annotations
 
-from os import PathLike, fspath
+import re
+from os import PathLike
+from pathlib import Path
 from typing import Any, ClassVar
 
 from minitransformers.configuration import CONFIG_FILE, Config, read_config_file
@@ -36,7 +38,8 @@ class AutoConfig:
         """
         if model_type not in CONFIGS:
             raise UnknownNameError(
-                f"There is no model_type {model_type!r} here; there are {', '.join(CONFIGS)}.{nearest(model_type, CONFIGS)}"
+                f"There is no model_type {model_type!r} here; there are {', '.join(CONFIGS)}."
+                f"{nearest(model_type, CONFIGS)}"
             )
         return CONFIGS[model_type](**fields)
 
@@ -50,7 +53,7 @@ class AutoConfig:
             CheckpointError: the file does not say its model_type, or one that is not covered.
         """
         source = Source(
-            fspath(pretrained_model_name_or_path),
+            pretrained_model_name_or_path,
             **{name: options.pop(name) for name in _HUB_ARGUMENTS if name in options},
         )
         content = read_config_file(source.file(CONFIG_FILE))
@@ -61,9 +64,11 @@ class AutoConfig:
 def _model_type(content: dict[str, Any], source: Source) -> str:
     model_type = content.get("model_type")
     if model_type is None:
-        # Files from before there were Auto classes do not say it; an architecture ("BertModel") or the directory may.
-        hints = [*(content.get("architectures") or ()), source.name_or_path]
-        model_type = next((known for hint in hints for known in CONFIGS if known in str(hint).lower()), None)
+        # Files from before there were Auto classes do not say it; an architecture ("BertModel") or the directory's name
+        # may, as a word of its own: "roberta" is no "bert".
+        hints = [*(content.get("architectures") or ()), Path(source.name).name]
+        words = [(known, rf"(?<![A-Za-z])(?i:{known})(?![a-z])") for known in CONFIGS]
+        model_type = next((known for hint in hints for known, word in words if re.search(word, str(hint))), None)
     if model_type is None:
         raise CheckpointError(
             f"{CONFIG_FILE} of {source.name_or_path!r} has no model_type: use the classes of its family "

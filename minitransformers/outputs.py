@@ -86,8 +86,8 @@ class BaseModelOutputWithPoolingAndCrossAttentions(ModelOutput):
 
     last_hidden_state: Tensor | None = None
     pooler_output: Tensor | None = None
-    hidden_states: HiddenStates = None
     past_key_values: Any = None
+    hidden_states: HiddenStates = None
     attentions: Attentions = None
     cross_attentions: Attentions = None
 

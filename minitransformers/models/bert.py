@@ -15,9 +15,12 @@ from minitransformers.errors import ConfigError, InputError
 from minitransformers.generation.search import GenerationMixin
 from minitransformers.models.inputs import (
     check_context,
+    check_dtype,
     check_ids,
     check_labels,
     check_length,
+    check_logits_to_keep,
+    check_mask,
     check_sequence_labels,
     check_span,
     choices_shape,
@@ -221,8 +224,10 @@ class BertModel(BertPreTrainedModel):
         if past_key_values is not None and not config.is_decoder:
             raise InputError("past_key_values needs a decoder: build the model with is_decoder=True.")
         use_cache = config.is_decoder and self.uses_cache(use_cache)
-        cache = self.read_cache(past_key_values, use_cache)
+        cache = self.read_cache(past_key_values, use_cache, batch_size)
         past_length = 0 if cache is None else cache.length
+        check_dtype("inputs_embeds", inputs_embeds, self.dtype, may_be_widened=True)
+        check_mask("attention_mask", attention_mask, config.num_attention_heads)
         check_ids("input_ids", input_ids, (batch_size, length), config.vocab_size, "vocab_size")
         check_ids("token_type_ids", token_type_ids, (batch_size, length), config.type_vocab_size, "type_vocab_size")
         check_ids(
@@ -251,6 +256,9 @@ class BertModel(BertPreTrainedModel):
             batch_size=batch_size,
             query_length=length,
             context_size=config.hidden_size if config.add_cross_attention else None,
+            num_heads=config.num_attention_heads,
+            dtype=self.dtype,
+            cache=cache,
         )
 
         hidden_states = self.embeddings(
@@ -282,8 +290,8 @@ class BertModel(BertPreTrainedModel):
         return BaseModelOutputWithPoolingAndCrossAttentions(
             last_hidden_state=hidden_states,
             pooler_output=None if self.pooler is None else self.pooler(hidden_states),
-            hidden_states=tuple(all_hidden_states) if output_hidden_states else None,
             past_key_values=cache if use_cache else None,
+            hidden_states=tuple(all_hidden_states) if output_hidden_states else None,
             attentions=tuple(attentions) if output_attentions else None,
             cross_attentions=tuple(cross_attentions)
             if output_attentions and encoder_hidden_states is not None
@@ -470,6 +478,7 @@ class BertLMHeadModel(_WithMaskedLMHead, GenerationMixin):
         """
         shape = read_shape(input_ids, inputs_embeds, self.config.hidden_size)
         check_labels(labels, shape, self.config.vocab_size)
+        check_logits_to_keep(logits_to_keep, shape, labels)
         encoded = self.bert(
             input_ids,
             attention_mask,
@@ -614,7 +623,8 @@ class BertForMultipleChoice(BertPreTrainedModel):
         batch_size, num_choices, _ = choices_shape(input_ids, inputs_embeds)
         check_labels(labels, (batch_size,), num_choices)
         encoded = self.bert(
-            *map(flatten_choices, (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)),
+            *map(flatten_choices, (input_ids, attention_mask, token_type_ids, position_ids)),
+            flatten_choices(inputs_embeds, ndim=4),
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
             return_dict=True,
@@ -708,5 +718,5 @@ class BertForQuestionAnswering(BertPreTrainedModel):
         start_logits, end_logits = self.qa_outputs(encoded.last_hidden_state).unbind(dim=-1)
         loss = None
         if start_positions is not None and end_positions is not None:
-            loss = span_loss(start_logits, end_logits, start_positions.view(-1), end_positions.view(-1))
+            loss = span_loss(start_logits, end_logits, start_positions.view(-1).long(), end_positions.view(-1).long())
         return QuestionAnsweringModelOutput(loss, start_logits, end_logits, encoded.hidden_states, encoded.attentions)

@@ -16,9 +16,12 @@ from minitransformers.errors import ConfigError, InputError
 from minitransformers.generation.search import GenerationMixin
 from minitransformers.models.inputs import (
     check_context,
+    check_dtype,
     check_ids,
     check_labels,
     check_length,
+    check_logits_to_keep,
+    check_mask,
     check_sequence_labels,
     check_span,
     choices_shape,
@@ -38,7 +41,14 @@ from minitransformers.nn.losses import (
     span_loss,
     token_cross_entropy,
 )
-from minitransformers.nn.masks import read_attention_mask
+from minitransformers.nn.masks import (
+    AttentionMask,
+    can_read_values,
+    causal_mask,
+    document_mask,
+    documents_from_positions,
+    read_attention_mask,
+)
 from minitransformers.nn.normalization import LayerNorm
 from minitransformers.nn.positions import LearnedPositions, count_positions
 from minitransformers.outputs import (
@@ -202,7 +212,8 @@ class GPT2Model(GPT2PreTrainedModel):
             attention_mask: (batch, cached + length) with 1 for tokens and 0 for padding, or (batch, heads, query,
                 key); see `read_attention_mask`.
             token_type_ids: (batch, length), ids of the vocabulary whose embeddings are added.
-            position_ids: (batch, length); counted on from the cache if None, padding included.
+            position_ids: (batch, length); counted on from the cache if None, padding included. Where there is neither
+                mask nor cache and positions start anew, the row is several documents that do not see each other.
             encoder_hidden_states, encoder_attention_mask: what cross-attention attends to.
             output_attentions, output_hidden_states: None means what the config says.
 
@@ -216,8 +227,10 @@ class GPT2Model(GPT2PreTrainedModel):
 
         batch_size, length = read_shape(input_ids, inputs_embeds, config.n_embd)
         use_cache = self.uses_cache(use_cache)
-        cache = self.read_cache(past_key_values, use_cache)
+        cache = self.read_cache(past_key_values, use_cache, batch_size)
         past_length = 0 if cache is None else cache.length
+        check_dtype("inputs_embeds", inputs_embeds, self.dtype, may_be_widened=True)
+        check_mask("attention_mask", attention_mask, config.n_head)
         check_ids("input_ids", input_ids, (batch_size, length), config.vocab_size, "vocab_size")
         check_ids("token_type_ids", token_type_ids, (batch_size, length), config.vocab_size, "vocab_size")
         check_ids("position_ids", position_ids, (batch_size, length), config.n_positions, "n_positions")
@@ -233,12 +246,19 @@ class GPT2Model(GPT2PreTrainedModel):
             dtype=self.dtype,
             device=self.device,
         )
+        if attention_mask is None and cache is None and position_ids is not None:
+            documents = documents_from_positions(position_ids)
+            if not can_read_values(documents) or documents.any():  # several documents packed into one row
+                mask = AttentionMask(causal_mask(length, device=documents.device) & document_mask(documents))
         context_mask = check_context(
             encoder_hidden_states,
             encoder_attention_mask,
             batch_size=batch_size,
             query_length=length,
             context_size=config.n_embd if config.add_cross_attention else None,
+            num_heads=config.n_head,
+            dtype=self.dtype,
+            cache=cache,
         )
 
         hidden_states = self.token_embedding(input_ids) if inputs_embeds is None else inputs_embeds
@@ -352,6 +372,7 @@ class GPT2LMHeadModel(_WithLMHead):
         """
         shape = read_shape(input_ids, inputs_embeds, self.config.n_embd)
         check_labels(labels, shape, self.config.vocab_size)
+        check_logits_to_keep(logits_to_keep, shape, labels)
         decoded = self.transformer(
             input_ids,
             past_key_values,
@@ -412,32 +433,44 @@ class GPT2DoubleHeadsModel(_WithLMHead):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
     ) -> GPT2DoubleHeadsModelOutput:
-        """Score next tokens and choices. Inputs and `labels` are (batch, choices, length); see `GPT2Model`.
+        """Score next tokens and choices; see `GPT2Model`.
 
-        `mc_token_ids` (batch, choices): the position in each choice whose vector stands for it, the last if None.
-        `mc_labels` (batch,): which choice is right.
+        Inputs and `labels` are (batch, choices, length), or (choices, length) for one text. `mc_token_ids` (batch,
+        choices): the position in each choice whose vector stands for it, the last if None. `mc_labels` (batch,): which
+        choice is right.
         """
-        batch_size, num_choices, length = choices_shape(input_ids, inputs_embeds)
-        check_labels(labels, (batch_size, num_choices, length), self.config.vocab_size)
-        check_labels(mc_labels, (batch_size,), num_choices, "mc_labels")
+        *batch, num_choices, length = choices_shape(input_ids, inputs_embeds, may_be_one_text=True)
+        check_labels(labels, (*batch, num_choices, length), self.config.vocab_size)
+        check_labels(mc_labels, batch or (1,), num_choices, "mc_labels")
         if mc_token_ids is not None:
-            check_ids("mc_token_ids", mc_token_ids, (batch_size, num_choices), length, "length of the input")
+            check_ids("mc_token_ids", mc_token_ids, (*batch, num_choices), length, "length of the input")
         decoded = self.transformer(
             flatten_choices(input_ids),
             past_key_values,
-            *map(flatten_choices, (attention_mask, token_type_ids, position_ids, inputs_embeds)),
+            *map(flatten_choices, (attention_mask, token_type_ids, position_ids)),
+            flatten_choices(inputs_embeds, ndim=4),
             use_cache=use_cache,
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
             return_dict=True,
         )
-        hidden_states = decoded.last_hidden_state.unflatten(0, (batch_size, num_choices))
+        hidden_states = decoded.last_hidden_state.view(*batch, num_choices, length, self.config.n_embd)
         logits = self.lm_head(hidden_states)
         mc_logits = self.multiple_choice_head(hidden_states, mc_token_ids).squeeze(-1)
-        loss = None if labels is None else token_cross_entropy(logits[..., :-1, :], labels[..., 1:])
-        mc_loss = None if mc_labels is None else token_cross_entropy(mc_logits, mc_labels.view(-1))
+        loss = mc_loss = None
+        if labels is not None:
+            loss = token_cross_entropy(logits[..., :-1, :], labels.view(logits.shape[:-1])[..., 1:])
+        if mc_labels is not None:
+            mc_loss = token_cross_entropy(mc_logits.view(-1, num_choices), mc_labels.view(-1))
         return GPT2DoubleHeadsModelOutput(
-            loss, mc_loss, logits, mc_logits, decoded.past_key_values, decoded.hidden_states, decoded.attentions
+            loss,
+            mc_loss,
+            logits,
+            mc_logits,
+            decoded.past_key_values,
+            # The reference gives the last hidden states in the input's dimensions, those of blocks in the backbone's.
+            decoded.hidden_states and (*decoded.hidden_states[:-1], hidden_states),
+            decoded.attentions,
         )
 
 
@@ -599,5 +632,5 @@ class GPT2ForQuestionAnswering(GPT2PreTrainedModel):
         start_logits, end_logits = self.qa_outputs(decoded.last_hidden_state).unbind(dim=-1)
         loss = None
         if start_positions is not None and end_positions is not None:
-            loss = span_loss(start_logits, end_logits, start_positions.view(-1), end_positions.view(-1))
+            loss = span_loss(start_logits, end_logits, start_positions.view(-1).long(), end_positions.view(-1).long())
         return QuestionAnsweringModelOutput(loss, start_logits, end_logits, decoded.hidden_states, decoded.attentions)

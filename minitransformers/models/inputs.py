@@ -6,12 +6,13 @@ Shapes and types are checked everywhere; values only where a look costs nothing 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from minitransformers.errors import InputError
+from minitransformers.nn.cache import KeyValueCache
 from minitransformers.nn.losses import IGNORED
 from minitransformers.nn.masks import AttentionMask, can_read_values, read_attention_mask
 
@@ -44,27 +45,41 @@ def read_shape(input_ids: Tensor | None, inputs_embeds: Tensor | None, hidden_si
     return batch_size, length
 
 
-def check_type(name: str, ids: Tensor) -> None:
-    """Refuse what is no tensor of whole numbers."""
+def check_type(name: str, ids: object) -> None:
+    """Refuse what is no tensor of whole numbers, in a type that embeddings and losses take."""
+    if isinstance(ids, Mapping):
+        raise InputError(f"{name} must be a tensor, got {_kind(ids)}: pass its entries by name, model(**inputs).")
     if not isinstance(ids, Tensor):
         raise InputError(
             f"{name} must be a tensor, got {_kind(ids)}: tokenizers give tensors with return_tensors='pt'."
         )
-    if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
-        raise InputError(f"{name} must be whole numbers (torch.long), got {ids.dtype}.")
+    if ids.dtype not in (torch.int64, torch.int32):
+        raise InputError(f"{name} must be whole numbers (torch.long), got {ids.dtype}: convert with {name}.long().")
 
 
-def check_ids(name: str, ids: Tensor | None, shape: tuple[int, int], limit: int, limit_name: str) -> None:
+def check_dtype(name: str, vectors: Tensor | None, dtype: torch.dtype, *, may_be_widened: bool = False) -> None:
+    """Refuse vectors of another type than the model's weights; autocast converts by itself.
+
+    `may_be_widened`: something of the model's type is added first, so that narrower types become it.
+    """
+    if vectors is None or vectors.dtype == dtype or torch.is_autocast_enabled(vectors.device.type):
+        return
+    narrow = vectors.dtype in (torch.float16, torch.bfloat16, torch.float32)
+    if not (may_be_widened and narrow and torch.promote_types(vectors.dtype, dtype) == dtype):
+        raise InputError(f"{name} is {vectors.dtype} and the model {dtype}: convert with {name}.to(model.dtype).")
+
+
+def check_ids(name: str, ids: Tensor | None, shape: tuple[int, ...], limit: int, limit_name: str) -> None:
     """Refuse ids of another shape, or outside 0 … limit − 1.
 
     Args:
-        shape: (batch, length); a batch of 1 stands for all rows.
+        shape: the expected shape, such as (batch, length); a batch of 1 stands for all rows.
         limit_name: the field of the config that sets the limit, for the message.
     """
     if ids is None:
         return
     check_type(name, ids)
-    if tuple(ids.shape) not in (shape, (1, shape[1])):
+    if tuple(ids.shape) not in (shape, (1, *shape[1:])):
         raise InputError(f"{name} has shape {tuple(ids.shape)}; expected {shape}.")
     check_range(name, ids, limit, limit_name)
 
@@ -117,8 +132,8 @@ def check_sequence_labels(labels: Tensor | None, batch_size: int, num_labels: in
     """Refuse labels of a sequence classifier that do not fit its kind of problem (see `classification_problem`)."""
     if labels is None:
         return
-    if not isinstance(labels, Tensor):
-        raise InputError(f"labels must be a tensor, got {_kind(labels)}.")
+    if not isinstance(labels, Tensor) or labels.is_complex():
+        raise InputError(f"labels must be a tensor of numbers, got {_kind(labels)}.")
     regression = problem_type == "regression" or (problem_type is None and num_labels == 1)
     multi_label = problem_type == "multi_label_classification" or (
         problem_type is None and num_labels > 1 and labels.is_floating_point()
@@ -143,20 +158,64 @@ def check_span(name: str, positions: Tensor | None, batch_size: int) -> None:
         raise InputError(f"{name} has shape {tuple(positions.shape)}; expected {(batch_size,)}.")
 
 
-def choices_shape(input_ids: Tensor | None, inputs_embeds: Tensor | None) -> tuple[int, int, int]:
-    """(batch, choices, length) of a multiple-choice input: ids of that shape, or their vectors."""
+def choices_shape(
+    input_ids: Tensor | None, inputs_embeds: Tensor | None, *, may_be_one_text: bool = False
+) -> tuple[int, ...]:
+    """(batch, choices, length) of a multiple-choice input: ids of that shape, or their vectors.
+
+    With `may_be_one_text` also (choices, length), the choices of one text.
+    """
     if (input_ids is None) == (inputs_embeds is None):
         raise InputError("Pass either input_ids or inputs_embeds" + (", not both." if input_ids is not None else "."))
     name, tensor, ndim = ("input_ids", input_ids, 3) if input_ids is not None else ("inputs_embeds", inputs_embeds, 4)
-    if not isinstance(tensor, Tensor) or tensor.ndim != ndim:
+    if not isinstance(tensor, Tensor) or not ndim - may_be_one_text <= tensor.ndim <= ndim:
         got = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
         raise InputError(f"{name} is {got}; expected {ndim} dimensions, (batch, choices, length …).")
-    return tensor.shape[0], tensor.shape[1], tensor.shape[2]
+    return tuple(tensor.shape if input_ids is not None else tensor.shape[:-1])
 
 
-def flatten_choices(tensor: Tensor | None) -> Tensor | None:
-    """(batch, choices, …) as (batch · choices, …), so that every choice is a sequence of its own."""
-    return None if tensor is None else tensor.flatten(0, 1)
+def flatten_choices(tensor: Tensor | None, ndim: int = 3) -> Tensor | None:
+    """(batch, choices, …) as (batch · choices, …), so that every choice is a sequence of its own.
+
+    What does not have `ndim` dimensions is one sequence a row already.
+    """
+    return tensor.flatten(0, 1) if isinstance(tensor, Tensor) and tensor.ndim == ndim else tensor
+
+
+def check_mask(name: str, mask: Tensor | None, num_heads: int) -> None:
+    """Refuse a mask that is no tensor of numbers, or of another number of heads; see `read_attention_mask`."""
+    if mask is None:
+        return
+    if not isinstance(mask, Tensor) or mask.is_complex():
+        raise InputError(f"{name} must be a tensor of 0 and 1, got {_kind(mask)}: tokenizers give it as a tensor.")
+    if mask.ndim == 4 and mask.shape[1] not in (1, num_heads):
+        raise InputError(
+            f"{name} has shape {tuple(mask.shape)}; expected (batch, heads, query, key) with heads {num_heads} or 1."
+        )
+
+
+def check_logits_to_keep(logits_to_keep: int | Tensor, shape: tuple[int, int], labels: Tensor | None) -> None:
+    """Refuse what does not say which logits to keep (see `keep_positions`), or labels for logits that are not kept."""
+    length = shape[1]
+    if isinstance(logits_to_keep, int):
+        if logits_to_keep < 0:
+            raise InputError(f"logits_to_keep={logits_to_keep} must be a number of last positions, 0 for all.")
+        partial = logits_to_keep > 0
+    else:
+        partial = True
+        shapes = {1: (length,), 2: shape}
+        if not isinstance(logits_to_keep, Tensor) or logits_to_keep.ndim not in shapes:
+            raise InputError(f"logits_to_keep must be a number, or a tensor of positions, got {_kind(logits_to_keep)}.")
+        if logits_to_keep.dtype == torch.bool:
+            if tuple(logits_to_keep.shape) != shapes[logits_to_keep.ndim]:
+                raise InputError(f"logits_to_keep has shape {tuple(logits_to_keep.shape)}; expected {shape}.")
+        else:
+            check_type("logits_to_keep", logits_to_keep)
+            if logits_to_keep.ndim == 2 and logits_to_keep.shape[0] != shape[0]:
+                raise InputError(f"logits_to_keep has {logits_to_keep.shape[0]} rows; the input has {shape[0]}.")
+            check_range("logits_to_keep", logits_to_keep, length, "length of the input")
+    if partial and labels is not None:
+        raise InputError("labels need the logits of all positions: leave out logits_to_keep, or the labels.")
 
 
 def check_context(
@@ -166,11 +225,16 @@ def check_context(
     batch_size: int,
     query_length: int,
     context_size: int | None,
+    num_heads: int,
+    dtype: torch.dtype,
+    cache: KeyValueCache | None = None,
 ) -> AttentionMask:
     """Refuse an encoder's output that cross-attention cannot attend to; give the mask for it.
 
     Args:
         context_size: the width that it must have; None where the model has no cross-attention.
+        dtype: of the model's weights.
+        cache: may hold keys and values of the encoder's output already.
     """
     if encoder_hidden_states is None:
         return AttentionMask()
@@ -179,11 +243,24 @@ def check_context(
             "encoder_hidden_states needs a model with cross-attention: build it with is_decoder=True (BERT) and "
             "add_cross_attention=True."
         )
+    if not isinstance(encoder_hidden_states, Tensor):
+        raise InputError(
+            f"encoder_hidden_states must be a tensor, got {_kind(encoder_hidden_states)}: of an encoder's output, pass "
+            f"last_hidden_state."
+        )
     shape = tuple(encoder_hidden_states.shape)
-    if len(shape) != 3 or shape[0] != batch_size or shape[2] != context_size:
+    if len(shape) != 3 or shape[0] != batch_size or not shape[1] or shape[2] != context_size:
         raise InputError(
             f"encoder_hidden_states has shape {shape}; expected ({batch_size}, length of the source, {context_size})."
         )
+    check_dtype("encoder_hidden_states", encoder_hidden_states, dtype)
+    cached_length = cache.cross_attention[0].length if cache is not None and cache.cross_attention else 0
+    if cached_length not in (0, shape[1]):
+        raise InputError(
+            f"encoder_hidden_states has {shape[1]} positions and past_key_values is of a source with {cached_length}: "
+            f"pass the same source at each step, or start with a new cache."
+        )
+    check_mask("encoder_attention_mask", encoder_attention_mask, num_heads)
     return read_attention_mask(
         encoder_attention_mask,
         batch_size=batch_size,

@@ -18,12 +18,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from minitransformers.checkpoints.files import open_checkpoint, write_checkpoint
+from minitransformers.checkpoints.files import open_checkpoint
 from minitransformers.checkpoints.loading import LoadingReport, load_weights
 from minitransformers.checkpoints.rules import WeightTable
-from minitransformers.checkpoints.saving import to_reference_names
+from minitransformers.checkpoints.saving import to_reference_names, write_checkpoint
 from minitransformers.configuration import Config
 from minitransformers.errors import ConfigError, InputError, UnknownArgumentError, nearest
+from minitransformers.generation.config import GenerationConfig
 from minitransformers.hub import Source
 from minitransformers.nn.attention import attention_kernel
 from minitransformers.nn.cache import KeyValueCache
@@ -63,6 +64,8 @@ class PreTrainedModel(nn.Module):
         config.validate()
         self.config = config
         self.gradient_checkpointing = False
+        if self.can_generate():
+            self.generation_config = GenerationConfig.from_model_config(config)
 
     def __call__(self, *args: Any, return_dict: bool | None = None, **kwargs: Any) -> Any:
         """Run `forward`, after refusing arguments that it does not have, with the nearest name.
@@ -112,6 +115,27 @@ class PreTrainedModel(nn.Module):
                 if name in names and source in names:
                     path, _, leaf = name.rpartition(".")
                     setattr(self.get_submodule(path), leaf, names[source])
+
+    def _is_tied(self) -> bool:
+        names = dict(self.named_parameters(remove_duplicate=False))
+        pairs = [(name, source) for name, source in self.weights.ties.items() if name in names and source in names]
+        return self.config.tie_word_embeddings and all(names[name] is names[source] for name, source in pairs)
+
+    def _apply(self: ModelType, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ModelType:
+        """What `.to()`, `.half()`, `.to_empty()` and the like do; tied weights stay so, on the meta device too."""
+        was_tied = self._is_tied()
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if was_tied:
+            self.tie_weights()
+        return self
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """As in every module, with our names; tied weights stay so, also with `assign=True`."""
+        was_tied = self._is_tied()
+        result = super().load_state_dict(state_dict, strict=strict, assign=assign)
+        if was_tied:
+            self.tie_weights()
+        return result
 
     # ---- loading and saving ------------------------------------------------------------------------------------------
 
@@ -190,9 +214,16 @@ class PreTrainedModel(nn.Module):
             ignore_mismatched_sizes=ignore_mismatched_sizes,
             origin=source.name,
         )
+        if any(buffer.is_meta for buffer in model.buffers()):  # one that the file has not, of a user's own class
+            computed = cls(config, *model_args, **constructor)
+            for name, buffer in model.named_buffers():
+                path, _, leaf = name.rpartition(".")
+                setattr(model.get_submodule(path), leaf, computed.get_buffer(name) if buffer.is_meta else buffer)
         model._note_untied()
         config.dtype = model.dtype
         model.eval()
+        if model.can_generate():
+            model.generation_config = GenerationConfig.of_checkpoint(source, config)
         return (model, dict(vars(report))) if output_loading_info else model
 
     def load_hf_state_dict(self, state_dict: Mapping[str, Tensor], **options: Any) -> LoadingReport:
@@ -233,17 +264,13 @@ class PreTrainedModel(nn.Module):
         self.config.architectures = [type(self).__name__]
         self.config.dtype = self.dtype
         self.config.save_pretrained(directory)
+        if self.can_generate():
+            self.generation_config.save_pretrained(directory)
 
     @classmethod
     def _find_config(
         cls, config: Config | str | PathLike[str] | None, source: Source, overrides: dict[str, Any]
     ) -> Config:
-        if isinstance(config, Config):
-            config = copy.deepcopy(config)  # the caller's stays as it is
-            config.update(overrides)
-            return config
-        if config is not None:
-            return cls.config_class.from_pretrained(config, **overrides)
         known = set(cls.config_class._known_names())
         for key in overrides.keys() - known:
             arguments = (
@@ -253,6 +280,12 @@ class PreTrainedModel(nn.Module):
                 f"{cls.__name__}.from_pretrained takes no argument {key!r}, and {cls.config_class.__name__} "
                 f"has no such field.{nearest(key, known | arguments)}"
             )
+        if isinstance(config, Config):
+            config = copy.deepcopy(config)  # the caller's stays as it is
+            config.update(overrides)
+            return config
+        if config is not None:
+            return cls.config_class.from_pretrained(config, **overrides)
         return cls.config_class.from_source(source, **overrides)
 
     @classmethod
@@ -411,7 +444,9 @@ class PreTrainedModel(nn.Module):
             return False  # a block that is computed anew would add its keys and values a second time
         return bool(use_cache)
 
-    def read_cache(self, past_key_values: KeyValueCache | None, use_cache: bool) -> KeyValueCache | None:
+    def read_cache(
+        self, past_key_values: KeyValueCache | None, use_cache: bool, batch_size: int
+    ) -> KeyValueCache | None:
         """The cache to compute with: the one given, else a new one where `use_cache` asks for it."""
         num_layers = self.config.num_hidden_layers
         if past_key_values is None:
@@ -425,6 +460,19 @@ class PreTrainedModel(nn.Module):
             raise InputError(
                 f"past_key_values is of a model with {len(past_key_values)} layers; this one has {num_layers}."
             )
+        if past_key_values.length:
+            key, _ = past_key_values.self_attention[0].read()  # its other layers are alike
+            if key.shape[0] != batch_size:
+                raise InputError(
+                    f"past_key_values holds {key.shape[0]} sequences and the input {batch_size}: pass the same batch, "
+                    f"or choose rows of the cache with past_key_values.reorder(rows)."
+                )
+            num_heads, width = self.config.num_attention_heads, key.shape[1] * key.shape[3]
+            if key.shape[1] != num_heads or width != self.config.hidden_size:
+                raise InputError(
+                    f"past_key_values is of a model with {key.shape[1]} heads and hidden_size {width}; this one has "
+                    f"{num_heads} and {self.config.hidden_size}."
+                )
         return past_key_values
 
     def run_block(self, block: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -437,12 +485,28 @@ class PreTrainedModel(nn.Module):
         """Whether the model has `generate`."""
         return hasattr(self, "generate")
 
+    def __getattr__(self, name: str) -> Any:  # only what is not found otherwise
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name not in ("generate", "generate_steps", "generation_config"):
+                raise
+        able = " or ".join(_generating_classes(PreTrainedModel, self.config_class)) or "a model of another family"
+        raise AttributeError(f"{type(self).__name__} cannot continue a text, and has no {name!r}: load {able}.")
+
     _checkpointing_options: dict[str, Any]
 
 
 def attention_kernel_name(config: Config, output_attentions: bool) -> str:
     """Which kernel a forward pass uses: only the eager one has the weights that `output_attentions=True` asks for."""
     return "eager" if output_attentions else config.attn_implementation or "sdpa"
+
+
+def _generating_classes(base: type[PreTrainedModel], config_class: type[Config]) -> list[str]:
+    """The names of the classes of a family that can generate."""
+    names = [name for child in base.__subclasses__() for name in _generating_classes(child, config_class)]
+    is_one = getattr(base, "config_class", None) is config_class and hasattr(base, "generate")
+    return [base.__name__, *names] if is_one and not base.__name__.startswith("_") else names
 
 
 def _modules_outside_models(model: nn.Module) -> list[nn.Module]:

@@ -27,6 +27,7 @@ class AttentionCache:
         self._capacity = capacity  # how many tokens to make room for at the first write
         self._key: Tensor | None = None
         self._value: Tensor | None = None
+        self._is_own = False  # whether the memory was made here, and not by the caller who may still look at it
 
     def append(
         self, key: Float[Tensor, "batch heads new dim"], value: Float[Tensor, "batch heads new value_dim"]
@@ -35,6 +36,7 @@ class AttentionCache:
         if self._key is None or self._value is None:
             self.length = key.shape[2]
             self._key, self._value = self._with_room(key, self._capacity), self._with_room(value, self._capacity)
+            self._is_own = self._key is not key
             return self.read()
         if key.shape[0] != self._key.shape[0]:
             raise InputError(
@@ -44,6 +46,7 @@ class AttentionCache:
         start, self.length = self.length, self.length + key.shape[2]
         self._key = self._extended(self._key, key, start)
         self._value = self._extended(self._value, value, start)
+        self._is_own = True
         return self.read()
 
     def read(self) -> tuple[Float[Tensor, "batch heads length dim"], Float[Tensor, "batch heads length value_dim"]]:
@@ -52,11 +55,15 @@ class AttentionCache:
             raise InputError("The cache is empty.")
         return self._key[:, :, : self.length], self._value[:, :, : self.length]
 
-    def reorder(self, rows: Int[Tensor, " new_batch"]) -> None:
-        """Keep the given rows of the batch, in that order; rows may repeat (beam search, several samples a prompt)."""
+    def reorder(self, rows: Int[Tensor, " new_batch"], start: int = 0) -> None:
+        """Keep the given rows of the batch, in that order; rows may repeat (beam search, several samples a prompt).
+
+        `start`: of the tokens before it, each row has the same as the row that replaces it, so that they can stay.
+        """
         if self._key is not None and self._value is not None:
             rows = rows.to(self._key.device)
-            self._key, self._value = self._key.index_select(0, rows), self._value.index_select(0, rows)
+            self._key, self._value = self._reordered(self._key, rows, start), self._reordered(self._value, rows, start)
+            self._is_own = True
 
     def crop(self, length: int) -> None:
         """Forget all tokens after the first `length`."""
@@ -69,6 +76,16 @@ class AttentionCache:
         memory[:, :, : new.shape[2]] = new
         return memory
 
+    def _reordered(self, memory: Tensor, rows: Tensor, start: int) -> Tensor:
+        foreign = memory.is_inference() and not torch.is_inference_mode_enabled()
+        may_write = self._is_own and not (foreign or memory.requires_grad or torch.is_grad_enabled())
+        if not start or not may_write or len(rows) != len(memory):
+            return self._with_room(memory[:, :, : self.length].index_select(0, rows), memory.shape[2])
+        moved = (rows != torch.arange(len(rows), device=rows.device)).nonzero().squeeze(1)
+        recent = memory[:, :, start : self.length]
+        recent[moved] = recent[rows[moved]]
+        return memory
+
     def _extended(self, memory: Tensor, new: Tensor, start: int) -> Tensor:
         if torch.compiler.is_compiling():  # which cannot trace is_inference(), and reuses memory by itself
             return torch.cat([memory[:, :, :start], new], dim=2)
@@ -77,7 +94,7 @@ class AttentionCache:
             memory = memory.clone() if memory.is_inference() and not torch.is_inference_mode_enabled() else memory
             return torch.cat([memory[:, :, :start], new], dim=2)
         foreign = memory.is_inference() and not torch.is_inference_mode_enabled()  # must not be written to
-        if self.length > memory.shape[2] or foreign:
+        if self.length > memory.shape[2] or foreign or not self._is_own:
             larger = memory.new_empty(*memory.shape[:2], max(self.length, 2 * start), memory.shape[3])
             larger[:, :, :start] = memory[:, :, :start]
             memory = larger
@@ -106,10 +123,16 @@ class KeyValueCache:
         """`length`, under the name it has in transformers."""
         return self.length
 
-    def reorder(self, rows: Int[Tensor, " new_batch"]) -> None:
-        """Keep the given rows of the batch, in that order, in every layer; rows may repeat."""
-        for cache in (*self.self_attention, *self.cross_attention):
-            cache.reorder(rows)
+    def reorder(self, rows: Int[Tensor, " new_batch"], start: int = 0) -> None:
+        """Keep the given rows of the batch, in that order, in every layer; rows may repeat.
+
+        `start`: of the first so many tokens, and of the context, each row has the same as the row that replaces it.
+        """
+        for cache in self.self_attention:
+            cache.reorder(rows, start)
+        if not start:
+            for cache in self.cross_attention:
+                cache.reorder(rows)
 
     def crop(self, length: int) -> None:
         """Forget all tokens after the first `length`; what cross-attention holds of the context stays."""

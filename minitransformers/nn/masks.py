@@ -41,6 +41,11 @@ def document_mask(document_ids: Int[Tensor, "batch length"]) -> Bool[Tensor, "ba
     return (document_ids[:, :, None] == document_ids[:, None, :])[:, None]
 
 
+def documents_from_positions(position_ids: Int[Tensor, "batch length"]) -> Int[Tensor, "batch length"]:
+    """Which document of its row each token belongs to, counted from 0: one ends where positions do not count on."""
+    return (position_ids.diff(dim=-1, prepend=position_ids[:, :1] - 1) != 1).cumsum(dim=-1)
+
+
 class AttentionMask(NamedTuple):
     """What the attention kernel is told of who may attend to whom.
 
