@@ -1,0 +1,128 @@
+"""A case: one class of ours beside the reference's of the same name, and everything needed to try both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from unittest.mock import patch
+
+import torch
+import transformers
+from comparing import Flat, flat, gradients
+from drawing import Example, as_the_reference_takes_it, cast, redraw_parameters
+from hypothesis import strategies as st
+from torch import nn
+
+import minitransformers as mt
+
+transformers.logging.set_verbosity_error()
+transformers.logging.disable_progress_bar()
+
+# Functions that the reference computes both by a formula and by a fused kernel.
+FUSED_ACTIVATIONS = {
+    "gelu_python": "gelu",
+    "gelu_new": "gelu_pytorch_tanh",
+    "gelu_fast": "gelu_pytorch_tanh",
+    "gelu_accurate": "gelu_pytorch_tanh",
+    "gelu_python_tanh": "gelu_pytorch_tanh",
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One line of a family's table.
+
+    Attributes:
+        name: of the class, in both libraries.
+        examples: what it is tried with.
+        per_token: outputs that have a row for each token, besides hidden states, attentions and the cache.
+        mutations: errors that the comparison must notice; names from mutations.py.
+        about: what sets this case apart from others of the same class.
+        has_cache: tried in chunks too, each continuing from the cache of those before.
+    """
+
+    name: str
+    examples: st.SearchStrategy[Example]
+    per_token: frozenset[str]
+    mutations: tuple[str, ...]
+    about: str = ""
+    has_cache: bool = False
+
+    @property
+    def ours(self) -> type[mt.PreTrainedModel]:
+        return getattr(mt, self.name)
+
+    @property
+    def reference(self) -> type[Any]:
+        return getattr(transformers, self.name)
+
+    def __repr__(self) -> str:
+        return f"{self.name} {self.about}".strip().replace(" ", "-")
+
+
+class Pair:
+    """The reference's model and ours with the same weights, in evaluation mode, and the input for both."""
+
+    def __init__(self, case: Case, example: Example, dtype: torch.dtype = torch.float64) -> None:
+        self.case, self.example, self.dtype = case, example, dtype
+        self.reference = self._reference(example.config).double()
+        redraw_parameters(self.reference, example.seed)
+        self.reference.to(dtype)
+        self.ours = case.ours(case.ours.config_class(**example.config), **example.constructor).eval()
+        self.ours.load_hf_state_dict({name: tensor.clone() for name, tensor in self.reference.state_dict().items()})
+        self.our_arguments = cast(example.arguments, dtype)
+        self.reference_arguments = as_the_reference_takes_it(self.our_arguments, dtype)
+
+    def run_ours(self, kernel: str = "eager", **further: Any) -> tuple[Flat, Flat]:
+        """Our outputs and gradients."""
+        self.ours.set_attn_implementation(kernel)
+        return self._run(self.ours, {**self.our_arguments, **further})
+
+    def run_reference(self, **further: Any) -> tuple[Flat, Flat]:
+        """The reference's outputs and gradients, with its eager kernel."""
+        with rounding_nothing() if self.dtype == torch.float64 else nullcontext():
+            return self._run(self.reference, {**self.reference_arguments, **further})
+
+    def run_the_references_other_programs(self, **further: Any) -> Iterator[tuple[Flat, Flat]]:
+        """What the reference gives where it computes the same by other programs.
+
+        It has two kernels of attention, and two of GELU: a formula and a fused one.
+        """
+        arguments = {**self.reference_arguments, **further}
+        model, has_formula = self._with_fused_activation
+        if has_formula:
+            yield self._run(model, arguments)
+        model.set_attn_implementation("sdpa")
+        yield self._run(model, {**arguments, "output_attentions": False})
+        model.set_attn_implementation("eager")
+
+    @cached_property
+    def _with_fused_activation(self) -> tuple[nn.Module, bool]:
+        config = self.example.config
+        fused = {key: FUSED_ACTIVATIONS.get(value, value) for key, value in config.items() if isinstance(value, str)}
+        if fused == {key: config[key] for key in fused}:
+            return self.reference, False
+        model = self._reference({**config, **fused}).to(self.dtype)
+        model.load_state_dict(self.reference.state_dict())
+        return model, True
+
+    def _reference(self, config: dict[str, Any]) -> Any:
+        config = {**config, "attn_implementation": "eager"}
+        if self.dtype == torch.float64:  # in which the reference cannot run this, and it should change nothing
+            config.pop("reorder_and_upcast_attn", None)
+        return self.case.reference(self.case.reference.config_class(**config), **self.example.constructor).eval()
+
+    def _run(self, model: nn.Module, arguments: dict[str, Any]) -> tuple[Flat, Flat]:
+        per_token = self.case.per_token - ({"logits"} if "logits_to_keep" in arguments else set())
+        tensors = flat(model(**arguments), self.example.real, per_token)
+        return tensors, gradients(model, tensors, self.ours.weights)
+
+
+@contextmanager
+def rounding_nothing() -> Iterator[None]:
+    """Keep the reference from rounding to float32 in a float64 run, as its causal language-model loss does."""
+    with patch.object(torch.Tensor, "float", lambda tensor: tensor):
+        yield

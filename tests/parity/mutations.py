@@ -1,0 +1,132 @@
+"""Errors of the kind that are made in a model, each built into ours to see whether the comparison notices.
+
+A mutation changes our model, or the arguments that ours is called with, in place. It may change nothing where the
+example has nothing to change (no mask, no labels): the test looks for an example where it matters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from cases import Pair
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from minitransformers.nn.attention import MultiHeadAttention
+from minitransformers.nn.feed_forward import ACTIVATIONS, FeedForward
+from minitransformers.nn.positions import LearnedPositions
+
+
+def norm_eps(pair: Pair) -> None:
+    for module in pair.ours.modules():
+        if isinstance(module, nn.LayerNorm):
+            module.eps += 1e-6
+
+
+def other_gelu(pair: Pair) -> None:
+    for module in pair.ours.modules():
+        if isinstance(module, FeedForward):
+            module.activation = ACTIVATIONS["gelu_new"] if module.activation is F.gelu else F.gelu
+
+
+def attention_scale(pair: Pair) -> None:
+    for module in pair.ours.modules():
+        if isinstance(module, MultiHeadAttention):
+            module.scale = 1.001 * (module.head_dim**-0.5 if module.scale is None else module.scale)
+
+
+def position_offset(pair: Pair) -> None:
+    for module in pair.ours.modules():
+        if isinstance(module, LearnedPositions):
+            module.weight.data = module.weight.data.roll(1, dims=0)
+
+
+def no_segments(pair: Pair) -> None:
+    pair.our_arguments.pop("token_type_ids", None)
+
+
+def no_mask(pair: Pair) -> None:
+    pair.our_arguments.pop("attention_mask", None)
+
+
+def sees_the_future(pair: Pair) -> None:
+    rows, length = pair.example.real.shape
+    mask = pair.our_arguments.get("attention_mask", torch.ones(rows, length))
+    if mask.ndim < 4:  # four dimensions are the complete rule
+        padding = mask.reshape(rows, 1, 1, length).bool()
+        pair.our_arguments["attention_mask"] = padding.expand(rows, 1, length, length)
+
+
+def no_mask_of_the_context(pair: Pair) -> None:
+    pair.our_arguments.pop("encoder_attention_mask", None)
+
+
+def linear_pooler(pair: Pair) -> None:
+    pooler = pair.ours.base_model.pooler
+    pooler.forward = lambda hidden_states: pooler.dense(hidden_states[:, 0])
+
+
+def other_labels(pair: Pair) -> None:
+    for name, labels in _labels(pair).items():
+        if labels.is_floating_point():
+            pair.our_arguments[name] = 1 - labels
+        else:
+            pair.our_arguments[name] = labels.where(labels < 0, (labels == 0).long())
+
+
+def labels_not_shifted(pair: Pair) -> None:
+    for name, labels in _labels(pair).items():
+        if labels.ndim > 1:
+            pair.our_arguments[name] = labels.roll(1, dims=-1)
+
+
+def _labels(pair: Pair) -> dict[str, Tensor]:
+    return {
+        name: value
+        for name, value in pair.our_arguments.items()
+        if value is not None and ("label" in name or name in ("start_positions", "end_positions"))
+    }
+
+
+def untied(pair: Pair) -> None:
+    head = pair.ours.get_output_embeddings()
+    head.weight = nn.Parameter(head.weight.detach().clone())
+
+
+def other_padding_token(pair: Pair) -> None:
+    config = pair.ours.config
+    if config.pad_token_id is not None:
+        config.pad_token_id = (config.pad_token_id + 1) % config.vocab_size
+
+
+def training_mode(pair: Pair) -> None:
+    torch.manual_seed(0)
+    pair.ours.train()
+
+
+MUTATIONS: dict[str, Callable[[Pair], None]] = {
+    "norm eps": norm_eps,
+    "other GELU": other_gelu,
+    "attention scale": attention_scale,
+    "position offset": position_offset,
+    "no segments": no_segments,
+    "no mask": no_mask,
+    "sees the future": sees_the_future,
+    "no mask of the context": no_mask_of_the_context,
+    "linear pooler": linear_pooler,
+    "other labels": other_labels,
+    "labels not shifted": labels_not_shifted,
+    "untied": untied,
+    "other padding token": other_padding_token,
+    "training mode": training_mode,
+}
+EVERYWHERE = (
+    "norm eps",
+    "other GELU",
+    "attention scale",
+    "position offset",
+    "no segments",
+    "no mask",
+    "training mode",
+)

@@ -1,0 +1,295 @@
+"""What one library saves the other loads: the same weights under the same names, nothing missing, nothing left over.
+
+In all forms: tied and untied, one file and shards, every dtype, and files of the 4.x years with the names of that time.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from bert_cases import BERT
+from cases import Case, Pair
+from comparing import assert_same, flat
+from gpt2_cases import GPT2
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+from torch import Tensor
+
+CASES = [*BERT, *GPT2]
+CLASSES = list({case.name: case for case in CASES}.values())
+BY_NAME = {case.name: case for case in CLASSES}
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The batch is padded on the left", "ignore:With inputs_embeds padding cannot be seen"
+)
+
+
+@contextmanager
+def directory() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as path:
+        yield Path(path)
+
+
+def draw_pair(data: st.DataObject, case: Case) -> Pair:
+    example = data.draw(case.examples)
+    example.config.pop("reorder_and_upcast_attn", None)  # which the reference cannot run in float64
+    return Pair(case, example)
+
+
+def max_shard_size(data: st.DataObject) -> int | str:
+    return data.draw(st.sampled_from(["50GB", "2KB", 700]))
+
+
+def load_ours(pair: Pair, path: Path) -> Any:
+    """Our model from a directory that holds exactly its weights."""
+    model, report = pair.case.ours.from_pretrained(path, output_loading_info=True, **pair.example.constructor)
+    assert not any(report.values()), report
+    return model
+
+
+def load_reference(pair: Pair, path: Path) -> Any:
+    """The reference's."""
+    options = {"output_loading_info": True, "attn_implementation": "eager", **pair.example.constructor}
+    model, report = pair.case.reference.from_pretrained(path, **options)
+    assert not any(report.values()), report
+    return model
+
+
+@torch.no_grad()
+def assert_same_outputs(pair: Pair, ours: Any, reference: Any) -> None:
+    per_token = pair.case.per_token - ({"logits"} if "logits_to_keep" in pair.our_arguments else set())
+    theirs = {k: v for k, v in reference(**pair.reference_arguments).items() if k != "loss"}
+    mine = {k: v for k, v in ours(**pair.our_arguments).items() if k != "loss"}
+    assert_same(flat(mine, pair.example.real, per_token), flat(theirs, pair.example.real, per_token))
+
+
+def assert_same_weights(state: dict[str, Tensor], other: dict[str, Tensor]) -> None:
+    assert state.keys() == other.keys()
+    for name, tensor in state.items():
+        torch.testing.assert_close(tensor, other[name], rtol=0, atol=0)
+
+
+# ---- files of 5.x ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", CASES, ids=repr)
+@given(data=st.data())
+def test_the_reference_loads_what_we_save(case: Case, data: st.DataObject) -> None:
+    pair = draw_pair(data, case)
+    with directory() as path:
+        pair.ours.save_pretrained(path, max_shard_size=max_shard_size(data))
+        loaded = load_reference(pair, path)
+    assert_same_weights(pair.ours.hf_state_dict(), loaded.state_dict())
+    assert_same_outputs(pair, pair.ours, loaded)
+
+
+@pytest.mark.parametrize("case", CASES, ids=repr)
+@given(data=st.data())
+def test_we_load_what_the_reference_saves(case: Case, data: st.DataObject) -> None:
+    pair = draw_pair(data, case)
+    with directory() as path:
+        pair.reference.save_pretrained(path, max_shard_size=max_shard_size(data))
+        loaded = load_ours(pair, path)
+        assert_same_weights(pair.ours.state_dict(), loaded.state_dict())
+        assert_same_outputs(pair, loaded, pair.reference)
+
+
+@pytest.mark.parametrize("case", CLASSES, ids=repr)
+@given(data=st.data())
+def test_save_into_the_directory_that_is_mapped_and_go_on(case: Case, data: st.DataObject) -> None:
+    """Load, train, save over the files that the weights are mapped from, train on: as if nothing had been saved."""
+    pair = draw_pair(data, case)
+    with directory() as path:
+        pair.ours.save_pretrained(path, max_shard_size=max_shard_size(data))
+        model, unsaved = load_ours(pair, path), pair.ours
+        for _ in range(2):
+            model.save_pretrained(path, max_shard_size=max_shard_size(data))
+            for each in (model, unsaved):
+                train_a_step(each, pair)
+        model.save_pretrained(path, max_shard_size=max_shard_size(data))
+        assert_same_weights(model.state_dict(), unsaved.state_dict())
+        assert_same_weights(load_ours(pair, path).state_dict(), unsaved.state_dict())
+        assert_same_weights(load_reference(pair, path).state_dict(), unsaved.hf_state_dict())
+
+
+def train_a_step(model: Any, pair: Pair) -> None:
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    outputs = model(**pair.our_arguments)
+    sum(value.square().mean() for value in outputs.values() if isinstance(value, Tensor)).backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+# ---- files of 4.x ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", CASES, ids=repr)
+@given(data=st.data())
+def test_we_load_files_of_former_years(case: Case, data: st.DataObject) -> None:
+    """Former names, buffers among the weights, tied weights twice or once, the backbone with and without its prefix."""
+    pair = draw_pair(data, case)
+    weights = {name: tensor.clone() for name, tensor in pair.reference.state_dict().items()}
+    changes = [add_buffers, gamma_and_beta, output_layer_stored_twice, as_in_the_backbone]
+    for change in data.draw(st.lists(st.sampled_from(changes), unique=True, min_size=1)):
+        weights = change(weights, pair)
+    with directory() as path:
+        write_config_of_4x(path, pair)
+        data.draw(st.sampled_from([write_pickle, write_old_pickle, write_pickles, write_safetensors]))(weights, path)
+        loaded = load_ours(pair, path)
+        assert_same_weights(loaded.state_dict(), pair.ours.state_dict())
+        assert_same_outputs(pair, loaded, pair.reference)
+
+
+def add_buffers(weights: dict[str, Tensor], pair: Pair) -> dict[str, Tensor]:
+    config, prefix = pair.reference.config, base_prefix(pair, weights)
+    if config.model_type == "bert":
+        positions = torch.arange(config.max_position_embeddings)[None]
+        return {**weights, f"{prefix}embeddings.position_ids": positions}
+    mask = torch.ones(config.n_positions, config.n_positions, dtype=torch.bool).tril()[None, None]
+    blocks = [f"{prefix}h.{layer}.attn" for layer in range(config.n_layer)]
+    if config.add_cross_attention:
+        blocks += [block.replace("attn", "crossattention") for block in blocks]
+    buffers = {f"{block}.bias": mask for block in blocks}
+    return {**weights, **buffers, **{f"{block}.masked_bias": torch.tensor(-1e4) for block in blocks}}
+
+
+def gamma_and_beta(weights: dict[str, Tensor], pair: Pair) -> dict[str, Tensor]:
+    def former(name: str) -> str:
+        return re.sub(r"LayerNorm\.bias$", "LayerNorm.beta", re.sub(r"LayerNorm\.weight$", "LayerNorm.gamma", name))
+
+    return {former(name): tensor for name, tensor in weights.items()}
+
+
+def output_layer_stored_twice(weights: dict[str, Tensor], pair: Pair) -> dict[str, Tensor]:
+    """…or once: what is tied may stand under either name, or both."""
+    if not pair.reference.config.tie_word_embeddings:
+        return weights
+    tied = ("lm_head.weight", "cls.predictions.decoder.weight", "cls.predictions.decoder.bias")
+    return {name: tensor for name, tensor in weights.items() if name not in tied[: pair.example.seed % 4]}
+
+
+def as_in_the_backbone(weights: dict[str, Tensor], pair: Pair) -> dict[str, Tensor]:
+    """Files of a bare backbone may have the prefix of a model with a head, and the other way round."""
+    prefix = f"{pair.reference.base_model_prefix}."
+    if any(name.startswith(prefix) for name in weights):
+        return {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
+    return {f"{prefix}{name}": tensor for name, tensor in weights.items()}
+
+
+def base_prefix(pair: Pair, weights: dict[str, Tensor]) -> str:
+    prefix = f"{pair.reference.base_model_prefix}."
+    return prefix if any(name.startswith(prefix) for name in weights) else ""
+
+
+def write_config_of_4x(path: Path, pair: Pair) -> None:
+    """The keys of that time beside today's."""
+    content = {
+        **pair.reference.config.to_dict(),
+        "torch_dtype": "float64",
+        "transformers_version": "4.6.0",
+        "gradient_checkpointing": False,
+        "output_past": True,
+        "task_specific_params": {"text-generation": {"do_sample": True}},
+    }
+    del content["dtype"]
+    if pair.reference.config.model_type == "bert":
+        content["position_embedding_type"] = "absolute"
+    else:
+        content["n_ctx"] = content["n_positions"]
+    (path / "config.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def write_pickle(weights: dict[str, Tensor], path: Path) -> None:
+    torch.save(weights, path / "pytorch_model.bin")
+
+
+def write_old_pickle(weights: dict[str, Tensor], path: Path) -> None:
+    torch.save(weights, path / "pytorch_model.bin", _use_new_zipfile_serialization=False)
+
+
+def write_pickles(weights: dict[str, Tensor], path: Path) -> None:
+    half = len(weights) // 2
+    places = {}
+    for number, names in enumerate((list(weights)[:half], list(weights)[half:]), 1):
+        shard = f"pytorch_model-{number:05}-of-00002.bin"
+        torch.save({name: weights[name] for name in names}, path / shard)
+        places |= dict.fromkeys(names, shard)
+    index = {"metadata": {"total_size": 0}, "weight_map": places}
+    (path / "pytorch_model.bin.index.json").write_text(json.dumps(index), encoding="utf-8")
+
+
+def write_safetensors(weights: dict[str, Tensor], path: Path) -> None:
+    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, path / "model.safetensors", {"format": "pt"})
+
+
+# ---- reports and dtypes ----------------------------------------------------------------------------------------------
+
+
+def pairs_of_classes() -> list[tuple[str, str]]:
+    families = [[case.name for case in CLASSES if case in table] for table in (BERT, GPT2)]
+    return [(saved, loaded) for family in families for saved in family for loaded in family if saved != loaded]
+
+
+@pytest.mark.parametrize(("saved", "loaded"), pairs_of_classes())
+def test_another_head_is_reported_as_the_reference_reports_it(saved: str, loaded: str) -> None:
+    """From a checkpoint of one class into another: what is missing, what is left over."""
+    config = BY_NAME[saved].reference.config_class(**tiny(saved))
+    with directory() as path:
+        BY_NAME[saved].reference(config).save_pretrained(path)
+        _, ours = BY_NAME[loaded].ours.from_pretrained(path, output_loading_info=True)
+        _, theirs = BY_NAME[loaded].reference.from_pretrained(path, output_loading_info=True)
+    assert {name: set(found) for name, found in ours.items()} == {name: set(found) for name, found in theirs.items()}
+
+
+def tiny(name: str) -> dict[str, Any]:
+    if name.startswith("Bert"):
+        sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 6}
+        return {"vocab_size": 11, "max_position_embeddings": 8, "is_decoder": name == "BertLMHeadModel", **sizes}
+    return {"vocab_size": 11, "n_positions": 8, "n_embd": 8, "n_layer": 1, "n_head": 2, "pad_token_id": 0}
+
+
+@pytest.mark.parametrize("asked", [None, "auto", "bfloat16", "float32", torch.float16], ids=str)
+@pytest.mark.parametrize("in_config", ["of the file", "absent", "bfloat16", "float32"])
+@pytest.mark.parametrize("in_file", [torch.float32, torch.float16, torch.bfloat16, torch.float64], ids=str)
+@pytest.mark.parametrize("name", ["BertModel", "GPT2LMHeadModel"])
+def test_dtypes(name: str, in_file: torch.dtype, in_config: str, asked: Any) -> None:
+    """What is asked for, else what config.json says, else what the file has."""
+    case = BY_NAME[name]
+    with directory() as path:
+        case.reference(case.reference.config_class(**tiny(name))).to(in_file).save_pretrained(path)
+        content = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        if in_config != "of the file":
+            del content["dtype"]
+        if in_config in ("bfloat16", "float32"):
+            content["dtype"] = in_config
+        (path / "config.json").write_text(json.dumps(content), encoding="utf-8")
+        ours, theirs = (library.from_pretrained(path, dtype=asked) for library in (case.ours, case.reference))
+    for model in (ours, theirs):
+        assert {parameter.dtype for parameter in model.parameters()} == {theirs.dtype}
+        assert model.config.dtype == theirs.config.dtype
+
+
+@pytest.mark.parametrize("name", ["BertForMaskedLM", "BertForPreTraining", "BertLMHeadModel", "GPT2LMHeadModel"])
+def test_different_weights_for_what_is_tied_are_both_kept(name: str) -> None:
+    """As the reference does, whatever config.json says."""
+    case = BY_NAME[name]
+    reference = case.reference(case.reference.config_class(**tiny(name)))
+    weights = {key: tensor.clone() for key, tensor in reference.state_dict().items()}
+    output = "lm_head.weight" if name.startswith("GPT2") else "cls.predictions.decoder.weight"
+    weights[output] = torch.randn_like(weights[output])
+    with directory() as path:
+        reference.config.save_pretrained(path)
+        write_safetensors(weights, path)
+        ours, theirs = (library.from_pretrained(path) for library in (case.ours, case.reference))
+        ids = torch.tensor([[3, 1, 4, 1, 5]])
+        torch.testing.assert_close(ours(ids)[0], theirs(ids)[0])
+        assert torch.equal(ours.get_output_embeddings().weight, weights[output])

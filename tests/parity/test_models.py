@@ -1,0 +1,167 @@
+"""Every model class against `transformers`, on random tiny configurations, weights and inputs.
+
+comparing.py says what is asked, a family's table (bert_cases.py, gpt2_cases.py) what is drawn; here each line of every
+table goes through the whole suite. A new family needs a table, and its name in `CASES`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+import torch
+from bert_cases import BERT
+from cases import Case, Pair
+from comparing import (
+    YARDSTICK,
+    Disagreement,
+    Flat,
+    assert_same,
+    assert_same_gradients,
+    distance,
+    distance_of_gradients,
+    flat,
+)
+from drawing import Example, chunk
+from gpt2_cases import GPT2
+from hypothesis import given
+from hypothesis import strategies as st
+from mutations import MUTATIONS
+
+CASES = [*BERT, *GPT2]
+CLASSES = list({case.name: case for case in CASES}.values())
+
+EVERYTHING = {"output_hidden_states": True, "output_attentions": True}
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The batch is padded on the left", "ignore:With inputs_embeds padding cannot be seen"
+)
+
+
+@pytest.mark.parametrize("case", CASES, ids=repr)
+@given(data=st.data())
+def test_float64_is_the_same_function(case: Case, data: st.DataObject) -> None:
+    """Outputs, hidden states, attention maps, cache, loss and all gradients; from both of our attention kernels."""
+    pair = Pair(case, data.draw(case.examples))
+    theirs = pair.run_reference(**EVERYTHING)
+    assert_agree(pair.run_ours("eager", **EVERYTHING), theirs)
+    assert_agree(pair.run_ours("sdpa", output_hidden_states=True), without_attentions(theirs))
+
+
+def assert_agree(ours: tuple[Flat, Flat], theirs: tuple[Flat, Flat]) -> None:
+    assert_same(ours[0], theirs[0])
+    assert_same_gradients(ours[1], theirs[1])
+
+
+def without_attentions(results: tuple[Flat, Flat]) -> tuple[Flat, Flat]:
+    outputs, gradients = results
+    return {name: tensor for name, tensor in outputs.items() if "attentions" not in name}, gradients
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("case", CASES, ids=repr)
+@given(data=st.data())
+def test_rounds_no_worse_than_the_reference(case: Case, dtype: torch.dtype, data: st.DataObject) -> None:
+    """At most four times as far from the reference's eager program as its other programs are, and one last place."""
+    pair = Pair(case, data.draw(case.examples), dtype)
+    outputs, gradients = pair.run_reference(**EVERYTHING)
+    other_outputs, other_gradients = zip(*pair.run_the_references_other_programs(**EVERYTHING), strict=True)
+    allowed = YARDSTICK * max(distance(other, outputs, dtype) for other in other_outputs) + 1
+    allowed_of_gradients = YARDSTICK * max(distance_of_gradients(o, gradients, dtype) for o in other_gradients) + 1
+    for kernel, further in (("eager", EVERYTHING), ("sdpa", {"output_hidden_states": True})):
+        ours, our_gradients = pair.run_ours(kernel, **further)
+        assert {name: t.dtype for name, t in ours.items()} == {name: outputs[name].dtype for name in ours}
+        assert distance(ours, outputs, dtype) <= allowed
+        assert distance_of_gradients(our_gradients, gradients, dtype) <= allowed_of_gradients
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.has_cache], ids=repr)
+@given(data=st.data())
+def test_chunks_continue_from_the_cache(case: Case, data: st.DataObject) -> None:
+    """A sequence cut anywhere, each piece computed with the cache of those before, gives the reference's numbers.
+
+    Where padding stands in front, what a whole sequence is classified by may be padding in one of the pieces: there,
+    only outputs that have a row for each token are compared.
+    """
+    example = data.draw(case.examples)
+    length = example.real.shape[1]
+    cuts = data.draw(st.sets(st.integers(1, length - 1)) if length > 1 else st.just(set()))
+    train = data.draw(st.booleans())  # with gradients the cache works another way
+    pair = Pair(case, example)
+    pair.ours.set_attn_implementation(data.draw(st.sampled_from(["eager", "sdpa"])))
+    our_cache = their_cache = None
+    with nullcontext() if train else torch.no_grad():
+        for start, stop in zip([0, *sorted(cuts)], [*sorted(cuts), length], strict=True):
+            ours = pair.ours(**chunk(pair.our_arguments, start, stop), past_key_values=our_cache, use_cache=True)
+            theirs = pair.reference(
+                **chunk(pair.reference_arguments, start, stop), past_key_values=their_cache, use_cache=True
+            )
+            our_cache, their_cache = ours.past_key_values, theirs.past_key_values
+            real = example.real[:, start:stop]
+            by_token = case.per_token if example.real.all() else case.per_token & set(theirs)
+            compared = [
+                name for name in theirs if name in by_token or (real.all() and name != "past_key_values")
+            ]
+            assert_same(
+                flat({name: ours[name] for name in compared}, real, case.per_token),
+                flat({name: theirs[name] for name in compared}, real, case.per_token),
+            )
+    assert_same(flat({"past_key_values": our_cache}, example.real), flat({"past_key_values": their_cache}, example.real))
+
+
+@pytest.mark.parametrize(
+    ("case", "mutation"), [(case, mutation) for case in CASES for mutation in case.mutations], ids=repr
+)
+def test_an_error_is_noticed(case: Case, mutation: str) -> None:
+    """In some example our model agrees, and with one error built in it does not."""
+    noticed = False
+
+    @given(example=case.examples)
+    def look_for_a_difference(example: Example) -> None:
+        nonlocal noticed
+        if noticed:
+            return
+        pair = Pair(case, example)
+        theirs = pair.run_reference(**EVERYTHING)
+        assert_agree(pair.run_ours("eager", **EVERYTHING), theirs)
+        MUTATIONS[mutation](pair)
+        try:
+            assert_agree(pair.run_ours("eager", **EVERYTHING), theirs)
+        except Disagreement:
+            noticed = True
+
+    look_for_a_difference()
+    assert noticed
+
+
+@pytest.mark.parametrize("case", CASES, ids=repr)
+@given(data=st.data())
+def test_tuples_and_flags_of_the_config(case: Case, data: st.DataObject) -> None:
+    """`return_dict=False` gives the reference's tuple, and what to return may stand in the config."""
+    pair = Pair(case, data.draw(case.examples))
+    for name in EVERYTHING:
+        flag = data.draw(st.booleans())
+        setattr(pair.ours.config, name, flag)
+        setattr(pair.reference.config, name, flag)
+    theirs = pair.reference(**pair.reference_arguments, return_dict=False)
+    assert layout(pair.ours(**pair.our_arguments, return_dict=False)) == layout(theirs)
+    pair.ours.config.return_dict = False
+    assert layout(pair.ours(**pair.our_arguments)) == layout(theirs)
+
+
+def layout(value: Any) -> Any:
+    """Shapes of tensors in nested tuples, without the empty tuples that the reference has for what it did not see."""
+    if isinstance(value, tuple):
+        return tuple(layout(part) for part in value if not isinstance(part, tuple) or part)
+    return tuple(value.shape) if isinstance(value, torch.Tensor) else "cache"
+
+
+@pytest.mark.parametrize("case", CLASSES, ids=lambda case: case.name)
+def test_positional_arguments_are_the_references(case: Case) -> None:
+    """A positional call means the same: the reference's explicit parameters, in its order, come first in ours."""
+    theirs = inspect.signature(case.reference.forward).parameters.values()
+    explicit = [(p.name, p.default) for p in theirs if p.kind is p.POSITIONAL_OR_KEYWORD]
+    ours = inspect.signature(case.ours.forward).parameters.values()
+    assert [(p.name, p.default) for p in ours if p.kind is p.POSITIONAL_OR_KEYWORD] == explicit

@@ -1,0 +1,169 @@
+"""Outputs: the reference's names in its order, read by attribute, key and index, through copies and pytrees."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import pickle
+from typing import Any
+
+import pytest
+import torch
+import torch.utils._pytree as pytree
+import transformers
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import modeling_outputs
+from transformers.models.bert import modeling_bert
+from transformers.models.gpt2 import modeling_gpt2
+
+from minitransformers import outputs as our_outputs
+from minitransformers.errors import UnknownNameError
+from minitransformers.models.bert import BertConfig, BertModel
+from minitransformers.outputs import MaskedLMOutput, ModelOutput, SequenceClassifierOutput
+
+CLASSES = [
+    value
+    for value in vars(our_outputs).values()
+    if isinstance(value, type) and issubclass(value, ModelOutput) and value is not ModelOutput
+]
+
+
+# What the reference collects while a model runs, and adds to an output at its end whatever the order of the fields.
+COLLECTED = ("hidden_states", "attentions", "cross_attentions")
+
+
+def reference(ours: type[ModelOutput]) -> Any:
+    modules = (modeling_outputs, modeling_bert, modeling_gpt2)
+    return next(getattr(module, ours.__name__) for module in modules if hasattr(module, ours.__name__))
+
+
+@st.composite
+def values(draw: st.DrawFn, output_class: type[ModelOutput]) -> dict[str, Any]:
+    """Some of the class's fields, each a tensor or a tuple of tensors as it should be."""
+    names = [field.name for field in dataclasses.fields(output_class)]
+    chosen = draw(st.lists(st.sampled_from(names), unique=True))
+    tensor = st.integers(0, 9).map(torch.tensor)
+    several = st.lists(tensor, max_size=3).map(tuple)
+    return {name: draw(several if name.endswith(("states", "attentions")) else tensor) for name in chosen}
+
+
+@pytest.mark.parametrize("output_class", CLASSES, ids=lambda output_class: output_class.__name__)
+def test_fields_and_their_order_are_the_reference_s(output_class: type[ModelOutput]) -> None:
+    ours = [(field.name, field.default) for field in dataclasses.fields(output_class)]
+    theirs = [(field.name, field.default) for field in dataclasses.fields(reference(output_class))]
+    assert ours == sorted(theirs, key=lambda field: field[0] in COLLECTED)
+
+
+@pytest.mark.parametrize("output_class", CLASSES, ids=lambda output_class: output_class.__name__)
+@given(data=st.data())
+def test_read_as_the_reference_is_read(output_class: type[ModelOutput], data: st.DataObject) -> None:
+    given_values = data.draw(values(output_class))
+    ours = output_class(**given_values)
+    theirs = reference(output_class)(**{name: ours[name] for name in ours if name not in COLLECTED})
+    for name in ours:
+        theirs[name] = ours[name]
+    assert list(ours) == list(theirs) == list(ours.keys())
+    assert len(ours) == len(theirs) == len(given_values)
+    assert ours.to_tuple() == theirs.to_tuple() == tuple(ours.values())
+    assert list(ours.items()) == list(theirs.items())
+    assert dict(ours) == {**ours} == dict(theirs)
+    for field in dataclasses.fields(output_class):
+        name = field.name
+        assert getattr(ours, name) is getattr(theirs, name)
+        assert (name in ours) == (name in theirs)
+        assert ours.get(name, 7) is theirs.get(name, 7)
+        if name in theirs:
+            assert ours[name] is theirs[name]
+    for index in range(-len(theirs), len(theirs)):
+        assert ours[index] is theirs[index]
+        assert ours[index:] == theirs[index:]
+        assert ours[:index] == theirs[:index]
+    for index in (len(theirs), -len(theirs) - 1):
+        with pytest.raises(IndexError):
+            ours[index]
+
+
+def test_what_is_none_is_left_out() -> None:
+    output = SequenceClassifierOutput(logits=torch.ones(1, 2))
+    assert output.loss is None
+    assert output.keys() == ["logits"]
+    assert output[0] is output.logits
+    assert "loss" not in output
+    assert output.get("loss") is None
+    assert not SequenceClassifierOutput()
+    with pytest.raises(UnknownNameError, match=r"SequenceClassifierOutput has no 'loss'; it has \['logits'\]"):
+        output["loss"]
+
+
+def test_unknown_name_is_refused_with_the_nearest() -> None:
+    output = MaskedLMOutput(logits=torch.ones(1))
+    with pytest.raises(UnknownNameError, match=r"MaskedLMOutput has no 'logit'.* Did you mean 'logits'\?") as caught:
+        output["logit"]
+    assert isinstance(caught.value, KeyError)
+    with pytest.raises(UnknownNameError, match=r"has no field 'logit'. Did you mean 'logits'\?"):
+        output["logit"] = 3
+    with pytest.raises(AttributeError):
+        output.logit  # type: ignore[attr-defined]
+    with pytest.raises(TypeError):
+        MaskedLMOutput(logit=3)  # type: ignore[call-arg]
+
+
+def test_fields_may_be_assigned() -> None:
+    output = MaskedLMOutput(logits=torch.ones(1))
+    output["loss"] = torch.tensor(2.0)
+    output.logits = torch.zeros(1)
+    assert output.keys() == ["loss", "logits"]
+    assert (output.loss, output[1]) == (torch.tensor(2.0), torch.zeros(1))
+    output.loss = None
+    assert output.keys() == ["logits"]
+
+
+@pytest.mark.parametrize("output_class", CLASSES, ids=lambda output_class: output_class.__name__)
+@given(data=st.data())
+def test_pytrees_copies_and_pickles(output_class: type[ModelOutput], data: st.DataObject) -> None:
+    output = output_class(**data.draw(values(output_class)))
+    leaves, _ = pytree.tree_flatten(output)
+    assert len(leaves) == sum(len(value) if isinstance(value, tuple) else 1 for value in output.values())
+    doubled = pytree.tree_map(lambda leaf: leaf * 2, output)
+    assert type(doubled) is output_class
+    assert doubled.keys() == output.keys()
+    assert doubled.to_tuple() == pytree.tree_map(lambda leaf: leaf * 2, output.to_tuple())
+    for other in (copy.copy(output), copy.deepcopy(output), pickle.loads(pickle.dumps(output))):
+        assert type(other) is output_class
+        assert other.items() == output.items()
+
+
+def test_an_output_of_ones_own() -> None:
+    @dataclasses.dataclass
+    class Own(ModelOutput):
+        score: torch.Tensor | None = None
+        why: torch.Tensor | None = None
+
+    output = pytree.tree_map(lambda leaf: leaf + 1, Own(score=torch.zeros(1)))
+    assert isinstance(output, Own)
+    assert output.keys() == ["score"]
+    assert output["score"] == 1
+
+
+def test_repr_shows_the_fields_as_the_reference_does() -> None:
+    ours, theirs = (module.MaskedLMOutput(logits=torch.ones(1)) for module in (our_outputs, modeling_outputs))
+    assert repr(ours) == repr(theirs)
+
+
+def test_a_model_s_output_as_output_and_as_tuple() -> None:
+    values = {"vocab_size": 9, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2}
+    model = BertModel(BertConfig(**values)).eval()
+    reference_model = transformers.BertModel(transformers.BertConfig(**values, attn_implementation="eager")).eval()
+    ids = torch.tensor([[1, 2, 3]])
+    for arguments in ({}, {"output_hidden_states": True}, {"output_attentions": True, "output_hidden_states": True}):
+        ours, theirs = model(ids, **arguments), reference_model(ids, **arguments)
+        # Theirs has empty cross-attentions, of a model that has no cross-attention.
+        assert ours.keys() == [name for name, value in theirs.items() if value != ()]
+        as_tuple = model(ids, **arguments, return_dict=False)
+        assert type(as_tuple) is tuple
+        assert len(as_tuple) == len(ours)
+        assert torch.equal(as_tuple[0], ours.last_hidden_state)
+    model.config.return_dict = False
+    assert type(model(ids)) is tuple
+    assert model(ids, return_dict=True).keys() == ["last_hidden_state", "pooler_output"]
