@@ -1,0 +1,235 @@
+"""What generation starts from: the prompts, checked, with their mask and positions."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from minitransformers.errors import InputError, UnknownArgumentError, nearest
+from minitransformers.generation.config import GenerationConfig, as_list
+from minitransformers.nn.cache import KeyValueCache
+from minitransformers.nn.positions import positions_from_mask
+
+
+@dataclass
+class Prompt:
+    """The texts to continue, one a row.
+
+    Attributes:
+        input_ids: (rows, length); length 0 where only embeddings are given.
+        before: how many positions of the model come before `input_ids`: of embeddings without ids, or of a cache whose
+            tokens are not repeated in `input_ids`.
+        attention_mask: (rows, before + length) with 0 at padding; None where nothing is padded.
+        position_ids: (rows or 1, before + length); None where they count from 0.
+        token_type_ids, inputs_embeds: as the model's forward takes them, or None.
+        cache: of an earlier call, to go on from.
+        constant: inputs of the model that are the same at every step.
+    """
+
+    input_ids: Tensor
+    before: int = 0
+    attention_mask: Tensor | None = None
+    position_ids: Tensor | None = None
+    token_type_ids: Tensor | None = None
+    inputs_embeds: Tensor | None = None
+    cache: KeyValueCache | None = None
+    constant: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def length(self) -> int:
+        """Number of tokens in `input_ids`."""
+        return self.input_ids.shape[1]
+
+
+# Arguments of a model's forward that generation sets itself, or has no use for.
+_OWN = {"self", "labels", "mc_labels", "mc_token_ids", "use_cache", "logits_to_keep", "num_items_in_batch"}
+
+
+def split_arguments(model: Any, named: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The keywords of `generate`, parted into settings of GenerationConfig and inputs of the model.
+
+    Raises:
+        UnknownArgumentError: one is neither.
+    """
+    settings = set(GenerationConfig._fields)
+    inputs = set(inspect.signature(type(model).forward).parameters) - _OWN - settings
+    for name in named:
+        if name not in settings | inputs:
+            others = {"logits_processor", "stopping_criteria", "assistant_model", "streamer", "tokenizer", "generator"}
+            hint = nearest(name, settings | inputs | others)
+            raise UnknownArgumentError(f"{type(model).__name__}.generate takes no argument {name!r}.{hint}")
+    return (
+        {name: value for name, value in named.items() if name in settings},
+        {name: value for name, value in named.items() if name in inputs and value is not None},
+    )
+
+
+def read_prompt(
+    model: Any, settings: GenerationConfig, inputs: Tensor | None, model_inputs: Mapping[str, Any]
+) -> Prompt:
+    """Check what the model is asked to continue, and complete it.
+
+    An encoder–decoder's prompt, once there is one, is what its decoder starts with; what its encoder made of the inputs
+    is constant.
+
+    Raises:
+        InputError: an input that is missing, contradicts another, or has the wrong type or shape.
+    """
+    constant = dict(model_inputs)
+    for name in ("attention_mask", "position_ids", "token_type_ids", "inputs_embeds"):
+        if name in constant and not isinstance(constant[name], Tensor):
+            raise InputError(f"{name} must be a tensor, got {type(constant[name]).__name__}.")
+    input_ids = _read_ids(settings, inputs, constant.pop("input_ids", None), constant)
+    embeds: Tensor | None = constant.pop("inputs_embeds", None)
+    cache: KeyValueCache | None = constant.pop("past_key_values", None)
+    mask: Tensor | None = constant.pop("attention_mask", None)
+    rows, length = input_ids.shape
+
+    before = 0
+    if embeds is not None:
+        if embeds.ndim != 3 or embeds.shape[0] != rows or (length and embeds.shape[1] != length) or not embeds.shape[1]:
+            raise InputError(
+                f"inputs_embeds has shape {tuple(embeds.shape)}; expected (batch, length, hidden), as long as "
+                f"input_ids where both are given."
+            )
+        before = embeds.shape[1] - length
+    past = _past_length(cache, settings)
+    if mask is not None:
+        if mask.ndim != 2 or mask.shape[0] != rows or mask.shape[1] not in (before + length, past + length):
+            raise InputError(
+                f"attention_mask has shape {tuple(mask.shape)}; expected {(rows, before + length)}, 1 for tokens and 0 "
+                f"for padding" + (f", or {(rows, past + length)} with the {past} cached tokens." if past else ".")
+            )
+        before = mask.shape[1] - length
+    elif embeds is None:
+        mask = _guess_mask(input_ids, settings)
+    if past and past >= before + length:
+        raise InputError(
+            f"past_key_values holds {past} tokens and the prompts have {before + length}: nothing is left to compute. "
+            f"Pass the whole text with at least one new token, or shorten the cache with crop({before + length - 1})."
+        )
+    if mask is not None:
+        if rows > 1 and not mask[:, -1].all():
+            warnings.warn(
+                "A prompt is padded on the right, and would be continued after its padding: pad on the left "
+                "(tokenizer.padding_side = 'left').",
+                stacklevel=5,
+            )
+        mask = None if mask.all() else mask.long()
+    positions: Tensor | None = constant.pop("position_ids", None)
+    takes_positions = "position_ids" in inspect.signature(type(model).forward).parameters
+    if positions is None and mask is not None and takes_positions:
+        positions = positions_from_mask(mask).masked_fill(mask == 0, 0)
+    return Prompt(input_ids, before, mask, positions, constant.pop("token_type_ids", None), embeds, cache, constant)
+
+
+def _read_ids(
+    settings: GenerationConfig, inputs: Tensor | None, input_ids: Tensor | None, others: Mapping[str, Any]
+) -> Tensor:
+    if inputs is not None and input_ids is not None:
+        raise InputError("inputs and input_ids are the same argument: pass only one of them.")
+    ids = inputs if input_ids is None else input_ids
+    if ids is None:
+        # Nothing to continue: every text begins with the token that begins texts, unless its beginning is embedded.
+        batch = next((value for value in others.values() if isinstance(value, Tensor)), torch.empty(1))
+        if "inputs_embeds" in others:
+            return torch.empty(batch.shape[0], 0, dtype=torch.long, device=others["inputs_embeds"].device)
+        if settings.bos_token_id is None:
+            raise InputError("Pass input_ids to continue, or bos_token_id to begin with.")
+        return torch.full((batch.shape[0], 1), settings.bos_token_id, device=batch.device)
+    if not isinstance(ids, Tensor) or ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
+        kind = f"a tensor of {ids.dtype}" if isinstance(ids, Tensor) else type(ids).__name__
+        raise InputError(
+            f"input_ids must be a tensor of whole numbers, got {kind}: tokenizers give one with return_tensors='pt'."
+        )
+    if ids.ndim != 2:
+        remedy = ": add the batch dimension with input_ids[None]." if ids.ndim == 1 else "."
+        raise InputError(f"input_ids has shape {tuple(ids.shape)}; expected (batch, length){remedy}")
+    if ids.numel() == 0:
+        raise InputError(
+            f"input_ids has shape {tuple(ids.shape)}, and there is nothing to continue: pass at least one token, such "
+            f"as the one that begins texts."
+        )
+    return ids.long()
+
+
+def _past_length(cache: object, settings: GenerationConfig) -> int:
+    if cache is None:
+        return 0
+    if not isinstance(cache, KeyValueCache):
+        raise InputError(f"past_key_values must be a KeyValueCache, got {type(cache).__name__}.")
+    if settings.use_cache is False:
+        raise InputError("past_key_values is a cache, and use_cache=False: pass only one of them.")
+    return cache.length
+
+
+def _guess_mask(input_ids: Tensor, settings: GenerationConfig) -> Tensor | None:
+    """Padding is where the padding token stands, unless that is an end of text as well."""
+    pad, ends = settings.pad_token_id, as_list(settings.eos_token_id)
+    if pad is not None and pad not in ends:
+        return (input_ids != pad).long()
+    if ends and input_ids.shape[0] > 1 and (input_ids[:, 0] == (ends[0] if pad is None else pad)).any():
+        warnings.warn(
+            "A prompt begins with the end-of-text token, which may be padding or not: pass the tokenizer's "
+            "attention_mask.",
+            stacklevel=6,
+        )
+    return None
+
+
+def check_padding(pad_token_id: int | None, vocab_size: int) -> None:
+    """Refuse padding that the model has no embedding of: it reads the padding of rows that ended early."""
+    if pad_token_id is not None and not 0 <= pad_token_id < vocab_size:
+        raise InputError(
+            f"pad_token_id={pad_token_id} is outside the vocabulary of {vocab_size} tokens: pass another, or make room "
+            f"for it with resize_token_embeddings(len(tokenizer))."
+        )
+
+
+def longest_text(settings: GenerationConfig, prompt: Prompt, max_positions: int | None) -> int:
+    """How many tokens a text may have, those of `prompt.input_ids` included.
+
+    Args:
+        max_positions: how many positions the model has; None where it sets no limit.
+
+    Raises:
+        InputError: no room for a new token, or not for as many as were asked for.
+    """
+    length, total = prompt.length, prompt.before + prompt.length
+    last = total - 1 if prompt.position_ids is None else int(prompt.position_ids.max())
+    if max_positions is not None and last >= max_positions:
+        raise InputError(
+            f"The prompt has {last + 1} tokens, and the model {max_positions} positions: truncate it "
+            f"(tokenizer(…, truncation=True, max_length={max_positions})), leaving room for new tokens."
+        )
+    if settings.max_new_tokens is not None:
+        if settings.max_length is not None:
+            warnings.warn("Both max_new_tokens and max_length are set: max_new_tokens counts.", stacklevel=4)
+        limit = length + settings.max_new_tokens
+    elif settings.max_length is not None:
+        # The positions of embeddings count, though they have no ids.
+        limit = settings.max_length - (prompt.before if prompt.inputs_embeds is not None else 0)
+    else:
+        limit = length + 20
+        if max_positions is not None:
+            limit = min(limit, max(max_positions - prompt.before, length))
+    if limit <= length:
+        most = f"max_length={settings.max_length}" if settings.max_length else f"{max_positions} positions of the model"
+        raise InputError(f"The prompt has {total} tokens, and {most} leave no room for a new one: pass max_new_tokens.")
+    if max_positions is not None:
+        room = max_positions - last  # the last token of all is never read
+        if limit - length > room:
+            raise InputError(
+                f"{limit - length} new tokens were asked for, and after a prompt of {last + 1} tokens the model's "
+                f"{max_positions} positions have room for {room}: pass max_new_tokens={room}, or truncate the prompt."
+            )
+    for name, least in (("min_length", settings.min_length), ("min_new_tokens", settings.min_new_tokens)):
+        if least is not None and least + (length if name == "min_new_tokens" else 0) > limit:
+            warnings.warn(f"{name}={least} is more than the {limit} tokens that a text may have.", stacklevel=4)
+    return limit
