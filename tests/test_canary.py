@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import minitransformers
-from minitransformers.generation.processors import RepetitionPenaltyLogitsProcessor
+from minitransformers.generation import RepetitionPenaltyLogitsProcessor
 from minitransformers.nn.attention import MultiHeadAttention, eager_attention, fused_attention, split_heads
 from minitransformers.nn.blocks import DecoderBlock, EncoderBlock
 from minitransformers.nn.cache import AttentionCache
@@ -70,7 +70,7 @@ WRONG = {
     "nn.normalization: a weight of another width": lambda: layer_norm(HIDDEN, floats(WIDTH + 1), floats(WIDTH), 1e-5),
     "nn.positions: one text in place of a batch": lambda: SinusoidalPositions(WIDTH)(whole(LENGTH)),
     "nn.positions: a mask of numbers with a fraction": lambda: positions_from_mask(floats(BATCH, LENGTH)),
-    "generation.processors: scores without a batch": lambda: RepetitionPenaltyLogitsProcessor(2.0)(
+    "generation: scores without a batch": lambda: RepetitionPenaltyLogitsProcessor(2.0)(
         whole(BATCH, LENGTH), floats(9)
     ),
     "testing.laws: a key of another width": lambda: assert_kernels_agree(PER_HEAD, PER_HEAD[..., :2], PER_HEAD),

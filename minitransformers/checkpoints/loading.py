@@ -93,6 +93,7 @@ def load_weights(
             _initialise(model, name, dtype, initialise)
         if name not in mismatched:
             report.missing_keys.add(table.to_theirs(name).name)
+    report.missing_keys |= {name for name, of in table.doubles.items() if of in report.missing_keys}
     for name, source in ties.items():
         if name not in found or torch.equal(model.get_parameter(name), model.get_parameter(source)):
             _set_tensor(model, name, model.get_parameter(source))

@@ -249,13 +249,22 @@ class PreTrainedModel(nn.Module):
         """All weights under the names, and in the layout, that `transformers` has for this architecture."""
         return to_reference_names(self.state_dict(), self.weights)
 
-    def save_pretrained(self, save_directory: str | PathLike[str], *, max_shard_size: int | str = "50GB") -> None:
+    def save_pretrained(
+        self,
+        save_directory: str | PathLike[str],
+        *,
+        max_shard_size: int | str = "50GB",
+        safe_serialization: bool = True,
+    ) -> None:
         """Write config.json and model.safetensors, which `from_pretrained` here and in `transformers` loads.
 
         Args:
             save_directory: made where it is missing; may be the directory that the model was loaded from.
             max_shard_size: larger checkpoints are split; a number of bytes, or a text such as "5GB".
+            safe_serialization: True, as scripts say who ask for safetensors; pickles are not written.
         """
+        if not safe_serialization:
+            raise InputError("safe_serialization=False would write a pickle; only safetensors are written.")
         directory = Path(save_directory)
         if directory.is_file():
             raise InputError(f"save_directory={str(directory)!r} is a file; pass a directory.")
@@ -456,6 +465,8 @@ class PreTrainedModel(nn.Module):
                 f"past_key_values must be the cache that an earlier call returned (a KeyValueCache), "
                 f"got {type(past_key_values).__name__}."
             )
+        if not len(past_key_values):
+            past_key_values.add_layers(num_layers)
         if len(past_key_values) != num_layers:
             raise InputError(
                 f"past_key_values is of a model with {len(past_key_values)} layers; this one has {num_layers}."

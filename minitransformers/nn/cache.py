@@ -106,13 +106,19 @@ class KeyValueCache:
     """The caches of a whole model: of each layer's self-attention and, where there is any, cross-attention.
 
     Args:
-        num_layers: number of blocks.
+        num_layers: number of blocks; 0 for as many as the first model that uses the cache has.
         capacity: number of tokens to make room for at once, where it is known how many will come.
     """
 
-    def __init__(self, num_layers: int, capacity: int = 0) -> None:
-        self.self_attention = [AttentionCache(capacity) for _ in range(num_layers)]
-        self.cross_attention = [AttentionCache() for _ in range(num_layers)]
+    def __init__(self, num_layers: int = 0, capacity: int = 0) -> None:
+        self.self_attention: list[AttentionCache] = []
+        self.cross_attention: list[AttentionCache] = []
+        self.add_layers(num_layers, capacity)
+
+    def add_layers(self, num_layers: int, capacity: int = 0) -> None:
+        """Give the cache `num_layers` more layers, empty ones."""
+        self.self_attention += [AttentionCache(capacity) for _ in range(num_layers)]
+        self.cross_attention += [AttentionCache() for _ in range(num_layers)]
 
     @property
     def length(self) -> int:

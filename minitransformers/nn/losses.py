@@ -62,7 +62,9 @@ def sequence_classification_loss(
     """
     if problem == "single_label_classification":
         return token_cross_entropy(logits, labels.reshape(-1))
-    labels = labels.to(logits.dtype).reshape(logits.shape)
+    # The finer of both dtypes: a bfloat16 model is scored in float32 where its labels have that.
+    dtype = torch.promote_types(logits.dtype, labels.dtype)
+    logits, labels = logits.to(dtype), labels.to(dtype).reshape(logits.shape)
     if problem == "regression":
         return F.mse_loss(logits, labels)
     return F.binary_cross_entropy_with_logits(logits, labels)

@@ -7,6 +7,9 @@ batches are made of are in `minitransformers.testing.batches`, and can be import
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -75,6 +78,16 @@ _WITH_CLASSES = [
 ]
 
 
+@contextmanager
+def _global_generator_kept() -> Iterator[None]:
+    """Strategies must leave it as it is, and run-time type checks draw from it which items of a list to look at."""
+    state = random.getstate()
+    try:
+        yield
+    finally:
+        random.setstate(state)
+
+
 # ---- models ----------------------------------------------------------------------------------------------------------
 
 
@@ -98,7 +111,8 @@ def bert_configs(draw: DrawFn, /, **fixed: Any) -> BertConfig:
         "pad_token_id": PADDING,
         "attn_implementation": draw(st.sampled_from(["eager", "sdpa"])),
     }
-    return BertConfig(**{**drawn, **fixed})
+    with _global_generator_kept():
+        return BertConfig(**{**drawn, **fixed})
 
 
 @st.composite
@@ -127,7 +141,8 @@ def gpt2_configs(draw: DrawFn, /, **fixed: Any) -> GPT2Config:
         "pad_token_id": PADDING,
         "attn_implementation": draw(st.sampled_from(["eager", "sdpa"])),
     }
-    return GPT2Config(**{**drawn, **fixed})
+    with _global_generator_kept():
+        return GPT2Config(**{**drawn, **fixed})
 
 
 _CONFIGS: dict[type[Config], Any] = {BertConfig: bert_configs, GPT2Config: gpt2_configs}
@@ -149,8 +164,10 @@ def tiny_models(
     if model_class in _WITH_CLASSES:
         fixed = {"num_labels": draw(st.integers(1, 4)), **fixed}
     config = draw(_CONFIGS[model_class.config_class](**fixed))
-    model: PreTrainedModel = model_class(config).to(dtype).eval()
-    return draw_weights(model, seed=draw(seeds()), scale=draw(st.sampled_from([0.02, 0.2, 0.5])))
+    seed, scale = draw(seeds()), draw(st.sampled_from([0.02, 0.2, 0.5]))
+    with _global_generator_kept():
+        model: PreTrainedModel = model_class(config).to(dtype).eval()
+        return draw_weights(model, seed=seed, scale=scale)
 
 
 def tiny_encoders(**fixed: Any) -> SearchStrategy[PreTrainedModel]:

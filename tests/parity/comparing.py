@@ -5,8 +5,8 @@ tensors by name (`flat`), and so are their gradients, under the reference's name
 asked of them:
 
 * In float64, is it the same function? Rounding hides nothing there: `assert_same`, at 1e-9.
-* In float32 and bfloat16, do we round no worse than the reference? Two correct programs differ by their rounding. By how
-  much, the reference shows itself: it has several programs for one function, and their distance is the yardstick
+* In float32 and bfloat16, do we round no worse than the reference? Two correct programs differ by their rounding. By
+  how much, the reference shows itself: it has several programs for one function, and their distance is the yardstick
   (`distance`, `distance_of_gradients`).
 * Would the comparison notice an error? Each one is repeated with an error built in (mutations.py).
 
@@ -39,7 +39,7 @@ YARDSTICK = 4
 Flat = dict[str, Tensor]
 
 
-class Disagreement(AssertionError):
+class DisagreementError(AssertionError):
     """Two models gave different results."""
 
 
@@ -58,9 +58,9 @@ def flat(output: Mapping[str, Any], real: Tensor, per_token: frozenset[str] = fr
         if isinstance(value, Tensor):
             tensors[name] = _only_real(value, real) if name in per_token else value
         elif name == "past_key_values":
-            for layer, (key, value) in enumerate(cached(value)):
-                tensors[f"{name}.{layer}.key"] = key.where(real[:, None, :, None], 0)
-                tensors[f"{name}.{layer}.value"] = value.where(real[:, None, :, None], 0)
+            for layer, keys_and_values in enumerate(cached(value)):
+                for kind, tensor in zip(("key", "value"), keys_and_values, strict=True):
+                    tensors[f"{name}.{layer}.{kind}"] = tensor.where(real[:, None, :, None], 0)
         elif name == "hidden_states":
             tensors |= {f"{name}.{layer}": _only_real(tensor, real) for layer, tensor in enumerate(value)}
         else:  # attentions (sequences, heads, query, key)
@@ -108,17 +108,17 @@ def _projection(tensors: Flat) -> Tensor:
 def assert_same(ours: Flat, theirs: Flat) -> None:
     """The same names in the same order, the same shapes and dtypes, and values that differ by rounding only."""
     if list(ours) != list(theirs):
-        raise Disagreement(f"We return {list(ours)}, the reference {list(theirs)}.")
+        raise DisagreementError(f"We return {list(ours)}, the reference {list(theirs)}.")
     for name, expected in theirs.items():
         layout, expected_layout = (ours[name].dtype, tuple(ours[name].shape)), (expected.dtype, tuple(expected.shape))
         if layout != expected_layout:
-            raise Disagreement(f"{name} is {layout}, the reference's {expected_layout}.")
+            raise DisagreementError(f"{name} is {layout}, the reference's {expected_layout}.")
         if expected.numel() == 0 or (ours[name].isnan() & expected.isnan()).all():
             continue
         error = (ours[name] - expected).abs().max().item()
         allowed = TOLERANCE * max(1.0, expected.abs().max().item())
         if not error <= allowed:
-            raise Disagreement(f"{name} differs by {error:.3g}; {allowed:.3g} is allowed.")
+            raise DisagreementError(f"{name} differs by {error:.3g}; {allowed:.3g} is allowed.")
 
 
 def assert_same_gradients(ours: Flat, theirs: Flat) -> None:
@@ -128,13 +128,13 @@ def assert_same_gradients(ours: Flat, theirs: Flat) -> None:
     largest, or below 0.001, are compared at those scales.
     """
     if ours.keys() != theirs.keys():
-        raise Disagreement(f"Only one model has a gradient for {sorted(ours.keys() ^ theirs.keys())}.")
+        raise DisagreementError(f"Only one model has a gradient for {sorted(ours.keys() ^ theirs.keys())}.")
     largest = max((gradient.norm().item() for gradient in theirs.values()), default=0.0)
     for name, expected in theirs.items():
         error = (ours[name] - expected).norm().item()
         allowed = TOLERANCE * max(expected.norm().item(), largest / 1000, 0.001)
         if not error <= allowed:
-            raise Disagreement(f"The gradient of {name} differs by {error:.3g}; {allowed:.3g} is allowed.")
+            raise DisagreementError(f"The gradient of {name} differs by {error:.3g}; {allowed:.3g} is allowed.")
 
 
 # ---- float32 and bfloat16: rounding no worse -------------------------------------------------------------------------

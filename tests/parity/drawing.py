@@ -1,7 +1,7 @@
 """Random tiny inputs, of every kind that a model takes: what hypothesis draws, and what a seed fills in.
 
-Hypothesis chooses what makes cases different (sizes, kinds of mask, where padding ends); the numbers inside tensors come
-from a seed that it chooses. Everything is drawn in float64; `cast` brings an example to the dtype of a test.
+Hypothesis chooses what makes cases different (sizes, kinds of mask, which labels); the numbers inside tensors come from
+a seed that it chooses. Everything is drawn in float64; `cast` brings an example to the dtype of a test.
 """
 
 from __future__ import annotations
@@ -50,10 +50,6 @@ class Example:
     real: Tensor
     seed: int
     constructor: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def has_labels(self) -> bool:
-        return any("label" in name or "_positions" in name for name in self.arguments)
 
 
 # ---- weights ---------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from bert_cases import BERT
 from cases import Case, Pair
 from comparing import assert_same, flat
 from gpt2_cases import GPT2
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor
@@ -27,6 +27,9 @@ from torch import Tensor
 CASES = [*BERT, *GPT2]
 CLASSES = list({case.name: case for case in CASES}.values())
 BY_NAME = {case.name: case for case in CLASSES}
+
+# Reading and writing costs more than computing, and the numbers matter less: a fifth of the profile's examples.
+few_examples = settings(max_examples=settings.default.max_examples // 5)
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The batch is padded on the left", "ignore:With inputs_embeds padding cannot be seen"
@@ -72,16 +75,17 @@ def assert_same_outputs(pair: Pair, ours: Any, reference: Any) -> None:
     assert_same(flat(mine, pair.example.real, per_token), flat(theirs, pair.example.real, per_token))
 
 
-def assert_same_weights(state: dict[str, Tensor], other: dict[str, Tensor]) -> None:
+def assert_same_weights(state: dict[str, Tensor], other: dict[str, Tensor], tolerance: float = 0.0) -> None:
     assert state.keys() == other.keys()
     for name, tensor in state.items():
-        torch.testing.assert_close(tensor, other[name], rtol=0, atol=0)
+        torch.testing.assert_close(tensor, other[name], rtol=tolerance, atol=tolerance)
 
 
 # ---- files of 5.x ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("case", CASES, ids=repr)
+@few_examples
 @given(data=st.data())
 def test_the_reference_loads_what_we_save(case: Case, data: st.DataObject) -> None:
     pair = draw_pair(data, case)
@@ -93,6 +97,7 @@ def test_the_reference_loads_what_we_save(case: Case, data: st.DataObject) -> No
 
 
 @pytest.mark.parametrize("case", CASES, ids=repr)
+@few_examples
 @given(data=st.data())
 def test_we_load_what_the_reference_saves(case: Case, data: st.DataObject) -> None:
     pair = draw_pair(data, case)
@@ -104,6 +109,7 @@ def test_we_load_what_the_reference_saves(case: Case, data: st.DataObject) -> No
 
 
 @pytest.mark.parametrize("case", CLASSES, ids=repr)
+@few_examples
 @given(data=st.data())
 def test_save_into_the_directory_that_is_mapped_and_go_on(case: Case, data: st.DataObject) -> None:
     """Load, train, save over the files that the weights are mapped from, train on: as if nothing had been saved."""
@@ -116,9 +122,10 @@ def test_save_into_the_directory_that_is_mapped_and_go_on(case: Case, data: st.D
             for each in (model, unsaved):
                 train_a_step(each, pair)
         model.save_pretrained(path, max_shard_size=max_shard_size(data))
-        assert_same_weights(model.state_dict(), unsaved.state_dict())
-        assert_same_weights(load_ours(pair, path).state_dict(), unsaved.state_dict())
-        assert_same_weights(load_reference(pair, path).state_dict(), unsaved.hf_state_dict())
+        assert_same_weights(load_ours(pair, path).state_dict(), model.state_dict())
+        assert_same_weights(load_reference(pair, path).state_dict(), model.hf_state_dict())
+        # Where tensors lie in memory decides in which order a kernel adds them up.
+        assert_same_weights(model.state_dict(), unsaved.state_dict(), tolerance=1e-12)
 
 
 def train_a_step(model: Any, pair: Pair) -> None:
@@ -133,6 +140,7 @@ def train_a_step(model: Any, pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=repr)
+@few_examples
 @given(data=st.data())
 def test_we_load_files_of_former_years(case: Case, data: st.DataObject) -> None:
     """Former names, buffers among the weights, tied weights twice or once, the backbone with and without its prefix."""
@@ -228,7 +236,8 @@ def write_pickles(weights: dict[str, Tensor], path: Path) -> None:
 
 
 def write_safetensors(weights: dict[str, Tensor], path: Path) -> None:
-    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, path / "model.safetensors", {"format": "pt"})
+    own_memory = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in weights.items()}
+    save_file(own_memory, path / "model.safetensors", {"format": "pt"})
 
 
 # ---- reports and dtypes ----------------------------------------------------------------------------------------------
@@ -241,12 +250,13 @@ def pairs_of_classes() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("saved", "loaded"), pairs_of_classes())
 def test_another_head_is_reported_as_the_reference_reports_it(saved: str, loaded: str) -> None:
-    """From a checkpoint of one class into another: what is missing, what is left over."""
+    """From a checkpoint of one class into another: what is missing, left over, or of another size."""
     config = BY_NAME[saved].reference.config_class(**tiny(saved))
     with directory() as path:
         BY_NAME[saved].reference(config).save_pretrained(path)
-        _, ours = BY_NAME[loaded].ours.from_pretrained(path, output_loading_info=True)
-        _, theirs = BY_NAME[loaded].reference.from_pretrained(path, output_loading_info=True)
+        options = {"output_loading_info": True, "ignore_mismatched_sizes": True}
+        _, ours = BY_NAME[loaded].ours.from_pretrained(path, **options)
+        _, theirs = BY_NAME[loaded].reference.from_pretrained(path, **options)
     assert {name: set(found) for name, found in ours.items()} == {name: set(found) for name, found in theirs.items()}
 
 
@@ -260,12 +270,11 @@ def tiny(name: str) -> dict[str, Any]:
 @pytest.mark.parametrize("asked", [None, "auto", "bfloat16", "float32", torch.float16], ids=str)
 @pytest.mark.parametrize("in_config", ["of the file", "absent", "bfloat16", "float32"])
 @pytest.mark.parametrize("in_file", [torch.float32, torch.float16, torch.bfloat16, torch.float64], ids=str)
-@pytest.mark.parametrize("name", ["BertModel", "GPT2LMHeadModel"])
-def test_dtypes(name: str, in_file: torch.dtype, in_config: str, asked: Any) -> None:
+def test_dtypes(in_file: torch.dtype, in_config: str, asked: Any) -> None:
     """What is asked for, else what config.json says, else what the file has."""
-    case = BY_NAME[name]
+    case = BY_NAME["BertModel"]
     with directory() as path:
-        case.reference(case.reference.config_class(**tiny(name))).to(in_file).save_pretrained(path)
+        case.reference(case.reference.config_class(**tiny(case.name))).to(in_file).save_pretrained(path)
         content = json.loads((path / "config.json").read_text(encoding="utf-8"))
         if in_config != "of the file":
             del content["dtype"]

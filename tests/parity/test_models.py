@@ -16,7 +16,7 @@ from bert_cases import BERT
 from cases import Case, Pair
 from comparing import (
     YARDSTICK,
-    Disagreement,
+    DisagreementError,
     Flat,
     assert_same,
     assert_same_gradients,
@@ -24,11 +24,13 @@ from comparing import (
     distance_of_gradients,
     flat,
 )
-from drawing import Example, chunk
+from drawing import Example, Values, chunk
 from gpt2_cases import GPT2
 from hypothesis import given
 from hypothesis import strategies as st
 from mutations import MUTATIONS
+
+from minitransformers.nn.attention import MultiHeadAttention
 
 CASES = [*BERT, *GPT2]
 CLASSES = list({case.name: case for case in CASES}.values())
@@ -101,14 +103,14 @@ def test_chunks_continue_from_the_cache(case: Case, data: st.DataObject) -> None
             our_cache, their_cache = ours.past_key_values, theirs.past_key_values
             real = example.real[:, start:stop]
             by_token = case.per_token if example.real.all() else case.per_token & set(theirs)
-            compared = [
-                name for name in theirs if name in by_token or (real.all() and name != "past_key_values")
-            ]
+            compared = [name for name in theirs if name in by_token or (real.all() and name != "past_key_values")]
             assert_same(
                 flat({name: ours[name] for name in compared}, real, case.per_token),
                 flat({name: theirs[name] for name in compared}, real, case.per_token),
             )
-    assert_same(flat({"past_key_values": our_cache}, example.real), flat({"past_key_values": their_cache}, example.real))
+    assert_same(
+        flat({"past_key_values": our_cache}, example.real), flat({"past_key_values": their_cache}, example.real)
+    )
 
 
 @pytest.mark.parametrize(
@@ -129,7 +131,7 @@ def test_an_error_is_noticed(case: Case, mutation: str) -> None:
         MUTATIONS[mutation](pair)
         try:
             assert_agree(pair.run_ours("eager", **EVERYTHING), theirs)
-        except Disagreement:
+        except DisagreementError:
             noticed = True
 
     look_for_a_difference()
@@ -165,3 +167,30 @@ def test_positional_arguments_are_the_references(case: Case) -> None:
     explicit = [(p.name, p.default) for p in theirs if p.kind is p.POSITIONAL_OR_KEYWORD]
     ours = inspect.signature(case.ours.forward).parameters.values()
     assert [(p.name, p.default) for p in ours if p.kind is p.POSITIONAL_OR_KEYWORD] == explicit
+
+
+@pytest.mark.parametrize("pick", ["last", "first", "mean"])
+def test_choices_of_several_texts_are_scored_text_by_text(pick: str) -> None:
+    """The reference then summarises over the choices, not the tokens; one text at a time it does what is meant."""
+    ids = Values(0).ids(11, 2, 3, 5)
+    config = {"vocab_size": 11, "n_embd": 8, "n_layer": 1, "n_head": 2, "summary_type": pick}
+    case = next(case for case in CASES if case.name == "GPT2DoubleHeadsModel")
+    pair = Pair(case, Example(config, {"input_ids": ids}, torch.ones(6, 5, dtype=torch.bool), seed=1))
+    scores = pair.ours(ids).mc_logits
+    for text, scores_of_text in zip(ids, scores, strict=True):
+        torch.testing.assert_close(scores_of_text, pair.reference(text).mc_logits)
+
+
+def test_upcast_attention_is_computed_in_float32() -> None:
+    """In bfloat16 the flag shows: with it on both sides we are nearer to the reference than with it on one."""
+    config = {"vocab_size": 50, "n_embd": 32, "n_layer": 3, "n_head": 2, "reorder_and_upcast_attn": True}
+    case = next(case for case in CASES if case.name == "GPT2Model")
+    ids = Values(0).ids(50, 3, 12)
+    pair = Pair(case, Example(config, {"input_ids": ids}, torch.ones(3, 12, dtype=torch.bool), seed=1), torch.bfloat16)
+    theirs, _ = pair.run_reference()
+    with_upcast, _ = pair.run_ours("eager")
+    for module in pair.ours.modules():
+        if isinstance(module, MultiHeadAttention):
+            module.upcast = False
+    without, _ = pair.run_ours("eager")
+    assert 2 * distance(with_upcast, theirs, torch.bfloat16) < distance(without, theirs, torch.bfloat16)

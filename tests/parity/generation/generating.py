@@ -21,11 +21,11 @@ transformers.logging.set_verbosity_error()
 EXACT = 1e-9
 VOCABULARY = 23
 POSITIONS = 40
+GPT2 = {"n_layer": 2, "n_head": 2, "n_embd": 8, "n_positions": POSITIONS, "bos_token_id": 1}
 FAMILIES = {
-    "GPT2LMHeadModel": (
-        "GPT2Config",
-        {"n_layer": 2, "n_head": 2, "n_embd": 8, "n_positions": POSITIONS, "bos_token_id": 1},
-    ),
+    "GPT2LMHeadModel": ("GPT2Config", GPT2),
+    "GPT2DoubleHeadsModel": ("GPT2Config", GPT2),
+    "GPT2LMHeadModel with a context": ("GPT2Config", {**GPT2, "add_cross_attention": True}),
     "BertLMHeadModel": (
         "BertConfig",
         {
@@ -173,7 +173,8 @@ def lengths(draw: Draw, prompt_length: int) -> dict[str, Any]:
     new = draw(st.integers(1, 9))
     arguments |= {"max_new_tokens": new} if draw(st.booleans()) else {"max_length": prompt_length + new}
     if some(draw):
-        arguments |= draw(st.sampled_from([{"min_length": prompt_length + 2}, {"min_new_tokens": min(3, new)}]))
+        least, least_new = {"min_length": prompt_length + 2}, {"min_new_tokens": min(3, new)}
+        arguments |= draw(st.sampled_from([least, least_new, {"min_length": prompt_length + 6, **least_new}]))
     return arguments
 
 

@@ -117,7 +117,7 @@ def test_the_comparison_notices_mistakes(monkeypatch: pytest.MonkeyPatch) -> Non
             warpers.TopKLogitsWarper,
             "__call__",
             lambda self, ids, scores: scores.masked_fill(scores <= scores.topk(self.top_k).values[:, -1:], -torch.inf),
-            {"do_sample": True, "top_k": 4},
+            {"do_sample": True, "top_k": 2},
         ),
         "beams": (Decoder, "reorder", lambda self, rows: None, {"num_beams": 4}),
     }
