@@ -29,8 +29,20 @@ import minitransformers
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
 
-BERT_BASE = dict(vocab_size=30522, hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072)
-MINILM = dict(vocab_size=30522, hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536)
+BERT_BASE = {
+    "vocab_size": 30522,
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+}
+MINILM = {
+    "vocab_size": 30522,
+    "hidden_size": 384,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 12,
+    "intermediate_size": 1536,
+}
 
 
 @dataclass
@@ -55,7 +67,9 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
-    print(f"torch {torch.__version__}, transformers {transformers.__version__} (sdpa), {arguments.threads} threads, CPU\n")
+    print(
+        f"torch {torch.__version__}, transformers {transformers.__version__} (sdpa), {arguments.threads} threads, CPU\n"
+    )
     print(f"{'':28}{'minitransformers':>24}{'transformers':>24}{'ratio':>8}{'max |Δ|':>10}")
     print(f"{'':28}{'median (quartiles) ms':>24}{'median (quartiles) ms':>24}")
     for case in cases(arguments.repetitions, arguments.only):
@@ -94,7 +108,10 @@ def encoder(
     name: str, sizes: dict[str, int], batch: int, length: int, repetitions: int, *, padded: bool = False
 ) -> Case:
     ours, theirs = pair("BertModel", sizes, "BertConfig")
-    inputs = {"input_ids": torch.randint(1000, 30000, (batch, length)), "attention_mask": torch.ones(batch, length).long()}
+    inputs = {
+        "input_ids": torch.randint(1000, 30000, (batch, length)),
+        "attention_mask": torch.ones(batch, length).long(),
+    }
     if padded:
         for row, real in enumerate(torch.linspace(length // 8, length, batch).long()):
             inputs["attention_mask"][row, real:] = 0
@@ -104,7 +121,9 @@ def encoder(
 
 
 def training_step(name: str, repetitions: int) -> Case:
-    ours, theirs = pair("BertForMaskedLM", MINILM | {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}, "BertConfig")
+    ours, theirs = pair(
+        "BertForMaskedLM", MINILM | {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}, "BertConfig"
+    )
     ids = torch.randint(1000, 30000, (8, 64))
 
     def step(model: torch.nn.Module) -> Tensor:

@@ -36,12 +36,11 @@ def main() -> None:
     parser.add_argument("--only", default="", help="run the cases whose name contains this")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    print(f"GPT-2 small, random weights, float32; torch {torch.__version__}, transformers {transformers.__version__} (sdpa), "
-          f"{arguments.threads} threads, CPU\n")  # fmt: skip
+    versions = f"torch {torch.__version__}, transformers {transformers.__version__} (sdpa)"
+    print(f"GPT-2 small, random weights, float32; {versions}, {arguments.threads} threads, CPU\n")
     print(f"{'':28}{'minitransformers':>24}{'transformers':>24}{'ratio':>8}{'tokens':>10}")
-    print(
-        f"{'batch × (prompt + new)':28}{'median (quartiles) ms':>24}{'median (quartiles) ms':>24}{'':>8}{'differ':>10}"
-    )
+    shown = "median (quartiles) ms"
+    print(f"{'batch × (prompt + new)':28}{shown:>24}{shown:>24}{'':>8}{'differ':>10}")
     for case in cases(arguments.repetitions, arguments.new_tokens, arguments.only):
         report(case, *measure(case))
 
