@@ -1,25 +1,27 @@
 """Continuing a text: `model.generate(…)`, the strategies behind it, and what they can be told."""
 
 from minitransformers.generation.config import GenerationConfig
-from minitransformers.generation.processors import (
-    EncoderNoRepeatNGramLogitsProcessor,
-    EncoderRepetitionPenaltyLogitsProcessor,
+from minitransformers.generation.constraints import (
     ExponentialDecayLengthPenalty,
     ForcedBOSTokenLogitsProcessor,
     ForcedEOSTokenLogitsProcessor,
     InfNanRemoveLogitsProcessor,
     LogitNormalization,
-    LogitsProcessor,
-    LogitsProcessorList,
     MinLengthLogitsProcessor,
     MinNewTokensLengthLogitsProcessor,
     NoBadWordsLogitsProcessor,
-    NoRepeatNGramLogitsProcessor,
     PrefixConstrainedLogitsProcessor,
-    RepetitionPenaltyLogitsProcessor,
     SequenceBiasLogitsProcessor,
     SuppressTokensAtBeginLogitsProcessor,
     SuppressTokensLogitsProcessor,
+)
+from minitransformers.generation.processors import (
+    EncoderNoRepeatNGramLogitsProcessor,
+    EncoderRepetitionPenaltyLogitsProcessor,
+    LogitsProcessor,
+    LogitsProcessorList,
+    NoRepeatNGramLogitsProcessor,
+    RepetitionPenaltyLogitsProcessor,
 )
 from minitransformers.generation.randomness import set_seed
 from minitransformers.generation.search import GenerationMixin

@@ -16,6 +16,7 @@ from minitransformers.atomic import write_text
 from minitransformers.configuration import Config, read_config_file
 from minitransformers.errors import ConfigError, InputError, UnknownArgumentError, nearest
 from minitransformers.generation import kinds
+from minitransformers.generation.defaults import DEFAULTS, NOT_COVERED
 from minitransformers.generation.kinds import Kind
 from minitransformers.hub import Source
 
@@ -52,7 +53,7 @@ class GenerationConfig:
     early_stopping: bool | str | None = kinds.EARLINESS
     length_penalty: Number | None = kinds.NUMBER  # exponent of the length that a beam's score is divided by
     use_cache: bool | None = kinds.FLAG
-    # ---- which tokens may come, and how likely: see processors.py and warpers.py ----
+    # ---- which tokens may come, and how likely: see processors.py, constraints.py and warpers.py ----
     temperature: Number | None = kinds.NUMBER
     top_k: int | None = kinds.WHOLE
     top_p: Number | None = kinds.NUMBER
@@ -247,44 +248,6 @@ GenerationConfig.__signature__ = inspect.Signature(  # type: ignore[attr-defined
         if name in GenerationConfig._fields
     ]
 )
-
-# What holds where nobody says anything. Without max_length and max_new_tokens, 20 tokens are generated.
-DEFAULTS: dict[str, Any] = {
-    "min_length": 0,
-    "do_sample": False,
-    "num_beams": 1,
-    "early_stopping": False,
-    "length_penalty": 1.0,
-    "use_cache": True,
-    "temperature": 1.0,
-    "top_k": 50,
-    "top_p": 1.0,
-    "typical_p": 1.0,
-    "epsilon_cutoff": 0.0,
-    "eta_cutoff": 0.0,
-    "repetition_penalty": 1.0,
-    "encoder_repetition_penalty": 1.0,
-    "no_repeat_ngram_size": 0,
-    "encoder_no_repeat_ngram_size": 0,
-    "num_return_sequences": 1,
-    "return_dict_in_generate": False,
-    "output_scores": False,
-    "remove_invalid_values": False,
-}
-
-# Keys of files that are not covered here and would change the result, with the values that do not.
-NOT_COVERED: dict[str, list[Any]] = {
-    "assistant_ensemble_weight": [],
-    "constraints": [],
-    "diversity_penalty": [0],
-    "dola_layers": [],
-    "force_words_ids": [],
-    "guidance_scale": [1],
-    "num_beam_groups": [1],
-    "penalty_alpha": [0],
-    "token_healing": [False],
-    "watermarking_config": [],
-}
 
 
 def as_list(ids: TokenIds | None) -> list[int]:

@@ -9,9 +9,11 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from minitransformers.errors import InputError
+from minitransformers.generation import constraints as c
 from minitransformers.generation import processors as p
 from minitransformers.generation import warpers as w
-from minitransformers.generation.config import DEFAULTS, GenerationConfig, as_list
+from minitransformers.generation.config import GenerationConfig, as_list
+from minitransformers.generation.defaults import DEFAULTS
 from minitransformers.generation.prompts import Prompt
 from minitransformers.generation.stopping import (
     EosTokenCriteria,
@@ -40,7 +42,7 @@ def logits_processors(
     s, ends = settings, as_list(settings.eos_token_id)
     found: list[Callable[[Tensor, Tensor], Tensor]] = []
     if s.sequence_bias is not None:
-        found.append(p.SequenceBiasLogitsProcessor(s.sequence_bias))
+        found.append(c.SequenceBiasLogitsProcessor(s.sequence_bias))
     if s.encoder_repetition_penalty is not None and s.encoder_repetition_penalty != 1:
         found.append(p.EncoderRepetitionPenaltyLogitsProcessor(s.encoder_repetition_penalty, prompt.input_ids))
     if s.repetition_penalty is not None and s.repetition_penalty != 1:
@@ -52,33 +54,34 @@ def logits_processors(
     if s.encoder_no_repeat_ngram_size:
         found.append(p.EncoderNoRepeatNGramLogitsProcessor(s.encoder_no_repeat_ngram_size, prompt.input_ids))
     if s.bad_words_ids is not None:
-        found.append(p.NoBadWordsLogitsProcessor(s.bad_words_ids, ends))
-    if s.min_length and ends:
-        found.append(p.MinLengthLogitsProcessor(s.min_length, ends))
-    if s.min_new_tokens and ends:
-        found.append(p.MinNewTokensLengthLogitsProcessor(prompt.length, s.min_new_tokens, ends))
+        found.append(c.NoBadWordsLogitsProcessor(s.bad_words_ids, ends))
+    if s.min_new_tokens is not None and ends:  # counts before min_length
+        found.append(c.MinNewTokensLengthLogitsProcessor(prompt.length, s.min_new_tokens, ends))
+    elif s.min_length and ends:
+        embedded = prompt.before if prompt.inputs_embeds is not None else 0  # is part of the text, though it has no ids
+        found.append(c.MinLengthLogitsProcessor(max(s.min_length - embedded, 0), ends))
     if prefix_allowed_tokens_fn is not None:
-        found.append(p.PrefixConstrainedLogitsProcessor(prefix_allowed_tokens_fn, s.num_beams or 1))
+        found.append(c.PrefixConstrainedLogitsProcessor(prefix_allowed_tokens_fn, s.num_beams or 1))
     if s.forced_bos_token_id is not None:
-        found.append(p.ForcedBOSTokenLogitsProcessor(s.forced_bos_token_id))
+        found.append(c.ForcedBOSTokenLogitsProcessor(s.forced_bos_token_id))
     if s.forced_eos_token_id is not None:
-        found.append(p.ForcedEOSTokenLogitsProcessor(longest, s.forced_eos_token_id))
+        found.append(c.ForcedEOSTokenLogitsProcessor(longest, s.forced_eos_token_id))
     if s.remove_invalid_values:
-        found.append(p.InfNanRemoveLogitsProcessor())
+        found.append(c.InfNanRemoveLogitsProcessor())
     if s.exponential_decay_length_penalty is not None and ends:
-        found.append(p.ExponentialDecayLengthPenalty(s.exponential_decay_length_penalty, ends, prompt.length))
+        found.append(c.ExponentialDecayLengthPenalty(s.exponential_decay_length_penalty, ends, prompt.length))
     if s.suppress_tokens is not None:
-        found.append(p.SuppressTokensLogitsProcessor(s.suppress_tokens))
+        found.append(c.SuppressTokensLogitsProcessor(s.suppress_tokens))
     if s.begin_suppress_tokens is not None:
         forced = prompt.length <= 1 and s.forced_bos_token_id is not None  # then the second token is the first free one
-        found.append(p.SuppressTokensAtBeginLogitsProcessor(s.begin_suppress_tokens, prompt.length + forced))
+        found.append(c.SuppressTokensAtBeginLogitsProcessor(s.begin_suppress_tokens, prompt.length + forced))
 
     found = _joined(found, list(further))
     if s.do_sample:
         # Beams need a token to go on with besides the ends of text.
         found += _filters(s, 1 if (s.num_beams or 1) == 1 else max(2, len(ends) + 1))
     if s.renormalize_logits:
-        found.append(p.LogitNormalization())
+        found.append(c.LogitNormalization())
     return p.LogitsProcessorList(found)
 
 
