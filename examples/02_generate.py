@@ -1,0 +1,195 @@
+"""Generation: the strategies to choose the next token by, side by side on one prompt.
+
+    python examples/02_generate.py
+
+What it does and prints:
+  1. takes the GPT that was trained with this library (examples/checkpoints/gpt). Where that does not exist, it trains a
+     tiny one here: a vocabulary of 2,000 byte-level tokens and a GPT-2 of 4 layers of 128, on twelve plays by
+     Shakespeare, for about a minute. The training loop stands below in the open. The result is saved to out/gpt, and
+     the app loads it: python -m minitransformers app --model out/gpt
+  2. continues one prompt by every strategy, and prints the texts;
+  3. sets the strategies beside each other: time per token, perplexity under the model itself, repetition, distinct-n.
+
+What to expect: a model of that size writes English words in the form of a play, and no sense. What differs between the
+strategies shows all the same, and is what the table is for: greedy decoding and beam search find likely texts (low
+perplexity) that go round in circles (high repetition); sampling the other way round, the hotter the more; filters,
+penalties and a moderate temperature lie between. Assisted decoding and prompt lookup give exactly the greedy text.
+
+It takes about 2 minutes on 2 cores, most of it training; the first time it also downloads 5 MB of plays.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import torch
+from tokenizers import ByteLevelBPETokenizer
+from torch import Tensor
+
+from minitransformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel, GPT2Tokenizer
+from minitransformers.assets import fetch
+from minitransformers.evaluation import TextEvaluation, evaluate_text
+
+PROMPT = "ROSALIND.\nMy lord, I pray you, tell me"
+OWN_MODEL = Path(__file__).parent / "checkpoints" / "gpt"
+END_OF_TEXT = "<|endoftext|>"
+
+# Each is the keywords of `generate`. top_k=0 turns off the filter that is on by default when sampling.
+STRATEGIES = {
+    "greedy": {},
+    "beam search, 5 beams": {"num_beams": 5},
+    "beam search, no 3-gram twice": {"num_beams": 5, "no_repeat_ngram_size": 3},
+    "greedy, repetition penalty 1.3": {"repetition_penalty": 1.3},
+    "sampling": {"do_sample": True, "top_k": 0},
+    "sampling, temperature 0.7": {"do_sample": True, "top_k": 0, "temperature": 0.7},
+    "sampling, temperature 1.3": {"do_sample": True, "top_k": 0, "temperature": 1.3},
+    "top-k 20": {"do_sample": True, "top_k": 20},
+    "top-p 0.9": {"do_sample": True, "top_k": 0, "top_p": 0.9},
+    "typical 0.9": {"do_sample": True, "top_k": 0, "typical_p": 0.9},
+    "min-p 0.1": {"do_sample": True, "top_k": 0, "min_p": 0.1},
+    "assisted by a smaller model": {"assistant_model": True},  # replaced by the model
+    "prompt lookup": {"prompt_lookup_num_tokens": 5},
+}
+
+
+def main() -> None:
+    options = parse()
+    model, tokenizer, draft = load_own() if OWN_MODEL.is_dir() and not options.quick else train_tiny(options)
+    headline(f"2. One prompt, {len(STRATEGIES)} strategies")
+    print(f"Each line break and space is the model's own. The prompt is:\n\n{indented(PROMPT)}")
+    results = {}
+    for name, keywords in STRATEGIES.items():
+        if "assistant_model" in keywords:
+            if draft is None:
+                continue
+            keywords = {"assistant_model": draft, "assistant_confidence_threshold": 0.0, "num_assistant_tokens": 4}
+        ids, milliseconds = write(model, tokenizer, keywords, options.length)
+        results[name] = (ids, milliseconds, evaluate_text(model, tokenizer, ids, context=PROMPT))
+        print(f"\n{name}\n{indented(tokenizer.decode(ids, skip_special_tokens=True))}")
+    compare(results)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--length", type=int, default=100, help="how many tokens each text has (100)")
+    parser.add_argument("--output", type=Path, default=Path("out/gpt"), help="where the tiny model is saved (out/gpt)")
+    parser.add_argument("--quick", action="store_true", help="train for a few seconds only, to see that all works")
+    return parser.parse_args()
+
+
+# ---- the model -------------------------------------------------------------------------------------------------------
+
+
+def load_own() -> tuple[GPT2LMHeadModel, GPT2Tokenizer, None]:
+    headline("1. The model")
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(OWN_MODEL), AutoTokenizer.from_pretrained(OWN_MODEL)
+    print(f"The GPT that was trained with this library, {model.num_parameters():,} parameters, from {OWN_MODEL}.")
+    return model.eval(), tokenizer, None
+
+
+def train_tiny(options: argparse.Namespace) -> tuple[GPT2LMHeadModel, GPT2Tokenizer, GPT2LMHeadModel]:
+    headline("1. A tiny model, trained now")
+    plays = {path.stem: path.read_text("utf-8") for path in sorted(fetch("shakespeare").glob("*.txt"))}
+    unseen = plays.pop("winters_tale")  # kept apart, to see what the model has learnt
+    tokenizer = train_tokenizer(list(plays.values()), options.output)
+    ids = torch.tensor(tokenizer(END_OF_TEXT.join(plays.values()), verbose=False)["input_ids"])
+    print(f"{len(plays)} plays by Shakespeare: {len(ids):,} tokens of a vocabulary of {len(tokenizer):,}.")
+    torch.manual_seed(0)
+    model, draft = tiny_gpt(tokenizer, layers=2, width=128), tiny_gpt(tokenizer, layers=1, width=64)
+    print(f"A model of {model.num_parameters():,} parameters:")
+    train(model, ids, steps=20 if options.quick else 3000)
+    print(f"A draft model of {draft.num_parameters():,} parameters, which will guess ahead for the first:")
+    train(draft, ids, steps=20 if options.quick else 1500)
+    model.save_pretrained(options.output)
+    tokenizer.save_pretrained(options.output)
+    result = evaluate_text(model, tokenizer, unseen[:20_000])
+    print("\nThis is a TINY model that was trained for a minute. On a play that it has not seen, its perplexity is")
+    print(f"{result.perplexity:.0f}: of {len(tokenizer):,} tokens, it hesitates between so many.")
+    print(f"Saved to {options.output}. Play with it: python -m minitransformers app --model {options.output}")
+    return model, tokenizer, draft
+
+
+def train_tokenizer(texts: list[str], directory: Path) -> GPT2Tokenizer:
+    """A byte-level BPE vocabulary of 2,000 tokens: those of bytes, then the most frequent pairs, joined."""
+    learner = ByteLevelBPETokenizer()
+    learner.train_from_iterator(texts, vocab_size=2000, special_tokens=[END_OF_TEXT], show_progress=False)
+    directory.mkdir(parents=True, exist_ok=True)
+    learner.save_model(str(directory))  # vocab.json and merges.txt
+    return GPT2Tokenizer(directory / "vocab.json", directory / "merges.txt")
+
+
+def tiny_gpt(tokenizer: GPT2Tokenizer, layers: int, width: int) -> GPT2LMHeadModel:
+    end = tokenizer.eos_token_id
+    config = GPT2Config(
+        vocab_size=len(tokenizer), n_positions=128, n_embd=width, n_layer=layers, n_head=4,
+        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,  # it sees every text about once: nothing to overfit
+        bos_token_id=end, eos_token_id=end,
+    )  # fmt: skip
+    return GPT2LMHeadModel(config)
+
+
+def train(
+    model: GPT2LMHeadModel, ids: Tensor, steps: int, batch: int = 4, length: int = 128, rate: float = 6e-3
+) -> None:
+    """Predict the next token of random excerpts, again and again: all that there is to training a language model."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.95), weight_decay=0.1)
+    generator = torch.Generator().manual_seed(0)
+    started = time.perf_counter()
+    model.train()
+    for step in range(1, steps + 1):
+        for group in optimizer.param_groups:  # up for a while, then down to nothing
+            group["lr"] = rate * min(step / 20, 1 - (step - 1) / steps)
+        starts = torch.randint(0, len(ids) - length, (batch, 1), generator=generator)
+        excerpts = ids[starts + torch.arange(length)]  # (batch, length)
+        loss = model(excerpts, labels=excerpts).loss  # the labels are shifted inside the model
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        if step % (steps // 4) == 0:
+            print(f"  step {step:>4}: loss {loss.item():.2f} after {time.perf_counter() - started:.0f} s", flush=True)
+    model.eval()
+
+
+# ---- the strategies --------------------------------------------------------------------------------------------------
+
+
+def write(model: GPT2LMHeadModel, tokenizer: GPT2Tokenizer, keywords: dict, length: int) -> tuple[list[int], float]:
+    """The ids of a continuation of the prompt, and the milliseconds for each."""
+    inputs = tokenizer(PROMPT, return_tensors="pt")
+    started = time.perf_counter()
+    ids = model.generate(**inputs, max_new_tokens=length, generator=0, **keywords)  # 0 is the seed of the draws
+    seconds = time.perf_counter() - started
+    new = ids[0, inputs["input_ids"].shape[1] :].tolist()
+    return new, 1000 * seconds / len(new)
+
+
+def compare(results: dict[str, tuple[list[int], float, TextEvaluation]]) -> None:
+    headline("3. Side by side")
+    print(f"{'strategy':<32}{'ms/token':>9}{'perplexity':>12}{'repetition':>12}{'distinct-1':>12}{'distinct-2':>12}")
+    for name, (_, milliseconds, result) in results.items():
+        print(
+            f"{name:<32}{milliseconds:>9.1f}{result.perplexity:>12.1f}{result.repetition:>12.2f}"
+            f"{result.distinct_1:>12.2f}{result.distinct_2:>12.2f}"
+        )
+    print(
+        "\nperplexity: how surprising the model finds the text, 1 is not at all.   repetition: the part of its 4-grams"
+    )
+    print("that came before.   distinct-n: the part of its n-grams that are different ones.")
+    alike = [name for name in ("greedy", "assisted by a smaller model", "prompt lookup") if name in results]
+    same = all(results[name][0] == results["greedy"][0] for name in alike)
+    print(f"\n{', '.join(alike)}: {'the same text' if same else 'DIFFERENT texts'}.   expected: the same text")
+
+
+def indented(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.split("\n"))
+
+
+def headline(text: str) -> None:
+    print(f"\n{text}\n{'-' * len(text)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,200 @@
+"""The app as a web page: one HTML file, and a server of the standard library that streams tokens to it.
+
+    GET  /          the page
+    GET  /info      what it offers: the model, the settings, the example prompts
+    POST /generate  {"prompt": text} or {"messages": [{"role": …, "content": …}, …]}, and optionally "ids": the tokens
+                    that the continuation is to begin with, and "settings": {name: value}. Answers with server-sent
+                    events, each a JSON object: first {"forgotten": messages that were left out}, then for every step
+                    {"keep": number, "tokens": […]} (see `Change`), and in the end {"done": {…}} or {"error": words}.
+
+What is wrong with a request is answered with the status 400 and {"error": words}. A reader that leaves ends its text.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.resources import files
+from typing import Any
+
+from minitransformers.app.examples import EXAMPLES
+from minitransformers.app.session import Session
+from minitransformers.app.settings import FIELDS, STRATEGIES, Settings
+from minitransformers.app.tokens import displayed
+from minitransformers.errors import InputError, MinitransformersError
+from minitransformers.prompts import Message, chat_stops
+
+MOST_BYTES = 1_000_000  # of a request
+
+# The page gets everything from this server and from itself; nothing else is ever loaded.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:"
+
+
+class AppServer(ThreadingHTTPServer):
+    """Serves the page for one model; every text is generated in a thread of its own."""
+
+    daemon_threads = True
+
+    def __init__(
+        self, session: Session, settings: Settings | None = None, host: str = "127.0.0.1", port: int = 0
+    ) -> None:
+        self.session = session
+        self.settings = settings or Settings()
+        super().__init__((host, port), _Handler)
+
+    @property
+    def url(self) -> str:
+        """Where the page is."""
+        return f"http://{self.server_address[0]!s}:{self.server_address[1]}/"
+
+
+def serve(session: Session, settings: Settings, host: str = "127.0.0.1", port: int = 8000) -> None:
+    """Serve the page until Ctrl-C.
+
+    Raises:
+        InputError: the address cannot be had.
+    """
+    try:
+        server = AppServer(session, settings, host, port)
+    except (OSError, OverflowError) as error:
+        reason = str(error).rstrip(".")
+        raise InputError(f"No page can be served at --host {host} --port {port}: {reason}; try --port 0.") from error
+    with server:
+        print(f"Model: {session.name}\nOpen {server.url} in a browser; Ctrl-C ends.", flush=True)
+        server.serve_forever()
+
+
+def info(session: Session, settings: Settings) -> dict[str, Any]:
+    """What the page is made from."""
+    strategies = {name: text for name, text in STRATEGIES.items() if name != "assisted" or session.draft is not None}
+    return {
+        "model": session.name,
+        "random": session.is_random,
+        "positions": session.positions,
+        "strategies": strategies,
+        "fields": [asdict(item) | {"value": settings.values[item.name]} for item in FIELDS],
+        "strategy": settings.strategy,
+        "examples": EXAMPLES,
+    }
+
+
+def events(session: Session, settings: Settings, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Check a request, and give the events of its text; nothing is computed before the first is asked for.
+
+    Raises:
+        MinitransformersError: the request cannot be answered.
+    """
+    for name, value in _of_type(dict, request, "settings", {}).items():
+        settings = settings.set(name, value)
+    session.check(settings)
+    forgotten, stops = 0, []
+    if "messages" in request:
+        messages = [_message(message) for message in _of_type(list, request, "messages", [])]
+        kept, ids = session.fit(messages, settings)
+        forgotten, stops = len(messages) - len(kept), chat_stops(session.tokenizer)
+    else:
+        ids = session.encode(_of_type(str, request, "prompt", ""))
+    begun = _of_type(list, request, "ids", [])
+    vocabulary = session.model.config.vocab_size
+    if not all(type(token_id) is int and 0 <= token_id < vocabulary for token_id in begun):
+        raise InputError(f"ids must be whole numbers from 0 to {vocabulary - 1}.")
+    search, seed = session.start(ids + begun, settings, stops)
+
+    def run() -> Iterator[dict[str, Any]]:
+        yield {"forgotten": forgotten}
+        started, count = time.perf_counter(), 0
+        for change in displayed(search, session.tokenizer, stops=stops):
+            count = change.keep + len(change.tokens)
+            yield asdict(change)
+        yield {"done": {"tokens": count, "seconds": time.perf_counter() - started, "seed": seed}}
+
+    return run()
+
+
+def _message(content: Any) -> Message:
+    if not isinstance(content, dict) or not all(isinstance(value, str) for value in content.values()):
+        raise InputError(f"A message must be an object of strings, got {content!r}.")
+    return content
+
+
+_KINDS: dict[type, str] = {str: "a string", list: "an array", dict: "an object"}
+
+
+def _of_type(kind: type, request: dict[str, Any], name: str, default: Any) -> Any:
+    value = request.get(name, default)
+    if not isinstance(value, kind):
+        raise InputError(f"{name} must be {_KINDS[kind]}, got {value!r}.")
+    return value
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: AppServer
+
+    def do_GET(self) -> None:
+        if self.path.split("?")[0] == "/":
+            page = files("minitransformers.app").joinpath("page.html").read_bytes()
+            self._answer(200, "text/html; charset=utf-8", page)
+        elif self.path == "/info":
+            self._json(200, info(self.server.session, self.server.settings))
+        else:
+            self._json(404, {"error": f"There is nothing at {self.path}."})
+
+    def do_POST(self) -> None:
+        if self.path != "/generate":
+            self._json(404, {"error": f"There is nothing at {self.path}."})
+            return
+        try:
+            stream = events(self.server.session, self.server.settings, self._request())
+        except (MinitransformersError, ImportError) as error:
+            self._json(400, {"error": str(error)})
+            return
+        self.send_response(200)
+        self._headers("text/event-stream")
+        try:
+            for event in stream:
+                self._send(event)
+        except ConnectionError:
+            return  # the reader has stopped it
+        except Exception as error:
+            # Whatever it is, the reader should see it in the page and not wait for ever.
+            self._send({"error": f"{type(error).__name__}: {error}"})
+            raise
+
+    def _request(self) -> dict[str, Any]:
+        # Browsers let pages of other sites send other types without asking, but not this one.
+        if self.headers.get_content_type() != "application/json":
+            raise InputError("The request must have the type application/json.")
+        length = self.headers.get("Content-Length", "")
+        if not length.isdecimal() or int(length) > MOST_BYTES:
+            raise InputError(f"The request must say its length, which may be at most {MOST_BYTES:,} bytes.")
+        try:
+            request = json.loads(self.rfile.read(int(length)))
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"The request is no JSON: {error}.") from error
+        if not isinstance(request, dict):
+            raise InputError("The request must be a JSON object.")
+        return request
+
+    def _send(self, event: dict[str, Any]) -> None:
+        self.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
+
+    def _json(self, status: int, content: dict[str, Any]) -> None:
+        self._answer(status, "application/json", json.dumps(content).encode())
+
+    def _answer(self, status: int, kind: str, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self._headers(kind)
+        self.wfile.write(body)
+
+    def _headers(self, kind: str) -> None:
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Security-Policy", POLICY)
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing: what went wrong is shown in the page."""

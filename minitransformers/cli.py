@@ -1,0 +1,144 @@
+"""The command line: `python -m minitransformers generate`, `chat` and `app`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+
+from minitransformers.app import session as sessions
+from minitransformers.app.server import serve
+from minitransformers.app.settings import FIELDS, STRATEGIES, Settings
+from minitransformers.app.terminal import Chatting, Terminal, Writing, lines_of
+from minitransformers.errors import MinitransformersError
+
+DESCRIPTION = """\
+Generate text with a language model.
+
+In a terminal and without --prompt, `generate` and `chat` are interactive: everything can be changed on the fly by
+commands such as /temperature 0.7 or /strategy beam 4, and /help lists them. Where the input is piped, `generate`
+continues all of it as one text, and `chat` answers line by line.
+"""
+EXAMPLES = """\
+examples:
+  python -m minitransformers generate --model openai-community/gpt2
+  python -m minitransformers generate --model out/gpt --prompt "To be, or" --strategy beam --beams 5
+  echo "Once upon a time" | python -m minitransformers generate --temperature 0.7 --seed 1
+  python -m minitransformers chat --system "You are a pirate."
+  python -m minitransformers app --port 8000
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; gives the exit status: 0, 1 after an error, 2 for a wrong command line, 130 after Ctrl-C."""
+    options = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a console that lacks a character shows "?" and goes on
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *rest: print(f"note: {message}", file=sys.stderr)
+        try:
+            return int(options.run(options))
+        except (MinitransformersError, ImportError, OSError) as error:
+            if isinstance(error, BrokenPipeError):  # the reader has gone, as in `… | head`
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                return 0
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    program = "python -m minitransformers"
+    parser = argparse.ArgumentParser(
+        program, description=DESCRIPTION, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(title="commands (each has a --help of its own)", metavar="COMMAND", required=True)
+
+    def add(name: str, help_text: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, usage=f"{program} {name} [options]", help=help_text, description=help_text)
+        command.set_defaults(run=run)
+        return command
+
+    generate = add("generate", "continue a text, in the terminal", _generate)
+    generate.add_argument("--prompt", metavar="TEXT", help="the beginning of the text; prints the whole text and ends")
+    chat = add("chat", "talk to the model, in the terminal", _chat)
+    chat.add_argument("--prompt", metavar="TEXT", help="a single message; prints the answer and ends")
+    chat.add_argument("--system", metavar="TEXT", default="", help="how to answer, such as 'You are a pirate.'")
+    app = add("app", "both as a web page, with each token's probability", _app)
+    app.add_argument("--host", default="127.0.0.1", help="where to listen; 0.0.0.0 lets other machines in (127.0.0.1)")
+    app.add_argument("--port", type=int, default=8000, help="0 is any that is free (8000)")
+    for command in (generate, chat, app):
+        _add_model(command)
+        _add_settings(command)
+    return parser
+
+
+def _add_model(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("model")
+    group.add_argument(
+        "--model",
+        metavar="NAME",
+        help="a directory, or a name on a hub (the project's own examples/checkpoints/gpt if it exists, else GPT-2)",
+    )
+    group.add_argument("--random", action="store_true", help="a small model with random weights, to try things out")
+    group.add_argument("--draft", metavar="NAME", help="a smaller model of the same vocabulary, for 'assisted'")
+
+
+def _add_settings(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("settings")
+    about = "; ".join(f"{name}: {text}" for name, text in STRATEGIES.items())
+    group.add_argument("--strategy", metavar="NAME", help=f"{about} (default: {Settings().strategy})")
+    for item in FIELDS:
+        names = dict.fromkeys(f"--{name.replace('_', '-')}" for name in (item.name, item.alias))
+        default = "" if item.default is None else f" ({item.default})"
+        group.add_argument(*names, dest=item.name, metavar="VALUE", help=item.help.replace("%", "%%") + default)
+
+
+def _prepare(options: argparse.Namespace) -> tuple[sessions.Session, Settings]:
+    settings = Settings()
+    for name in ("strategy", *(item.name for item in FIELDS)):
+        if getattr(options, name) is not None:
+            settings = settings.set(name, getattr(options, name))
+    session = sessions.load(options.model, random_weights=options.random, draft=options.draft)
+    session.check(settings)
+    return session, settings
+
+
+def _generate(options: argparse.Namespace) -> int:
+    terminal = Writing(*_prepare(options))
+    if options.prompt is None and sys.stdin.isatty():
+        return _interact(terminal)
+    prompt: str = sys.stdin.read().removesuffix("\n") if options.prompt is None else options.prompt
+    terminal.answer(prompt)
+    return 0
+
+
+def _chat(options: argparse.Namespace) -> int:
+    terminal = Chatting(*_prepare(options), system=options.system)
+    if options.prompt is not None:
+        terminal.answer(options.prompt)
+        return 0
+    if sys.stdin.isatty():
+        return _interact(terminal)
+    terminal.read = lines_of(sys.stdin)
+    terminal.run()
+    return 1 if terminal.errors else 0
+
+
+def _interact(terminal: Terminal) -> int:
+    with contextlib.suppress(ImportError):
+        import readline  # noqa: F401  # lets `input` edit lines, and remember them
+    terminal.interact()
+    return 0
+
+
+def _app(options: argparse.Namespace) -> int:
+    session, settings = _prepare(options)
+    serve(session, settings, host=options.host, port=options.port)
+    return 0

@@ -1,0 +1,275 @@
+"""The page's server, over HTTP: what it streams are the model's numbers, and what is wrong is said in words."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from tiny_session import tiny_model
+
+from minitransformers import cli
+from minitransformers.app import server as servers
+from minitransformers.app.examples import EXAMPLES
+from minitransformers.app.server import AppServer
+from minitransformers.app.session import Session
+from minitransformers.app.settings import FIELDS
+from minitransformers.app.tokens import Change
+
+GREEDY = {"strategy": "greedy", "max_new_tokens": "8"}
+
+
+@pytest.fixture
+def server(session: Session) -> Iterator[AppServer]:
+    with AppServer(session) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def get(server: AppServer, path: str) -> tuple[Any, bytes]:
+    with urllib.request.urlopen(server.url + path) as response:
+        return response.headers, response.read()
+
+
+def post(server: AppServer, body: Any, kind: str = "application/json", path: str = "generate") -> list[dict[str, Any]]:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    request = urllib.request.Request(server.url + path, content, {"Content-Type": kind})
+    with urllib.request.urlopen(request) as response:
+        assert response.headers["Content-Type"] == "text/event-stream"
+        return [json.loads(event.removeprefix("data: ")) for event in response.read().decode().split("\n\n")[:-1]]
+
+
+def refused(server: AppServer, *arguments: Any, **named: Any) -> tuple[int, str]:
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        post(server, *arguments, **named)
+    with caught.value as response:
+        return response.code, json.load(response)["error"]
+
+
+def tokens_of(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the page shows in the end."""
+    shown: list[dict[str, Any]] = []
+    for event in events:
+        if "keep" in event:
+            shown = shown[: event["keep"]] + event["tokens"]
+    return shown
+
+
+# ---- the page and what it offers -------------------------------------------------------------------------------------
+
+
+def test_the_page_loads_nothing_from_elsewhere(server: AppServer) -> None:
+    headers, page = get(server, "")
+    text = page.decode()
+    assert headers["Content-Type"] == "text/html; charset=utf-8"
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+    assert re.findall(r"(?:https?:)?//[\w.-]+\.\w+", re.sub(r"//.*", "", text)) == []
+    assert re.findall(r"<(?:script|link|img|iframe)[^>]*(?:src|href)=\"(?!data:)", text) == []
+
+
+def test_every_field_of_the_page_has_a_label(server: AppServer) -> None:
+    text = get(server, "")[1].decode()
+    fields = re.findall(r"<(?:textarea|select)[^>]*id=\"([\w-]+)\"", text)
+    assert set(fields) == {"template", "system", "prompt"}
+    assert set(re.findall(r"<label for=\"([\w-]+)\"", text)) >= set(fields)
+
+
+def test_info(server: AppServer) -> None:
+    info = json.loads(get(server, "info")[1])
+    assert (info["model"], info["random"], info["positions"], info["strategy"]) == ("tiny", False, 256, "sample")
+    assert list(info["strategies"]) == ["greedy", "sample", "beam", "lookup"]  # there is no draft model
+    assert [field["name"] for field in info["fields"]] == [field.name for field in FIELDS]
+    assert info["examples"] == EXAMPLES
+
+
+def test_elsewhere_is_nothing(server: AppServer) -> None:
+    for path in ("page.html", "../server.py", "generate"):
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            get(server, path)
+    assert refused(server, {}, path="info") == (404, "There is nothing at /info.")
+
+
+# ---- texts -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("settings", [{"strategy": "greedy"}, {"strategy": "beam", "num_beams": "3"}])
+def test_the_numbers_of_the_page_are_the_models(server: AppServer, session: Session, settings: dict[str, str]) -> None:
+    events = post(server, {"prompt": "To be", "settings": {**settings, "max_new_tokens": "8"}})
+    prompt = session.encode("To be")
+    beams = {"num_beams": int(settings["num_beams"])} if "num_beams" in settings else {}
+    (ids,) = session.model.generate(torch.tensor([prompt]), max_new_tokens=8, **beams).tolist()
+    with torch.no_grad():
+        probabilities = session.model(torch.tensor([ids])).logits[0, len(prompt) - 1 : -1].softmax(-1)
+    shown = tokens_of(events)
+    assert [token["id"] for token in shown] == ids[len(prompt) :]
+    assert "".join(token["text"] for token in shown) == session.tokenizer.decode(ids[len(prompt) :])
+    for token, row in zip(shown, probabilities, strict=True):
+        assert token["probability"] == pytest.approx(row[token["id"]].item(), rel=1e-3)
+        best = row.topk(6)
+        assert [other["id"] for other in token["alternatives"]] == best.indices.tolist()
+        found = [other["probability"] for other in token["alternatives"]]
+        assert found == pytest.approx(best.values.tolist(), rel=1e-3)
+    assert events[0] == {"forgotten": 0}
+    assert events[-1]["done"]["tokens"] == 8
+    assert events[-1]["done"]["seed"] is None
+
+
+def test_tokens_come_one_by_one(server: AppServer) -> None:
+    events = post(server, {"prompt": "To be", "settings": GREEDY})
+    assert [len(event["tokens"]) for event in events if "keep" in event][:8] == [1] * 8
+
+
+def test_the_seed_is_told_and_draws_the_same_again(server: AppServer) -> None:
+    settings = {"strategy": "sample", "max_new_tokens": "10", "seed": ""}
+    first = post(server, {"prompt": "To be", "settings": settings})
+    again = post(server, {"prompt": "To be", "settings": {**settings, "seed": str(first[-1]["done"]["seed"])}})
+    assert tokens_of(again) == tokens_of(first)
+
+
+def test_a_text_can_go_on_from_any_token(server: AppServer) -> None:
+    whole = tokens_of(post(server, {"prompt": "To be", "settings": GREEDY}))
+    ids = [token["id"] for token in whole]
+    rest = post(server, {"prompt": "To be", "ids": ids[:3], "settings": {**GREEDY, "max_new_tokens": "5"}})
+    assert [token["id"] for token in tokens_of(rest)] == ids[3:]
+
+
+def test_a_chat(server: AppServer, session: Session) -> None:
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
+    events = post(server, {"messages": messages, "settings": GREEDY})
+    prompt = session.encode("Be brief.\n\nUser: Hi\nAssistant:")
+    (ids,) = session.model.generate(torch.tensor([prompt]), max_new_tokens=8).tolist()
+    assert [token["id"] for token in tokens_of(events)] == ids[len(prompt) :]
+
+
+def test_a_long_chat_loses_its_oldest_turns(server: AppServer) -> None:
+    turn = [{"role": "user", "content": "x" * 80}, {"role": "assistant", "content": "y" * 20}]
+    events = post(server, {"messages": [*turn, *turn, turn[0]], "settings": GREEDY})
+    assert events[0] == {"forgotten": 2}
+    assert events[-1]["done"]["tokens"] == 8
+
+
+# ---- what is wrong ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"", "is no JSON"),
+        (b"{", "is no JSON"),
+        (b"[" * 100_000, "is no JSON"),
+        (b"\xff\xfe{", "is no JSON"),
+        (b"[]", "must be a JSON object"),
+        ({"prompt": 5}, "prompt must be a string, got 5"),
+        ({"prompt": "x" * 300}, "The prompt has 300 tokens"),
+        ({"prompt": "\ud800"}, "surrogate"),
+        ({"messages": "Hi"}, "messages must be an array, got 'Hi'"),
+        ({"messages": ["Hi"]}, "A message must be an object of strings, got 'Hi'"),
+        ({"messages": [{"role": "user", "content": 3}]}, "A message must be an object of strings"),
+        ({"messages": [{"role": "user"}]}, "A message must be {'role'"),
+        ({"messages": [{"role": "pirate", "content": "Ahoy"}]}, "the role 'pirate'"),
+        ({"messages": []}, "no message of the user"),
+        ({"prompt": "Hi", "ids": [257]}, "ids must be whole numbers from 0 to 256"),
+        ({"prompt": "Hi", "ids": ["a"]}, "ids must be whole numbers"),
+        ({"prompt": "Hi", "ids": 3}, "ids must be an array"),
+        ({"prompt": "Hi", "settings": []}, "settings must be an object"),
+        ({"prompt": "Hi", "settings": {"temperature": "0"}}, "temperature=0.0 must be"),
+        ({"prompt": "Hi", "settings": {"temperature": "1e999"}}, "temperature=inf must be a number"),
+        ({"prompt": "Hi", "settings": {"temperature": "nan"}}, "temperature=nan must be a number"),
+        ({"prompt": "Hi", "settings": {"temperature": [1]}}, "temperature=[1] must be a number"),
+        ({"prompt": "Hi", "settings": {"top_p": "1.5"}}, "top_p=1.5 must be"),
+        ({"prompt": "Hi", "settings": {"max_new_tokens": "500"}}, "positions have room for"),
+        (
+            {"prompt": "Hi", "settings": {"temprature": 1}},
+            "no setting 'temprature'. Did you mean 'temperature'?",
+        ),
+        ({"prompt": "Hi", "settings": {"strategy": "best"}}, "There is no strategy 'best'"),
+        ({"prompt": "Hi", "settings": {"strategy": ["beam"]}}, "There is no strategy ['beam']"),
+        ({"prompt": "Hi", "settings": {"seed": "123456789012345678901234567890"}}, "seed=1234567"),
+    ],
+)
+def test_what_is_wrong_is_said(server: AppServer, body: Any, words: str) -> None:
+    status, message = refused(server, body)
+    assert status == 400
+    assert words in message
+    assert len(post(server, {"prompt": "To be", "settings": GREEDY})) > 8  # and it goes on
+
+
+def test_other_types_and_lengths_are_refused(server: AppServer) -> None:
+    assert refused(server, {"prompt": "Hi"}, kind="text/plain") == (
+        400,
+        "The request must have the type application/json.",
+    )
+    for length in ("-1", "x", "99999999999", ""):
+        with socket.create_connection(server.server_address[:2]) as connection:
+            head = f"POST /generate HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+            connection.sendall(head.encode())
+            assert b"400" in connection.makefile("rb").readline()
+
+
+def test_a_failure_in_the_middle_reaches_the_page(server: AppServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any, **__: Any) -> Iterator[Change]:
+        yield Change(0, ())
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(servers, "displayed", fails)
+    monkeypatch.setattr(server, "handle_error", lambda *_: None)  # which prints it
+    assert post(server, {"prompt": "Hi"})[-1] == {"error": "RuntimeError: out of memory"}
+
+
+def test_a_reader_that_leaves_ends_its_text(server: AppServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = threading.Event()
+
+    def endless(*_: Any, **__: Any) -> Iterator[Change]:
+        try:
+            while True:
+                yield Change(0, ())
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(servers, "displayed", endless)
+    body = json.dumps({"prompt": "Hi"}).encode()
+    request = urllib.request.Request(server.url + "generate", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request) as response:
+        assert response.readline().startswith(b"data: ")
+        assert not ended.is_set()
+    assert ended.wait(timeout=30)
+
+
+def test_several_readers_at_once(server: AppServer) -> None:
+    """Each gets its own text."""
+    prompts = ["To be", "Or not", "That is"]
+    alone = [tokens_of(post(server, {"prompt": prompt, "settings": GREEDY})) for prompt in prompts]
+    together: list[Any] = [None] * len(prompts)
+
+    def ask(index: int) -> None:
+        together[index] = tokens_of(post(server, {"prompt": prompts[index], "settings": GREEDY}))
+
+    threads = [threading.Thread(target=ask, args=[index]) for index in range(len(prompts))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert together == alone
+
+
+def test_a_draft_model_is_offered(session: Session) -> None:
+    session.draft = tiny_model(1)
+    assert "assisted" in servers.info(session, servers.Settings())["strategies"]
+
+
+def test_a_port_that_is_taken_is_said(directory: Any, server: AppServer, capsys: Any) -> None:
+    port = str(server.server_address[1])
+    assert cli.main(["app", "--model", str(directory), "--port", port]) == 1
+    assert f"can be served at --host 127.0.0.1 --port {port}" in capsys.readouterr().err
+    assert cli.main(["app", "--model", str(directory), "--port", "99999"]) == 1
+    assert "--port 99999" in capsys.readouterr().err
