@@ -47,7 +47,7 @@ STRATEGIES = {
     "sampling, temperature 1.3": {"do_sample": True, "top_k": 0, "temperature": 1.3},
     "top-k 20": {"do_sample": True, "top_k": 20},
     "top-p 0.9": {"do_sample": True, "top_k": 0, "top_p": 0.9},
-    "typical 0.9": {"do_sample": True, "top_k": 0, "typical_p": 0.9},
+    "typical 0.5": {"do_sample": True, "top_k": 0, "typical_p": 0.5},
     "min-p 0.1": {"do_sample": True, "top_k": 0, "min_p": 0.1},
     "assisted by a smaller model": {"assistant_model": True},  # replaced by the model
     "prompt lookup": {"prompt_lookup_num_tokens": 5},
@@ -59,6 +59,7 @@ def main() -> None:
     model, tokenizer, draft = load_own() if OWN_MODEL.is_dir() and not options.quick else train_tiny(options)
     headline(f"2. One prompt, {len(STRATEGIES)} strategies")
     print(f"Each line break and space is the model's own. The prompt is:\n\n{indented(PROMPT)}")
+    write(model, tokenizer, {}, length=5)  # the first call of all is slower than others
     results = {}
     for name, keywords in STRATEGIES.items():
         if "assistant_model" in keywords:
@@ -130,10 +131,9 @@ def tiny_gpt(tokenizer: GPT2Tokenizer, layers: int, width: int) -> GPT2LMHeadMod
     return GPT2LMHeadModel(config)
 
 
-def train(
-    model: GPT2LMHeadModel, ids: Tensor, steps: int, batch: int = 4, length: int = 128, rate: float = 6e-3
-) -> None:
+def train(model: GPT2LMHeadModel, ids: Tensor, steps: int) -> None:
     """Predict the next token of random excerpts, again and again: all that there is to training a language model."""
+    batch, length, rate = 4, model.config.n_positions, 6e-3
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.95), weight_decay=0.1)
     generator = torch.Generator().manual_seed(0)
     started = time.perf_counter()
