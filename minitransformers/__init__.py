@@ -2,120 +2,17 @@
 
     from minitransformers import AutoModel, AutoTokenizer
 
-README.md gives the order in which to read the source.
+README.md gives the order in which to read the source. `__init__.pyi` beside this file lists what can be imported; each
+name is fetched from its module when it is first asked for, so that nobody waits for what they do not use.
 """
 
+import ast
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
-from minitransformers.auto import (
-    AutoConfig,
-    AutoModel,
-    AutoModelForCausalLM,
-    AutoModelForMaskedLM,
-    AutoModelForMultipleChoice,
-    AutoModelForNextSentencePrediction,
-    AutoModelForPreTraining,
-    AutoModelForQuestionAnswering,
-    AutoModelForSequenceClassification,
-    AutoModelForTokenClassification,
-)
-from minitransformers.configuration import Config
-from minitransformers.errors import (
-    CheckpointError,
-    ConfigError,
-    InputError,
-    MinitransformersError,
-    MissingFileError,
-    TokenizationError,
-    UnknownArgumentError,
-    UnknownNameError,
-)
-from minitransformers.generation import (
-    BaseStreamer,
-    EncoderNoRepeatNGramLogitsProcessor,
-    EncoderRepetitionPenaltyLogitsProcessor,
-    EosTokenCriteria,
-    EpsilonLogitsWarper,
-    EtaLogitsWarper,
-    ExponentialDecayLengthPenalty,
-    ForcedBOSTokenLogitsProcessor,
-    ForcedEOSTokenLogitsProcessor,
-    GenerateBeamDecoderOnlyOutput,
-    GenerateDecoderOnlyOutput,
-    GenerationConfig,
-    InfNanRemoveLogitsProcessor,
-    LogitNormalization,
-    LogitsProcessor,
-    LogitsProcessorList,
-    MaxLengthCriteria,
-    MaxTimeCriteria,
-    MinLengthLogitsProcessor,
-    MinNewTokensLengthLogitsProcessor,
-    MinPLogitsWarper,
-    NoBadWordsLogitsProcessor,
-    NoRepeatNGramLogitsProcessor,
-    PrefixConstrainedLogitsProcessor,
-    RepetitionPenaltyLogitsProcessor,
-    Search,
-    SequenceBiasLogitsProcessor,
-    Step,
-    StoppingCriteria,
-    StoppingCriteriaList,
-    StopStringCriteria,
-    SuppressTokensAtBeginLogitsProcessor,
-    SuppressTokensLogitsProcessor,
-    TemperatureLogitsWarper,
-    TextIteratorStreamer,
-    TextStreamer,
-    TopHLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-    TypicalLogitsWarper,
-    set_seed,
-)
-from minitransformers.models.bert import (
-    BertConfig,
-    BertForMaskedLM,
-    BertForMultipleChoice,
-    BertForNextSentencePrediction,
-    BertForPreTraining,
-    BertForQuestionAnswering,
-    BertForSequenceClassification,
-    BertForTokenClassification,
-    BertLMHeadModel,
-    BertModel,
-    BertPreTrainedModel,
-)
-from minitransformers.models.gpt2 import (
-    GPT2Config,
-    GPT2DoubleHeadsModel,
-    GPT2ForQuestionAnswering,
-    GPT2ForSequenceClassification,
-    GPT2ForTokenClassification,
-    GPT2LMHeadModel,
-    GPT2Model,
-    GPT2PreTrainedModel,
-)
-from minitransformers.models.pretrained import PreTrainedModel
-from minitransformers.nn.cache import KeyValueCache
-from minitransformers.tokenization import (
-    AddedToken,
-    AutoTokenizer,
-    BatchEncoding,
-    BertTokenizer,
-    BertTokenizerFast,
-    GPT2Tokenizer,
-    GPT2TokenizerFast,
-    PreTrainedTokenizer,
-    PreTrainedTokenizerBase,
-    PreTrainedTokenizerFast,
-)
-
 __version__ = "0.1.0"
-
-# Names under which transformers has the same thing, or almost: scripts import them.
-DynamicCache = KeyValueCache
-PreTrainedConfig = PretrainedConfig = Config
 
 # Names that text books use and that transformers 5 no longer has: what to use in their place.
 REMOVED_NAMES = {
@@ -130,105 +27,28 @@ REMOVED_NAMES = {
 }
 
 
+def _public_names() -> dict[str, tuple[str, str]]:
+    """Each public name with the module that has it, and its name there, as the stub file says."""
+    stub = ast.parse(Path(__file__).with_suffix(".pyi").read_text("utf-8"))
+    imports = [statement for statement in stub.body if isinstance(statement, ast.ImportFrom)]
+    return {str(name.asname): (str(one.module), name.name) for one in imports for name in one.names}
+
+
+_NAMES = _public_names()
+__all__ = sorted(_NAMES)
+
+
 def __getattr__(name: str) -> Any:
     if name in REMOVED_NAMES:
         raise ImportError(f"{name} was removed from transformers 5 and is not here either: use {REMOVED_NAMES[name]}.")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _NAMES:
+        if find_spec(f"{__name__}.{name}"):  # a module, as in `minitransformers.nn.MultiHeadAttention`
+            return import_module(f"{__name__}.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, name_there = _NAMES[name]
+    value = globals()[name] = getattr(import_module(module), name_there)
+    return value
 
 
-__all__ = [
-    "AddedToken",
-    "AutoConfig",
-    "AutoModel",
-    "AutoModelForCausalLM",
-    "AutoModelForMaskedLM",
-    "AutoModelForMultipleChoice",
-    "AutoModelForNextSentencePrediction",
-    "AutoModelForPreTraining",
-    "AutoModelForQuestionAnswering",
-    "AutoModelForSequenceClassification",
-    "AutoModelForTokenClassification",
-    "AutoTokenizer",
-    "BaseStreamer",
-    "BatchEncoding",
-    "BertConfig",
-    "BertForMaskedLM",
-    "BertForMultipleChoice",
-    "BertForNextSentencePrediction",
-    "BertForPreTraining",
-    "BertForQuestionAnswering",
-    "BertForSequenceClassification",
-    "BertForTokenClassification",
-    "BertLMHeadModel",
-    "BertModel",
-    "BertPreTrainedModel",
-    "BertTokenizer",
-    "BertTokenizerFast",
-    "CheckpointError",
-    "Config",
-    "ConfigError",
-    "DynamicCache",
-    "EncoderNoRepeatNGramLogitsProcessor",
-    "EncoderRepetitionPenaltyLogitsProcessor",
-    "EosTokenCriteria",
-    "EpsilonLogitsWarper",
-    "EtaLogitsWarper",
-    "ExponentialDecayLengthPenalty",
-    "ForcedBOSTokenLogitsProcessor",
-    "ForcedEOSTokenLogitsProcessor",
-    "GPT2Config",
-    "GPT2DoubleHeadsModel",
-    "GPT2ForQuestionAnswering",
-    "GPT2ForSequenceClassification",
-    "GPT2ForTokenClassification",
-    "GPT2LMHeadModel",
-    "GPT2Model",
-    "GPT2PreTrainedModel",
-    "GPT2Tokenizer",
-    "GPT2TokenizerFast",
-    "GenerateBeamDecoderOnlyOutput",
-    "GenerateDecoderOnlyOutput",
-    "GenerationConfig",
-    "InfNanRemoveLogitsProcessor",
-    "InputError",
-    "KeyValueCache",
-    "LogitNormalization",
-    "LogitsProcessor",
-    "LogitsProcessorList",
-    "MaxLengthCriteria",
-    "MaxTimeCriteria",
-    "MinLengthLogitsProcessor",
-    "MinNewTokensLengthLogitsProcessor",
-    "MinPLogitsWarper",
-    "MinitransformersError",
-    "MissingFileError",
-    "NoBadWordsLogitsProcessor",
-    "NoRepeatNGramLogitsProcessor",
-    "PreTrainedConfig",
-    "PreTrainedModel",
-    "PreTrainedTokenizer",
-    "PreTrainedTokenizerBase",
-    "PreTrainedTokenizerFast",
-    "PrefixConstrainedLogitsProcessor",
-    "PretrainedConfig",
-    "RepetitionPenaltyLogitsProcessor",
-    "Search",
-    "SequenceBiasLogitsProcessor",
-    "Step",
-    "StopStringCriteria",
-    "StoppingCriteria",
-    "StoppingCriteriaList",
-    "SuppressTokensAtBeginLogitsProcessor",
-    "SuppressTokensLogitsProcessor",
-    "TemperatureLogitsWarper",
-    "TextIteratorStreamer",
-    "TextStreamer",
-    "TokenizationError",
-    "TopHLogitsWarper",
-    "TopKLogitsWarper",
-    "TopPLogitsWarper",
-    "TypicalLogitsWarper",
-    "UnknownArgumentError",
-    "UnknownNameError",
-    "set_seed",
-]
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_NAMES})

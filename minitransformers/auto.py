@@ -1,11 +1,14 @@
 """AutoConfig and AutoModel…: the right class for a checkpoint, by the model_type of its config.json.
 
-A new family is one line in each table that it has a class for.
+A new family is one line in each table that it has a class for. The tables hold names, so that a family's module is
+imported when one of its checkpoints is loaded, and not before.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,10 +16,30 @@ from typing import Any, ClassVar
 from minitransformers.configuration import CONFIG_FILE, Config, read_config_file
 from minitransformers.errors import CheckpointError, InputError, UnknownNameError, nearest
 from minitransformers.hub import Source
-from minitransformers.models import bert, gpt2
 from minitransformers.models.pretrained import PreTrainedModel
 
-CONFIGS: dict[str, type[Config]] = {"bert": bert.BertConfig, "gpt2": gpt2.GPT2Config}
+# model_type -> the module of `minitransformers.models` that has its classes
+FAMILIES = {"bert": "bert", "gpt2": "gpt2"}
+
+
+class ClassTable(Mapping[str, Any]):
+    """model_type -> class, given as the class's name in the module of its family."""
+
+    def __init__(self, names: dict[str, str]) -> None:
+        self._names = names
+
+    def __getitem__(self, model_type: str) -> Any:
+        name = self._names[model_type]  # an unknown model_type is a KeyError here
+        return getattr(import_module(f"minitransformers.models.{FAMILIES[model_type]}"), name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+CONFIGS = ClassTable({"bert": "BertConfig", "gpt2": "GPT2Config"})
 
 _HUB_ARGUMENTS = ("cache_dir", "revision", "subfolder", "local_files_only", "token", "force_download")
 
@@ -41,7 +64,8 @@ class AutoConfig:
                 f"There is no model_type {model_type!r} here; there are {', '.join(CONFIGS)}."
                 f"{nearest(model_type, CONFIGS)}"
             )
-        return CONFIGS[model_type](**fields)
+        config: Config = CONFIGS[model_type](**fields)
+        return config
 
     @staticmethod
     def from_pretrained(pretrained_model_name_or_path: str | PathLike[str], **options: Any) -> Config:
@@ -57,7 +81,7 @@ class AutoConfig:
             **{name: options.pop(name) for name in _HUB_ARGUMENTS if name in options},
         )
         content = read_config_file(source.file(CONFIG_FILE))
-        config_class = CONFIGS[_model_type(content, source)]
+        config_class: type[Config] = CONFIGS[_model_type(content, source)]
         return config_class.from_dict(content, **{"name_or_path": source.name_or_path, **options})
 
 
@@ -85,7 +109,7 @@ def _model_type(content: dict[str, Any], source: Source) -> str:
 class _AutoModel:
     """Chooses a model class by model_type; each subclass has the table of one task."""
 
-    models: ClassVar[dict[str, type[PreTrainedModel]]]
+    models: ClassVar[ClassTable]
 
     def __init__(self) -> None:
         name = type(self).__name__
@@ -119,58 +143,59 @@ class _AutoModel:
             raise CheckpointError(
                 f"{cls.__name__} has no class for model_type {config.model_type!r}; it has {', '.join(cls.models)}."
             )
-        return cls.models[config.model_type]
+        model_class: type[PreTrainedModel] = cls.models[config.model_type]
+        return model_class
 
 
 class AutoModel(_AutoModel):
     """The backbone, without a head."""
 
-    models = {"bert": bert.BertModel, "gpt2": gpt2.GPT2Model}
+    models = ClassTable({"bert": "BertModel", "gpt2": "GPT2Model"})
 
 
 class AutoModelForPreTraining(_AutoModel):
     """The model with the heads that it was pre-trained with."""
 
-    models = {"bert": bert.BertForPreTraining, "gpt2": gpt2.GPT2LMHeadModel}
+    models = ClassTable({"bert": "BertForPreTraining", "gpt2": "GPT2LMHeadModel"})
 
 
 class AutoModelForMaskedLM(_AutoModel):
     """Fills in masked tokens."""
 
-    models = {"bert": bert.BertForMaskedLM}
+    models = ClassTable({"bert": "BertForMaskedLM"})
 
 
 class AutoModelForCausalLM(_AutoModel):
     """Predicts the next token."""
 
-    models = {"bert": bert.BertLMHeadModel, "gpt2": gpt2.GPT2LMHeadModel}
+    models = ClassTable({"bert": "BertLMHeadModel", "gpt2": "GPT2LMHeadModel"})
 
 
 class AutoModelForNextSentencePrediction(_AutoModel):
     """Tells whether one sentence follows another."""
 
-    models = {"bert": bert.BertForNextSentencePrediction}
+    models = ClassTable({"bert": "BertForNextSentencePrediction"})
 
 
 class AutoModelForSequenceClassification(_AutoModel):
     """Classifies texts, or pairs of texts."""
 
-    models = {"bert": bert.BertForSequenceClassification, "gpt2": gpt2.GPT2ForSequenceClassification}
+    models = ClassTable({"bert": "BertForSequenceClassification", "gpt2": "GPT2ForSequenceClassification"})
 
 
 class AutoModelForTokenClassification(_AutoModel):
     """Classifies tokens."""
 
-    models = {"bert": bert.BertForTokenClassification, "gpt2": gpt2.GPT2ForTokenClassification}
+    models = ClassTable({"bert": "BertForTokenClassification", "gpt2": "GPT2ForTokenClassification"})
 
 
 class AutoModelForQuestionAnswering(_AutoModel):
     """Finds answers in a text."""
 
-    models = {"bert": bert.BertForQuestionAnswering, "gpt2": gpt2.GPT2ForQuestionAnswering}
+    models = ClassTable({"bert": "BertForQuestionAnswering", "gpt2": "GPT2ForQuestionAnswering"})
 
 
 class AutoModelForMultipleChoice(_AutoModel):
     """Chooses among continuations."""
 
-    models = {"bert": bert.BertForMultipleChoice}
+    models = ClassTable({"bert": "BertForMultipleChoice"})

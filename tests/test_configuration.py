@@ -17,8 +17,7 @@ import jaxtyping
 import pytest
 import torch
 import transformers
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from minitransformers.assets import fetch
 from minitransformers.configuration import Config, choice, count, positive, probability, read_config_file, size

@@ -11,8 +11,7 @@ import pytest
 import torch
 import torch.utils._pytree as pytree
 import transformers
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from transformers import modeling_outputs
 from transformers.models.bert import modeling_bert
 from transformers.models.gpt2 import modeling_gpt2

@@ -6,8 +6,7 @@ import doctest
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import assume, given
-from hypothesis import strategies as st
+from hypothesis import assume, given, strategies as st
 from tokenizers import pre_tokenizers
 
 from minitransformers import GPT2Tokenizer, InputError, prompts

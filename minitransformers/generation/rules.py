@@ -9,9 +9,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from minitransformers.errors import InputError
-from minitransformers.generation import constraints as c
-from minitransformers.generation import processors as p
-from minitransformers.generation import warpers as w
+from minitransformers.generation import constraints as c, processors as p, warpers as w
 from minitransformers.generation.config import GenerationConfig, as_list
 from minitransformers.generation.defaults import DEFAULTS
 from minitransformers.generation.prompts import Prompt

@@ -514,10 +514,10 @@ def attention_kernel_name(config: Config, output_attentions: bool) -> str:
 
 
 def _generating_classes(base: type[PreTrainedModel], config_class: type[Config]) -> list[str]:
-    """The names of the classes of a family that can generate."""
+    """The names of the family's own classes that can generate; a user's subclasses are not offered to others."""
     names = [name for child in base.__subclasses__() for name in _generating_classes(child, config_class)]
-    is_one = getattr(base, "config_class", None) is config_class and hasattr(base, "generate")
-    return [base.__name__, *names] if is_one and not base.__name__.startswith("_") else names
+    is_own = base.__module__ == config_class.__module__ and not base.__name__.startswith("_")
+    return [base.__name__, *names] if is_own and hasattr(base, "generate") else names
 
 
 def _modules_outside_models(model: nn.Module) -> list[nn.Module]:

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from tiny_session import byte_tokenizer, tiny_model
 
 from minitransformers import GPT2LMHeadModel

@@ -15,8 +15,7 @@ import torch
 from tiny_session import tiny_model
 
 from minitransformers import BertConfig, BertModel, CheckpointError, cli
-from minitransformers.app import session as sessions
-from minitransformers.app import terminal as terminals
+from minitransformers.app import session as sessions, terminal as terminals
 from minitransformers.app.session import Session
 from minitransformers.app.settings import Settings
 from minitransformers.app.terminal import Chatting, Terminal, Writing, lines_of

@@ -13,8 +13,7 @@ from typing import Any
 import bad_input_models as tiny
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from safetensors.torch import load_file, save_file
 
 import minitransformers

@@ -8,8 +8,7 @@ from typing import Any
 import bad_input_models as tiny
 import pytest
 import torch
-from hypothesis import event, given
-from hypothesis import strategies as st
+from hypothesis import event, given, strategies as st
 from torch import Tensor
 
 from minitransformers import MinitransformersError

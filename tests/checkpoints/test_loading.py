@@ -14,8 +14,7 @@ import pytest
 import tiny_models as tiny
 import torch
 import transformers
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from torch import Tensor
 
 import minitransformers

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import tiny_models as tiny
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from minitransformers.checkpoints import rules
 from minitransformers.checkpoints.rules import Renamed, WeightTable

@@ -71,7 +71,7 @@ def test_likely_texts_are_found_by_looking_for_them(output: str) -> None:
 
 
 def test_the_model_is_called_what_it_is_and_the_app_loads_it(output: str, directory: Path) -> None:
-    assert "This is a TINY model" in output
+    assert "A TINY model of 669,184 parameters" in output
     session = load(str(directory / "out" / "gpt"))
     search, _ = session.start(session.encode("To be"), Settings("greedy").set("length", 3))
     assert len(list(displayed(search, session.tokenizer))) >= 3

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from tiny import ONE_AT_A_TIME, STRATEGIES, VOCABULARY, bert, gpt2, left_padded, options
 
 import minitransformers as mt

@@ -2,8 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from minitransformers.nn.attention import KERNELS, MultiHeadAttention, eager_attention, fused_attention
 from minitransformers.nn.masks import causal_mask

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from safetensors import safe_open
 
 from minitransformers.checkpoints.rules import Renamed, WeightTable, rename, transpose

@@ -2,8 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import find, given, settings
-from hypothesis import strategies as st
+from hypothesis import find, given, settings, strategies as st
 
 from minitransformers.models.bert import BertLMHeadModel
 from minitransformers.models.gpt2 import GPT2LMHeadModel

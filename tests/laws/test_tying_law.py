@@ -7,8 +7,7 @@ import tempfile
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from torch import nn
 
 from minitransformers.models.bert import BertForMaskedLM, BertForPreTraining, BertLMHeadModel

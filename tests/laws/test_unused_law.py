@@ -2,8 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import assume, given
-from hypothesis import strategies as st
+from hypothesis import assume, given, strategies as st
 
 from minitransformers.models.bert import BertForPreTraining, BertModel
 from minitransformers.models.gpt2 import GPT2ForSequenceClassification, GPT2Model

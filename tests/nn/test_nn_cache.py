@@ -3,8 +3,7 @@
 import pytest
 import torch
 import torch.utils._pytree as pytree
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from minitransformers.errors import InputError
 from minitransformers.nn.cache import AttentionCache, KeyValueCache

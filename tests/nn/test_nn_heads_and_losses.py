@@ -4,8 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from minitransformers.errors import UnknownNameError
 from minitransformers.nn.heads import MaskedLMHead, Pooler, SequenceSummary, keep_positions, last_token_positions

@@ -19,8 +19,7 @@ from bert_cases import BERT
 from cases import Case, Pair
 from comparing import assert_same, flat
 from gpt2_cases import GPT2
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from safetensors.torch import save_file
 from torch import Tensor
 

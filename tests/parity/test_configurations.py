@@ -13,8 +13,7 @@ import gpt2_cases
 import pytest
 import torch
 import transformers
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 import minitransformers as mt
 

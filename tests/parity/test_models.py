@@ -26,8 +26,7 @@ from comparing import (
 )
 from drawing import Example, Values, chunk
 from gpt2_cases import GPT2
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from mutations import MUTATIONS
 
 from minitransformers.nn.attention import MultiHeadAttention

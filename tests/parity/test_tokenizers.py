@@ -20,8 +20,7 @@ import pytest
 import tokenizer_cases as cases
 import torch
 import transformers
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from tokenizers import AddedToken
 from transformers.utils import logging as transformers_logging
 

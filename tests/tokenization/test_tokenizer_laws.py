@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from minitransformers.assets import fetch
 from minitransformers.tokenization import AddedToken, BatchEncoding, BertTokenizer, GPT2Tokenizer

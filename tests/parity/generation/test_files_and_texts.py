@@ -10,8 +10,7 @@ import pytest
 import torch
 import transformers
 from generating import VOCABULARY, pair
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 import minitransformers as mt

@@ -7,8 +7,7 @@ import warnings
 import pytest
 import torch
 from generating import assert_same, calls, pair
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from minitransformers.generation import prompts, warpers
 from minitransformers.generation.decoder import Decoder

@@ -9,8 +9,7 @@ import pytest
 import torch
 import transformers
 from generating import assert_close
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from torch import Tensor
 
 from minitransformers import generation
