@@ -478,11 +478,13 @@ class PreTrainedModel(nn.Module):
                     f"past_key_values holds {key.shape[0]} sequences and the input {batch_size}: pass the same batch, "
                     f"or choose rows of the cache with past_key_values.reorder(rows)."
                 )
-            num_heads, width = self.config.num_attention_heads, key.shape[1] * key.shape[3]
-            if key.shape[1] != num_heads or width != self.config.hidden_size:
+            config: Any = self.config
+            num_heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+            head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+            if key.shape[1] != num_heads or key.shape[3] != head_dim:
                 raise InputError(
-                    f"past_key_values is of a model with {key.shape[1]} heads and hidden_size {width}; this one has "
-                    f"{num_heads} and {self.config.hidden_size}."
+                    f"past_key_values is of a model with {key.shape[1]} heads of width {key.shape[3]}; this one has "
+                    f"{num_heads} of width {head_dim}."
                 )
         return past_key_values
 

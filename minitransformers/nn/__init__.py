@@ -9,18 +9,22 @@ from minitransformers.nn.attention import (
     merge_heads,
     split_heads,
 )
-from minitransformers.nn.blocks import BlockOutput, DecoderBlock, EncoderBlock
+from minitransformers.nn.blocks import Block, BlockOutput, DecoderBlock, EncoderBlock
 from minitransformers.nn.cache import AttentionCache, KeyValueCache
 from minitransformers.nn.embeddings import Embeddings
-from minitransformers.nn.feed_forward import ACTIVATIONS, FeedForward, activation_function
+from minitransformers.nn.feed_forward import ACTIVATIONS, FeedForward, GatedFeedForward, activation_function
 from minitransformers.nn.heads import MaskedLMHead, Pooler, SequenceSummary
 from minitransformers.nn.masks import AttentionMask, causal_mask, document_mask, padding_mask, read_attention_mask
-from minitransformers.nn.normalization import LayerNorm, layer_norm
+from minitransformers.nn.normalization import LayerNorm, RMSNorm, layer_norm, rms_norm
 from minitransformers.nn.positions import (
     LearnedPositions,
+    Rotary,
     SinusoidalPositions,
     count_positions,
     positions_from_mask,
+    rotary_frequencies,
+    rotary_positions,
+    rotate,
     sinusoidal_positions,
 )
 
@@ -29,17 +33,21 @@ __all__ = [
     "Attended",
     "AttentionCache",
     "AttentionMask",
+    "Block",
     "BlockOutput",
     "DecoderBlock",
     "Embeddings",
     "EncoderBlock",
     "FeedForward",
+    "GatedFeedForward",
     "KeyValueCache",
     "LayerNorm",
     "LearnedPositions",
     "MaskedLMHead",
     "MultiHeadAttention",
     "Pooler",
+    "RMSNorm",
+    "Rotary",
     "SequenceSummary",
     "SinusoidalPositions",
     "activation_function",
@@ -54,6 +62,10 @@ __all__ = [
     "padding_mask",
     "positions_from_mask",
     "read_attention_mask",
+    "rms_norm",
+    "rotary_frequencies",
+    "rotary_positions",
+    "rotate",
     "sinusoidal_positions",
     "split_heads",
 ]

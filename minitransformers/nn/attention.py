@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from minitransformers.errors import InputError, UnknownNameError, nearest
 from minitransformers.nn.cache import AttentionCache
 from minitransformers.nn.masks import AttentionMask, causal_mask
+from minitransformers.nn.positions import Rotary, rotate
 
 
 class Attended(NamedTuple):
@@ -137,6 +138,8 @@ class MultiHeadAttention(nn.Module):
     Args:
         hidden_size: width of input and output.
         num_heads: number of heads; must divide `hidden_size` unless `head_dim` is given.
+        num_key_value_heads: number of heads that keys and values have, each of which serves as many heads of queries
+            (grouped-query attention: Ainslie et al., 2023); default: `num_heads`.
         dropout: probability with which an attention weight is dropped while training.
         causal: a query sees only itself and what came before it.
         cross: the keys and values come from a context of width `context_size` (default: `hidden_size`).
@@ -146,7 +149,7 @@ class MultiHeadAttention(nn.Module):
         upcast: see `eager_attention`.
 
     Raises:
-        InputError: `num_heads` does not divide `hidden_size`.
+        InputError: `num_heads` does not divide `hidden_size`, or `num_key_value_heads` does not divide `num_heads`.
     """
 
     def __init__(
@@ -155,6 +158,7 @@ class MultiHeadAttention(nn.Module):
         num_heads: int,
         *,
         head_dim: int | None = None,
+        num_key_value_heads: int | None = None,
         dropout: float = 0.0,
         bias: bool = True,
         causal: bool = False,
@@ -168,6 +172,9 @@ class MultiHeadAttention(nn.Module):
         if head_dim is None and hidden_size % num_heads:
             raise InputError(f"hidden_size={hidden_size} is not a multiple of num_heads={num_heads}.")
         self.num_heads = num_heads
+        self.num_key_value_heads = num_key_value_heads or num_heads
+        if num_heads % self.num_key_value_heads:
+            raise InputError(f"num_heads={num_heads} is not a multiple of num_key_value_heads={num_key_value_heads}.")
         self.head_dim = head_dim or hidden_size // num_heads
         self.dropout = dropout
         self.causal = causal
@@ -176,17 +183,17 @@ class MultiHeadAttention(nn.Module):
         self.fused = fused
         self.cross = cross
 
-        inner_size = num_heads * self.head_dim
+        inner_size, key_size = num_heads * self.head_dim, self.num_key_value_heads * self.head_dim
         context_size = context_size or hidden_size
         if not fused or cross:
             self.query = nn.Linear(hidden_size, inner_size, bias=bias)
         if not fused:
-            self.key = nn.Linear(context_size, inner_size, bias=bias)
-            self.value = nn.Linear(context_size, inner_size, bias=bias)
+            self.key = nn.Linear(context_size, key_size, bias=bias)
+            self.value = nn.Linear(context_size, key_size, bias=bias)
         elif cross:
-            self.key_value = nn.Linear(context_size, 2 * inner_size, bias=bias)
+            self.key_value = nn.Linear(context_size, 2 * key_size, bias=bias)
         else:
-            self.query_key_value = nn.Linear(hidden_size, 3 * inner_size, bias=bias)
+            self.query_key_value = nn.Linear(hidden_size, inner_size + 2 * key_size, bias=bias)
         self.output = nn.Linear(inner_size, hidden_size, bias=bias)
 
     def forward(
@@ -196,6 +203,7 @@ class MultiHeadAttention(nn.Module):
         context: Float[Tensor, "batch key context"] | None = None,
         mask: AttentionMask | Bool[Tensor, "#batch #heads #query key_and_past"] | None = None,
         cache: AttentionCache | None = None,
+        rotary: Rotary | None = None,
         kernel: str = "sdpa",
     ) -> tuple[Float[Tensor, "batch query hidden"], Float[Tensor, "batch heads query key_and_past"] | None]:
         """Attend; give the output and, from the eager kernel, the attention weights.
@@ -207,9 +215,10 @@ class MultiHeadAttention(nn.Module):
                 `AttentionMask` is the whole rule: causality is not added to it.
             cache: keys and values of earlier tokens; the new ones are added to it. In cross-attention it is filled
                 once, by the first call.
+            rotary: the positions of `hidden_states`, by which queries and keys are turned (self-attention only).
             kernel: "sdpa" (fused) or "eager" (gives the weights).
         """
-        query, key, value = self._project(hidden_states, context, cache)
+        query, key, value = self._project(hidden_states, context, cache, rotary)
         if not isinstance(mask, AttentionMask):
             mask = AttentionMask(allowed=mask, is_causal=self.causal)
         output, weights = attention_kernel(kernel)(
@@ -226,28 +235,44 @@ class MultiHeadAttention(nn.Module):
         return self.output(merge_heads(output)), weights
 
     def _project(
-        self, hidden_states: Tensor, context: Tensor | None, cache: AttentionCache | None
+        self,
+        hidden_states: Tensor,
+        context: Tensor | None,
+        cache: AttentionCache | None,
+        rotary: Rotary | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
+        widths = [
+            heads * self.head_dim for heads in (self.num_heads, self.num_key_value_heads, self.num_key_value_heads)
+        ]
         if not self.cross:
             if self.fused:
-                query, key, value = map(self._split, self.query_key_value(hidden_states).chunk(3, dim=-1))
+                query, key, value = self.query_key_value(hidden_states).split(widths, dim=-1)
             else:
-                query, key, value = (self._split(layer(hidden_states)) for layer in (self.query, self.key, self.value))
-            return (query, key, value) if cache is None else (query, *cache.append(key, value))
-
-        query = self._split(self.query(hidden_states))
-        if cache is not None and cache.length:
-            return query, *cache.read()  # the context does not change between steps
-        if context is None:
-            raise InputError("Cross-attention needs context=…, or a cache that holds its keys and values.")
-        if self.fused:
-            key, value = map(self._split, self.key_value(context).chunk(2, dim=-1))
+                query, key, value = self.query(hidden_states), self.key(hidden_states), self.value(hidden_states)
         else:
-            key, value = self._split(self.key(context)), self._split(self.value(context))
-        return (query, key, value) if cache is None else (query, *cache.append(key, value))
+            query = self.query(hidden_states)
+            if cache is not None and cache.length:  # the context does not change between steps
+                key, value = cache.read()
+                return split_heads(query, self.num_heads), self._for_all_heads(key), self._for_all_heads(value)
+            if context is None:
+                raise InputError("Cross-attention needs context=…, or a cache that holds its keys and values.")
+            if self.fused:
+                key, value = self.key_value(context).split(widths[1:], dim=-1)
+            else:
+                key, value = self.key(context), self.value(context)
 
-    def _split(self, projected: Tensor) -> Tensor:
-        return split_heads(projected, self.num_heads)
+        query = split_heads(query, self.num_heads)
+        key, value = split_heads(key, self.num_key_value_heads), split_heads(value, self.num_key_value_heads)
+        if rotary is not None:
+            query, key = rotate(query, rotary), rotate(key, rotary)
+        if cache is not None:
+            key, value = cache.append(key, value)
+        return query, self._for_all_heads(key), self._for_all_heads(value)
+
+    def _for_all_heads(self, per_head: Tensor) -> Tensor:
+        """Keys or values, each head of them repeated for the heads of queries that share it."""
+        copies = self.num_heads // self.num_key_value_heads
+        return per_head if copies == 1 else per_head.repeat_interleave(copies, dim=1)
 
 
 def split_heads(

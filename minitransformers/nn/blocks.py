@@ -6,6 +6,8 @@ x + f(norm(x)), is GPT-2's and most later models' (Radford et al., 2019, §2.3).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from jaxtyping import Bool, Float
@@ -17,6 +19,7 @@ from minitransformers.nn.cache import AttentionCache
 from minitransformers.nn.feed_forward import FeedForward
 from minitransformers.nn.masks import AttentionMask
 from minitransformers.nn.normalization import LayerNorm
+from minitransformers.nn.positions import Rotary
 
 
 class BlockOutput(NamedTuple):
@@ -27,13 +30,86 @@ class BlockOutput(NamedTuple):
     cross_attention: Float[Tensor, "batch heads query context"] | None
 
 
-class _Block(nn.Module):
-    """What both blocks share: the two orders of norm and residual connection."""
+class Block(nn.Module):
+    """Self-attention, cross-attention where there is one, and feed-forward, made of the parts that are given.
 
-    def __init__(self, *, dropout: float, pre_norm: bool) -> None:
+    `EncoderBlock` and `DecoderBlock` put the usual parts together; models with parts of their own use this class.
+
+    Args:
+        self_attention, feed_forward: the sub-layers.
+        norm: makes a norm; each sub-layer gets one.
+        cross_attention: a further sub-layer between the two, which attends to a context.
+        dropout: after each sub-layer.
+        pre_norm: norm before each sub-layer instead of after its residual connection.
+    """
+
+    def __init__(
+        self,
+        self_attention: MultiHeadAttention,
+        feed_forward: nn.Module,
+        norm: Callable[[], nn.Module],
+        *,
+        cross_attention: MultiHeadAttention | None = None,
+        dropout: float = 0.0,
+        pre_norm: bool,
+    ) -> None:
         super().__init__()
         self.pre_norm = pre_norm
         self.dropout = nn.Dropout(dropout)
+        self.self_attention = self_attention
+        self.self_attention_norm = norm()
+        if cross_attention is not None:
+            self.cross_attention = cross_attention
+            self.cross_attention_norm = norm()
+        self.feed_forward = feed_forward
+        self.feed_forward_norm = norm()
+
+    def forward(
+        self,
+        hidden_states: Float[Tensor, "batch length hidden"],
+        mask: AttentionMask | Bool[Tensor, "#batch #heads #length length_and_past"] | None = None,
+        *,
+        context: Float[Tensor, "batch context_length context"] | None = None,
+        context_mask: AttentionMask | Bool[Tensor, "#batch #heads #length context_length"] | None = None,
+        cache: AttentionCache | None = None,
+        cross_cache: AttentionCache | None = None,
+        rotary: Rotary | None = None,
+        kernel: str = "sdpa",
+    ) -> BlockOutput:
+        """Transform a sequence, or the next tokens of one whose earlier tokens are in `cache`.
+
+        Args:
+            mask: who may attend to whom (None: everybody to everybody), on top of the causality of a decoder; an
+                `AttentionMask` is the whole rule.
+            context: what cross-attention attends to; without it, that sub-layer is left out.
+            context_mask: which parts of the context may be attended to.
+            cache, cross_cache: earlier keys and values of the self-attention and of the cross-attention.
+            rotary: the positions, where self-attention turns queries and keys by them.
+
+        Raises:
+            InputError: a context for a block that has no cross-attention.
+        """
+        x = hidden_states
+        attended, weights = self.self_attention(
+            self._before(self.self_attention_norm, x), mask=mask, cache=cache, rotary=rotary, kernel=kernel
+        )
+        x = self._after(self.self_attention_norm, x, attended)
+
+        cross_weights = None
+        if context is not None:
+            if not hasattr(self, "cross_attention"):
+                raise InputError("This block was built without cross_attention=True and cannot attend to a context.")
+            attended, cross_weights = self.cross_attention(
+                self._before(self.cross_attention_norm, x),
+                context=context,
+                mask=context_mask,
+                cache=cross_cache,
+                kernel=kernel,
+            )
+            x = self._after(self.cross_attention_norm, x, attended)
+
+        x = self._after(self.feed_forward_norm, x, self.feed_forward(self._before(self.feed_forward_norm, x)))
+        return BlockOutput(x, weights, cross_weights)
 
     def _before(self, norm: nn.Module, hidden_states: Tensor) -> Tensor:
         return norm(hidden_states) if self.pre_norm else hidden_states
@@ -43,7 +119,7 @@ class _Block(nn.Module):
         return hidden_states if self.pre_norm else norm(hidden_states)
 
 
-class EncoderBlock(_Block):
+class EncoderBlock(Block):
     """Bidirectional self-attention, then feed-forward.
 
     Args:
@@ -69,28 +145,16 @@ class EncoderBlock(_Block):
         eps: float = 1e-12,
         pre_norm: bool = False,
     ) -> None:
-        super().__init__(dropout=dropout, pre_norm=pre_norm)
-        self.self_attention = MultiHeadAttention(hidden_size, num_heads, dropout=attention_dropout)
-        self.self_attention_norm = LayerNorm(hidden_size, eps=eps)
-        self.feed_forward = FeedForward(hidden_size, intermediate_size, activation=activation)
-        self.feed_forward_norm = LayerNorm(hidden_size, eps=eps)
-
-    def forward(
-        self,
-        hidden_states: Float[Tensor, "batch length hidden"],
-        mask: AttentionMask | Bool[Tensor, "#batch #heads #length length"] | None = None,
-        *,
-        kernel: str = "sdpa",
-    ) -> BlockOutput:
-        """Transform a sequence; `mask` says who may attend to whom (None: everybody to everybody)."""
-        x = hidden_states
-        attended, weights = self.self_attention(self._before(self.self_attention_norm, x), mask=mask, kernel=kernel)
-        x = self._after(self.self_attention_norm, x, attended)
-        x = self._after(self.feed_forward_norm, x, self.feed_forward(self._before(self.feed_forward_norm, x)))
-        return BlockOutput(x, weights, None)
+        super().__init__(
+            MultiHeadAttention(hidden_size, num_heads, dropout=attention_dropout),
+            FeedForward(hidden_size, intermediate_size, activation=activation),
+            lambda: LayerNorm(hidden_size, eps=eps),
+            dropout=dropout,
+            pre_norm=pre_norm,
+        )
 
 
-class DecoderBlock(_Block):
+class DecoderBlock(Block):
     """Causal self-attention, cross-attention to a context where asked for, then feed-forward.
 
     Args:
@@ -119,66 +183,20 @@ class DecoderBlock(_Block):
         scale: float | None = None,
         upcast: bool = False,
     ) -> None:
-        super().__init__(dropout=dropout, pre_norm=pre_norm)
-        self.self_attention = MultiHeadAttention(
-            hidden_size, num_heads, dropout=attention_dropout, causal=True, fused=fused, scale=scale, upcast=upcast
+        attention = partial(
+            MultiHeadAttention,
+            hidden_size,
+            num_heads,
+            dropout=attention_dropout,
+            fused=fused,
+            scale=scale,
+            upcast=upcast,
         )
-        self.self_attention_norm = LayerNorm(hidden_size, eps=eps)
-        if cross_attention:
-            self.cross_attention = MultiHeadAttention(
-                hidden_size,
-                num_heads,
-                dropout=attention_dropout,
-                cross=True,
-                context_size=context_size,
-                fused=fused,
-                scale=scale,
-                upcast=upcast,
-            )
-            self.cross_attention_norm = LayerNorm(hidden_size, eps=eps)
-        self.feed_forward = FeedForward(hidden_size, intermediate_size, activation=activation)
-        self.feed_forward_norm = LayerNorm(hidden_size, eps=eps)
-
-    def forward(
-        self,
-        hidden_states: Float[Tensor, "batch length hidden"],
-        mask: AttentionMask | Bool[Tensor, "#batch #heads #length length_and_past"] | None = None,
-        *,
-        context: Float[Tensor, "batch context_length context"] | None = None,
-        context_mask: AttentionMask | Bool[Tensor, "#batch #heads #length context_length"] | None = None,
-        cache: AttentionCache | None = None,
-        cross_cache: AttentionCache | None = None,
-        kernel: str = "sdpa",
-    ) -> BlockOutput:
-        """Transform a sequence, or the next tokens of one whose earlier tokens are in `cache`.
-
-        Args:
-            mask: who may attend to whom, on top of causality; an `AttentionMask` is the whole rule.
-            context: what cross-attention attends to; without it, that sub-layer is left out.
-            context_mask: which parts of the context may be attended to.
-            cache, cross_cache: earlier keys and values of the self-attention and of the cross-attention.
-
-        Raises:
-            InputError: a context for a block that has no cross-attention.
-        """
-        x = hidden_states
-        attended, weights = self.self_attention(
-            self._before(self.self_attention_norm, x), mask=mask, cache=cache, kernel=kernel
+        super().__init__(
+            attention(causal=True),
+            FeedForward(hidden_size, intermediate_size, activation=activation),
+            lambda: LayerNorm(hidden_size, eps=eps),
+            cross_attention=attention(cross=True, context_size=context_size) if cross_attention else None,
+            dropout=dropout,
+            pre_norm=pre_norm,
         )
-        x = self._after(self.self_attention_norm, x, attended)
-
-        cross_weights = None
-        if context is not None:
-            if not hasattr(self, "cross_attention"):
-                raise InputError("This block was built without cross_attention=True and cannot attend to a context.")
-            attended, cross_weights = self.cross_attention(
-                self._before(self.cross_attention_norm, x),
-                context=context,
-                mask=context_mask,
-                cache=cross_cache,
-                kernel=kernel,
-            )
-            x = self._after(self.cross_attention_norm, x, attended)
-
-        x = self._after(self.feed_forward_norm, x, self.feed_forward(self._before(self.feed_forward_norm, x)))
-        return BlockOutput(x, weights, cross_weights)

@@ -88,17 +88,57 @@ class FeedForward(nn.Module):
         hidden_size: width of input and output.
         intermediate_size: width in between, four times `hidden_size` in most models.
         activation: a name from `ACTIVATIONS`.
+        dropout: on what is in between, as T5 and BART have it.
     """
 
     def __init__(
-        self, hidden_size: int, intermediate_size: int, *, activation: str = "gelu", bias: bool = True
+        self,
+        hidden_size: int,
+        intermediate_size: int,
+        *,
+        activation: str = "gelu",
+        bias: bool = True,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.intermediate = nn.Linear(hidden_size, intermediate_size, bias=bias)
         self.activation = activation_function(activation)
+        self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(intermediate_size, hidden_size, bias=bias)
 
     def forward(self, hidden_states: Float[Tensor, "*batch hidden"]) -> Float[Tensor, "*batch hidden"]:
         """Transform every position by itself."""
-        projected: Tensor = self.output(self.activation(self.intermediate(hidden_states)))
+        projected: Tensor = self.output(self.dropout(self.activation(self.intermediate(hidden_states))))
+        return projected
+
+
+class GatedFeedForward(nn.Module):
+    """output(activation(gate(x)) · intermediate(x)): a second projection says how much of the first passes.
+
+    GEGLU with `activation="gelu"`, SwiGLU with "silu" (Shazeer, 2020, eq. 6): the network of T5 v1.1 and Llama.
+
+    Args:
+        hidden_size, intermediate_size, activation, dropout: see `FeedForward`.
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        intermediate_size: int,
+        *,
+        activation: str = "silu",
+        bias: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.gate = nn.Linear(hidden_size, intermediate_size, bias=bias)
+        self.intermediate = nn.Linear(hidden_size, intermediate_size, bias=bias)
+        self.activation = activation_function(activation)
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(intermediate_size, hidden_size, bias=bias)
+
+    def forward(self, hidden_states: Float[Tensor, "*batch hidden"]) -> Float[Tensor, "*batch hidden"]:
+        """Transform every position by itself."""
+        passed = self.activation(self.gate(hidden_states)) * self.intermediate(hidden_states)
+        projected: Tensor = self.output(self.dropout(passed))
         return projected

@@ -1,4 +1,4 @@
-"""Layer normalisation (Ba et al., 2016)."""
+"""Layer normalisation (Ba et al., 2016), and that by the root mean square alone (Zhang & Sennrich, 2019)."""
 
 from __future__ import annotations
 
@@ -30,4 +30,27 @@ class LayerNorm(nn.LayerNorm):
     """
 
     def __init__(self, hidden_size: int, eps: float = 1e-5) -> None:
+        super().__init__(hidden_size, eps=eps)
+
+
+def rms_norm(
+    hidden_states: Float[Tensor, "*batch hidden"], weight: Float[Tensor, " hidden"], eps: float
+) -> Float[Tensor, "*batch hidden"]:
+    """x / √(mean(x²) + eps) · weight over the last dimension (Zhang & Sennrich, 2019, eq. 4): what `RMSNorm` computes.
+
+    Nothing is subtracted and nothing added: the mean, it was found, does not matter.
+    """
+    mean_square = (hidden_states**2).mean(dim=-1, keepdim=True)
+    return hidden_states / (mean_square + eps).sqrt() * weight
+
+
+class RMSNorm(nn.RMSNorm):
+    """`rms_norm` with a learned weight, in PyTorch's fused kernel, which works in float32 inside.
+
+    Args:
+        hidden_size: width of the last dimension.
+        eps: added to the mean square; 1e-6 in T5 and Llama.
+    """
+
+    def __init__(self, hidden_size: int, eps: float = 1e-6) -> None:
         super().__init__(hidden_size, eps=eps)
