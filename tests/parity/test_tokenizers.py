@@ -8,6 +8,7 @@ import enum
 import inspect
 import io
 import itertools
+import re
 import shutil
 import tempfile
 import textwrap
@@ -670,7 +671,7 @@ CHATS = [
 ]
 
 
-@pytest.mark.parametrize("call", CHATS, ids=str)
+@pytest.mark.parametrize("call", CHATS, ids=lambda call: re.sub(r" at 0x\w+", "", str(call)))
 def test_chats(call: dict[str, Any]) -> None:
     mine, reference = chat_tokenizers()
     ends_with_thought = [*CONVERSATION[:3], {"role": "assistant", "reasoning_content": "hm", "content": "x"}]
