@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from cases import Case
+import torch
+from cases import Case, Family
 from drawing import (
     MASKS,
     WITHOUT_LEFT,
@@ -21,6 +22,7 @@ from drawing import (
 )
 from hypothesis import strategies as st
 from mutations import EVERYWHERE
+from torch import Tensor
 
 from minitransformers.nn.feed_forward import ACTIVATIONS
 
@@ -206,7 +208,7 @@ _POOLED = (*EVERYWHERE, "linear pooler")
 _CAUSAL = (*EVERYWHERE, "sees the future")
 _LANGUAGE_MODEL = (*_CAUSAL, "labels not shifted", "untied")
 
-BERT = [
+_CASES = [
     Case("BertModel", backbone(True), _PER_TOKEN, _POOLED),
     Case("BertModel", backbone(False), _PER_TOKEN, EVERYWHERE, "without pooler"),
     Case("BertModel", decoder(False), _PER_TOKEN, _CAUSAL, "as decoder", has_cache=True),
@@ -244,3 +246,31 @@ BERT = [
         has_cache=True,
     ),
 ]
+
+
+# ---- files -----------------------------------------------------------------------------------------------------------
+
+SMALLEST = {
+    "vocab_size": 11,
+    "hidden_size": 8,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 6,
+    "max_position_embeddings": 8,
+}
+
+
+def position_buffer(config: Any, prefix: str) -> dict[str, Tensor]:
+    return {f"{prefix}embeddings.position_ids": torch.arange(config.max_position_embeddings)[None]}
+
+
+BERT = Family(
+    "BertConfig",
+    config,
+    _CASES,
+    SMALLEST,
+    smallest_of={"BertLMHeadModel": {"is_decoder": True}},
+    tied=("cls.predictions.decoder.weight", "cls.predictions.decoder.bias"),
+    former_buffers=position_buffer,
+    former_fields=lambda config: {"position_embedding_type": "absolute"},
+)

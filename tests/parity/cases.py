@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 from unittest.mock import patch
@@ -14,7 +14,7 @@ import transformers
 from comparing import Flat, flat, gradients
 from drawing import Example, as_the_reference_takes_it, cast, redraw_parameters
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 
 import minitransformers as mt
 
@@ -61,6 +61,43 @@ class Case:
 
     def __repr__(self) -> str:
         return f"{self.name} {self.about}".strip().replace(" ", "-")
+
+
+@dataclass(frozen=True)
+class Family:
+    """What every suite goes through, for one family: its classes, and what its files look like.
+
+    Attributes:
+        config_class: its name, in both libraries.
+        config: draws keyword arguments of the configuration; further ones are fixed.
+        cases: its table.
+        smallest: fields of a configuration that is quickly built.
+        smallest_of: further fields that one class needs.
+        tied: the weights, by the reference's names, that a file may lack where embeddings are tied.
+        former_buffers: (configuration, prefix of the backbone) -> what files of the 4.x years have among the weights.
+        former_fields: configuration -> what their config.json has besides today's fields.
+    """
+
+    config_class: str
+    config: Callable[..., dict[str, Any]]
+    cases: list[Case]
+    smallest: dict[str, Any]
+    smallest_of: dict[str, dict[str, Any]] = field(default_factory=dict)
+    tied: tuple[str, ...] = ()
+    former_buffers: Callable[[Any, str], dict[str, Tensor]] = lambda config, prefix: {}
+    former_fields: Callable[[Any], dict[str, Any]] = lambda config: {}
+
+    @property
+    def classes(self) -> list[Case]:
+        """One case of each class."""
+        return list({case.name: case for case in reversed(self.cases)}.values())[::-1]
+
+    def smallest_config(self, name: str) -> dict[str, Any]:
+        """Keyword arguments of the configuration of a small model of the class `name`."""
+        return {**self.smallest, **self.smallest_of.get(name, {})}
+
+    def __repr__(self) -> str:
+        return self.config_class.removesuffix("Config")
 
 
 class Pair:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from bert_cases import PROBLEMS, language_model_arguments, problem_labels
-from cases import Case
+from cases import Case, Family
 from drawing import (
     MASKS,
     WITHOUT_LEFT,
@@ -23,6 +23,7 @@ from drawing import (
 )
 from hypothesis import strategies as st
 from mutations import EVERYWHERE
+from torch import Tensor
 
 from minitransformers.nn.feed_forward import ACTIVATIONS
 
@@ -158,7 +159,7 @@ _PER_TOKEN = frozenset({"last_hidden_state", "logits", "start_logits", "end_logi
 _CAUSAL = (*EVERYWHERE, "sees the future")
 _LANGUAGE_MODEL = (*_CAUSAL, "labels not shifted", "untied")
 
-GPT2 = [
+_CASES = [
     Case("GPT2Model", backbone(False), _PER_TOKEN, _CAUSAL, has_cache=True),
     Case(
         "GPT2Model",
@@ -192,3 +193,26 @@ GPT2 = [
     Case("GPT2ForTokenClassification", token_classification(), _PER_TOKEN, (*_CAUSAL, "other labels")),
     Case("GPT2ForQuestionAnswering", question_answering(), _PER_TOKEN, (*_CAUSAL, "other labels")),
 ]
+
+
+# ---- files -----------------------------------------------------------------------------------------------------------
+
+
+def causal_mask_buffers(config: Any, prefix: str) -> dict[str, Tensor]:
+    mask = torch.ones(config.n_positions, config.n_positions, dtype=torch.bool).tril()[None, None]
+    blocks = [f"{prefix}h.{layer}.attn" for layer in range(config.n_layer)]
+    if config.add_cross_attention:
+        blocks += [block.replace("attn", "crossattention") for block in blocks]
+    buffers = {f"{block}.bias": mask for block in blocks}
+    return {**buffers, **{f"{block}.masked_bias": torch.tensor(-1e4) for block in blocks}}
+
+
+GPT2 = Family(
+    "GPT2Config",
+    config,
+    _CASES,
+    smallest={"vocab_size": 11, "n_positions": 8, "n_embd": 8, "n_layer": 1, "n_head": 2, "pad_token_id": 0},
+    tied=("lm_head.weight",),
+    former_buffers=causal_mask_buffers,
+    former_fields=lambda config: {"n_ctx": config.n_positions},
+)

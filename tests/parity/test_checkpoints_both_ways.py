@@ -15,16 +15,13 @@ from typing import Any
 
 import pytest
 import torch
-from bert_cases import BERT
 from cases import Case, Pair
 from comparing import assert_same, flat
-from gpt2_cases import GPT2
+from families import CASES, CLASSES, FAMILIES, family_of
 from hypothesis import given, settings, strategies as st
 from safetensors.torch import save_file
 from torch import Tensor
 
-CASES = [*BERT, *GPT2]
-CLASSES = list({case.name: case for case in CASES}.values())
 BY_NAME = {case.name: case for case in CLASSES}
 
 # Reading and writing costs more than computing, and the numbers matter less: a fifth of the profile's examples.
@@ -157,16 +154,9 @@ def test_we_load_files_of_former_years(case: Case, data: st.DataObject) -> None:
 
 
 def add_buffers(weights: dict[str, Tensor], pair: Pair) -> dict[str, Tensor]:
-    config, prefix = pair.reference.config, base_prefix(pair, weights)
-    if config.model_type == "bert":
-        positions = torch.arange(config.max_position_embeddings)[None]
-        return {**weights, f"{prefix}embeddings.position_ids": positions}
-    mask = torch.ones(config.n_positions, config.n_positions, dtype=torch.bool).tril()[None, None]
-    blocks = [f"{prefix}h.{layer}.attn" for layer in range(config.n_layer)]
-    if config.add_cross_attention:
-        blocks += [block.replace("attn", "crossattention") for block in blocks]
-    buffers = {f"{block}.bias": mask for block in blocks}
-    return {**weights, **buffers, **{f"{block}.masked_bias": torch.tensor(-1e4) for block in blocks}}
+    prefix = f"{pair.reference.base_model_prefix}."
+    prefix = prefix if any(name.startswith(prefix) for name in weights) else ""
+    return {**weights, **family_of(pair.case.name).former_buffers(pair.reference.config, prefix)}
 
 
 def gamma_and_beta(weights: dict[str, Tensor], pair: Pair) -> dict[str, Tensor]:
@@ -180,8 +170,9 @@ def output_layer_stored_twice(weights: dict[str, Tensor], pair: Pair) -> dict[st
     """…or once: what is tied may stand under either name, or both."""
     if not pair.reference.config.tie_word_embeddings:
         return weights
-    tied = ("lm_head.weight", "cls.predictions.decoder.weight", "cls.predictions.decoder.bias")
-    return {name: tensor for name, tensor in weights.items() if name not in tied[: pair.example.seed % 4]}
+    tied = family_of(pair.case.name).tied
+    left_out = tied[: pair.example.seed % (len(tied) + 1)]
+    return {name: tensor for name, tensor in weights.items() if name not in left_out}
 
 
 def as_in_the_backbone(weights: dict[str, Tensor], pair: Pair) -> dict[str, Tensor]:
@@ -190,11 +181,6 @@ def as_in_the_backbone(weights: dict[str, Tensor], pair: Pair) -> dict[str, Tens
     if any(name.startswith(prefix) for name in weights):
         return {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
     return {f"{prefix}{name}": tensor for name, tensor in weights.items()}
-
-
-def base_prefix(pair: Pair, weights: dict[str, Tensor]) -> str:
-    prefix = f"{pair.reference.base_model_prefix}."
-    return prefix if any(name.startswith(prefix) for name in weights) else ""
 
 
 def write_config_of_4x(path: Path, pair: Pair) -> None:
@@ -208,10 +194,7 @@ def write_config_of_4x(path: Path, pair: Pair) -> None:
         "task_specific_params": {"text-generation": {"do_sample": True}},
     }
     del content["dtype"]
-    if pair.reference.config.model_type == "bert":
-        content["position_embedding_type"] = "absolute"
-    else:
-        content["n_ctx"] = content["n_positions"]
+    content |= family_of(pair.case.name).former_fields(pair.reference.config)
     (path / "config.json").write_text(json.dumps(content), encoding="utf-8")
 
 
@@ -243,14 +226,20 @@ def write_safetensors(weights: dict[str, Tensor], path: Path) -> None:
 
 
 def pairs_of_classes() -> list[tuple[str, str]]:
-    families = [[case.name for case in CLASSES if case in table] for table in (BERT, GPT2)]
-    return [(saved, loaded) for family in families for saved in family for loaded in family if saved != loaded]
+    """Every class of a family before every other one."""
+    families = [[case.name for case in family.classes] for family in FAMILIES]
+    return [
+        (name, names[(index + step) % len(names)])
+        for names in families
+        for index, name in enumerate(names)
+        for step in range(1, len(names))
+    ]
 
 
 @pytest.mark.parametrize(("saved", "loaded"), pairs_of_classes())
 def test_another_head_is_reported_as_the_reference_reports_it(saved: str, loaded: str) -> None:
     """From a checkpoint of one class into another: what is missing, left over, or of another size."""
-    config = BY_NAME[saved].reference.config_class(**tiny(saved))
+    config = BY_NAME[saved].reference.config_class(**smallest(saved))
     with directory() as path:
         BY_NAME[saved].reference(config).save_pretrained(path)
         options = {"output_loading_info": True, "ignore_mismatched_sizes": True}
@@ -259,11 +248,8 @@ def test_another_head_is_reported_as_the_reference_reports_it(saved: str, loaded
     assert {name: set(found) for name, found in ours.items()} == {name: set(found) for name, found in theirs.items()}
 
 
-def tiny(name: str) -> dict[str, Any]:
-    if name.startswith("Bert"):
-        sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 6}
-        return {"vocab_size": 11, "max_position_embeddings": 8, "is_decoder": name == "BertLMHeadModel", **sizes}
-    return {"vocab_size": 11, "n_positions": 8, "n_embd": 8, "n_layer": 1, "n_head": 2, "pad_token_id": 0}
+def smallest(name: str) -> dict[str, Any]:
+    return family_of(name).smallest_config(name)
 
 
 @pytest.mark.parametrize("asked", [None, "auto", "bfloat16", "float32", torch.float16], ids=str)
@@ -273,7 +259,7 @@ def test_dtypes(in_file: torch.dtype, in_config: str, asked: Any) -> None:
     """What is asked for, else what config.json says, else what the file has."""
     case = BY_NAME["BertModel"]
     with directory() as path:
-        case.reference(case.reference.config_class(**tiny(case.name))).to(in_file).save_pretrained(path)
+        case.reference(case.reference.config_class(**smallest(case.name))).to(in_file).save_pretrained(path)
         content = json.loads((path / "config.json").read_text(encoding="utf-8"))
         if in_config != "of the file":
             del content["dtype"]
@@ -286,13 +272,16 @@ def test_dtypes(in_file: torch.dtype, in_config: str, asked: Any) -> None:
         assert model.config.dtype == theirs.config.dtype
 
 
-@pytest.mark.parametrize("name", ["BertForMaskedLM", "BertForPreTraining", "BertLMHeadModel", "GPT2LMHeadModel"])
+SCORING_TOKENS = [case.name for case in CLASSES if hasattr(case.ours, "set_output_embeddings")]
+
+
+@pytest.mark.parametrize("name", SCORING_TOKENS)
 def test_different_weights_for_what_is_tied_are_both_kept(name: str) -> None:
     """As the reference does, whatever config.json says."""
     case = BY_NAME[name]
-    reference = case.reference(case.reference.config_class(**tiny(name)))
+    reference = case.reference(case.reference.config_class(**smallest(name)))
     weights = {key: tensor.clone() for key, tensor in reference.state_dict().items()}
-    output = "lm_head.weight" if name.startswith("GPT2") else "cls.predictions.decoder.weight"
+    output = family_of(name).tied[0]
     weights[output] = torch.randn_like(weights[output])
     with directory() as path:
         reference.config.save_pretrained(path)

@@ -1,7 +1,7 @@
 """Every model class against `transformers`, on random tiny configurations, weights and inputs.
 
-comparing.py says what is asked, a family's table (bert_cases.py, gpt2_cases.py) what is drawn; here each line of every
-table goes through the whole suite. A new family needs a table, and its name in `CASES`.
+comparing.py says what is asked, a table (bert_cases.py, gpt2_cases.py …) what is drawn; here each line of every table
+goes through the whole suite. A new family needs a table, and a line in families.py.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-from bert_cases import BERT
 from cases import Case, Pair
 from comparing import (
     YARDSTICK,
@@ -25,14 +24,11 @@ from comparing import (
     flat,
 )
 from drawing import Example, Values, chunk
-from gpt2_cases import GPT2
+from families import CASES, CLASSES
 from hypothesis import given, strategies as st
 from mutations import MUTATIONS
 
 from minitransformers.nn.attention import MultiHeadAttention
-
-CASES = [*BERT, *GPT2]
-CLASSES = list({case.name: case for case in CASES}.values())
 
 EVERYTHING = {"output_hidden_states": True, "output_attentions": True}
 

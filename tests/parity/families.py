@@ -1,0 +1,16 @@
+"""The families that every suite here goes through. A new one: a table in a file of its own, and a line here."""
+
+from __future__ import annotations
+
+from bert_cases import BERT
+from cases import Case, Family
+from gpt2_cases import GPT2
+
+FAMILIES: list[Family] = [BERT, GPT2]
+CASES: list[Case] = [case for family in FAMILIES for case in family.cases]
+CLASSES: list[Case] = [case for family in FAMILIES for case in family.classes]
+
+
+def family_of(name: str) -> Family:
+    """The family that has a class of that name."""
+    return next(family for family in FAMILIES if name in [case.name for case in family.cases])
