@@ -103,6 +103,21 @@ from minitransformers.tokenization import (
     PreTrainedTokenizerBase as PreTrainedTokenizerBase,
     PreTrainedTokenizerFast as PreTrainedTokenizerFast,
 )
+from minitransformers.training.schedules import (
+    SchedulerType as SchedulerType,
+    get_constant_schedule as get_constant_schedule,
+    get_constant_schedule_with_warmup as get_constant_schedule_with_warmup,
+    get_cosine_schedule_with_warmup as get_cosine_schedule_with_warmup,
+    get_cosine_with_hard_restarts_schedule_with_warmup as get_cosine_with_hard_restarts_schedule_with_warmup,
+    get_cosine_with_min_lr_schedule_with_warmup as get_cosine_with_min_lr_schedule_with_warmup,
+    get_cosine_with_min_lr_schedule_with_warmup_lr_rate as get_cosine_with_min_lr_schedule_with_warmup_lr_rate,
+    get_inverse_sqrt_schedule as get_inverse_sqrt_schedule,
+    get_linear_schedule_with_warmup as get_linear_schedule_with_warmup,
+    get_polynomial_decay_schedule_with_warmup as get_polynomial_decay_schedule_with_warmup,
+    get_reduce_on_plateau_schedule as get_reduce_on_plateau_schedule,
+    get_scheduler as get_scheduler,
+    get_wsd_schedule as get_wsd_schedule,
+)
 
 __version__: str
 __all__: list[str]

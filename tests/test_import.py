@@ -14,7 +14,7 @@ import pytest
 
 import minitransformers
 
-HEAVY = ["transformers", "matplotlib", "huggingface_hub", "hypothesis", "jinja2", "pytest", "beartype"]
+HEAVY = ["transformers", "matplotlib", "tensorboard", "huggingface_hub", "hypothesis", "jinja2", "pytest", "beartype"]
 
 
 def in_child(code: str) -> str:

@@ -11,5 +11,6 @@ if importlib.util.find_spec("matplotlib") is None:
     )
 
 from minitransformers.visualization.attention import HeadMap, draw_head, draw_layer, draw_side_by_side
+from minitransformers.visualization.losses import draw_losses
 
-__all__ = ["HeadMap", "draw_head", "draw_layer", "draw_side_by_side"]
+__all__ = ["HeadMap", "draw_head", "draw_layer", "draw_losses", "draw_side_by_side"]

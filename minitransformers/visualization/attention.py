@@ -30,8 +30,8 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from minitransformers.atomic import replacing
 from minitransformers.errors import InputError
+from minitransformers.visualization.files import check_suffix, save
 
 # Lengths in inches, sizes of type in points (72 to the inch).
 LARGEST_CELL, SMALLEST_MAP = 0.42, 1.8
@@ -153,7 +153,7 @@ def _draw(
 ) -> Figure:
     """All maps in a grid, with cells of one size and one scale of colours."""
     if path is not None:
-        _check_suffix(Path(path))
+        check_suffix(Path(path))
     longest = max(max(each.weights.shape) for each in maps)
     cell = min(max(LARGEST_CELL, SMALLEST_MAP / longest), largest_map / longest)
     labels = _Labels(maps, title, cell)
@@ -175,7 +175,7 @@ def _draw(
     figure.colorbar(image, cax=bar).set_label("attention weight (grey: exactly 0)", fontsize=8)
     bar.tick_params(labelsize=8)
     if path is not None:
-        _save(figure, Path(path))
+        save(figure, Path(path))
     return figure
 
 
@@ -304,12 +304,6 @@ def _fonts_for(text: str) -> tuple[list[str], set[str]]:
     return fonts, missing
 
 
-def _save(figure: Figure, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format=path.suffix.removeprefix(".") or "png", dpi=150, bbox_inches="tight")
-
-
 # -------------------------------------------------------------------------------------------------------------- checks
 
 
@@ -364,14 +358,6 @@ def _check_tokens(argument: str, tokens: Sequence[str], axis: str, length: int) 
         )
     if len(tokens) != length:
         raise InputError(f"{argument} has {len(tokens)} entries, but the weights have {length} {axis}.")
-
-
-def _check_suffix(path: Path) -> None:
-    known = Figure().canvas.get_supported_filetypes()
-    if path.suffix and path.suffix[1:].lower() not in known:
-        raise InputError(
-            f"path={str(path)!r} ends in {path.suffix!r}; pictures can be saved as {', '.join(sorted(known))}."
-        )
 
 
 def _index(argument: str, index: int, length: int) -> int:

@@ -1,0 +1,99 @@
+"""Optimizers, and which parameters they pull towards 0.
+
+    optimizer = torch.optim.AdamW(parameter_groups(model, weight_decay=0.01), lr=5e-5)
+
+Weight decay is for the matrices: biases, and the weights of norms, which start at 1, have none (Devlin et al., 2018,
+released code). Embeddings are matrices too.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from minitransformers.errors import InputError, nearest
+
+# Also by name: norms that people write themselves are no nn.LayerNorm. `bias` is anywhere in the name, so that a
+# table of relative position biases counts as biases.
+WITHOUT_DECAY = re.compile(r"bias|layernorm|rmsnorm|(?:^|\.)norm(?:$|\.)|_norm(?:$|\.)", re.IGNORECASE)
+
+
+class OptimizerNames(StrEnum):
+    """The optimizers by name. The learning rate is the only argument of the last three."""
+
+    ADAMW_TORCH = "adamw_torch"
+    ADAMW_TORCH_FUSED = "adamw_torch_fused"
+    SGD = "sgd"
+    ADAGRAD = "adagrad"
+    RMSPROP = "rmsprop"
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """What a `torch.optim` optimizer takes: a group with `weight_decay`, and one without.
+
+    A parameter that is shared, such as a tied embedding, is in them once; one with `requires_grad=False` is not. As in
+    `transformers`, both groups are there even if empty, and the parameters stand in the model's order.
+    """
+    decayed = decay_parameter_names(model)
+    trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    return [
+        {"params": [parameter for name, parameter in trained if name in decayed], "weight_decay": weight_decay},
+        {"params": [parameter for name, parameter in trained if name not in decayed], "weight_decay": 0.0},
+    ]
+
+
+def decay_parameter_names(model: nn.Module) -> set[str]:
+    """The names of the parameters that are pulled towards 0: all but biases and the weights of norms."""
+    norms = [name for name, module in model.named_modules() if isinstance(module, nn.LayerNorm)]
+    return {
+        name
+        for name, _ in model.named_parameters()
+        if not WITHOUT_DECAY.search(name) and name.rpartition(".")[0] not in norms
+    }
+
+
+def create_optimizer(
+    model: nn.Module,
+    name: str | OptimizerNames = "adamw_torch_fused",
+    *,
+    learning_rate: float = 5e-5,
+    weight_decay: float = 0.0,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+) -> Optimizer:
+    """The optimizer of that name over `parameter_groups(model)`.
+
+    Args:
+        name: one of `OptimizerNames`; both AdamWs (Loshchilov & Hutter, 2017, algorithm 2) compute the same, the fused
+            one in one kernel.
+        betas, eps: AdamW's; the others have PyTorch's defaults.
+    """
+    groups = parameter_groups(model, weight_decay)
+    match optimizer_name(name):
+        case OptimizerNames.ADAMW_TORCH:
+            return torch.optim.AdamW(groups, lr=learning_rate, betas=betas, eps=eps)
+        case OptimizerNames.ADAMW_TORCH_FUSED:
+            return torch.optim.AdamW(groups, lr=learning_rate, betas=betas, eps=eps, fused=True)
+        case OptimizerNames.SGD:
+            return torch.optim.SGD(groups, lr=learning_rate)
+        case OptimizerNames.ADAGRAD:
+            return torch.optim.Adagrad(groups, lr=learning_rate)
+        case OptimizerNames.RMSPROP:
+            return torch.optim.RMSprop(groups, lr=learning_rate)
+
+
+def optimizer_name(name: str | OptimizerNames) -> OptimizerNames:
+    """The optimizer's name as an `OptimizerNames`."""
+    try:
+        return OptimizerNames(name)
+    except ValueError:
+        names = [kind.value for kind in OptimizerNames]
+        raise InputError(
+            f"There is no optimizer {str(name)!r} here: choose one of {', '.join(names)}, or make one of "
+            f"`parameter_groups(model, weight_decay)`.{nearest(str(name), names)}"
+        ) from None

@@ -1,0 +1,158 @@
+"""Which parameters are decayed, and what optimizers are made of them, beside transformers' Trainer."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from hypothesis import given, strategies as st
+from torch import nn
+
+import minitransformers
+from minitransformers import InputError
+from minitransformers.training.optimizers import OptimizerNames, create_optimizer, parameter_groups
+
+TINY: dict[str, dict[str, int]] = {
+    "Bert": {
+        "vocab_size": 40,
+        "hidden_size": 8,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 12,
+    },
+    "GPT2": {"vocab_size": 40, "n_embd": 8, "n_layer": 2, "n_head": 2, "n_positions": 16},
+}
+
+
+def build(library: Any, name: str, **fields: Any) -> Any:
+    family = "Bert" if name.startswith("Bert") else "GPT2"
+    return getattr(library, name)(getattr(library, f"{family}Config")(**TINY[family], **fields))
+
+
+def their_optimizer(model: Any, **arguments: Any) -> torch.optim.Optimizer:
+    args = transformers.TrainingArguments(tempfile.gettempdir(), use_cpu=True, report_to="none", **arguments)
+    trainer = transformers.Trainer.__new__(transformers.Trainer)  # only what create_optimizer looks at
+    trainer.args, trainer.model, trainer.optimizer, trainer.optimizer_cls_and_kwargs = args, model, None, None
+    return trainer.create_optimizer()
+
+
+def named_groups(optimizer: torch.optim.Optimizer, model: nn.Module, names: dict[str, str]) -> list[Any]:
+    """Each group's options, with the names that transformers has for its parameters, in any order."""
+    name_of = {id(parameter): name for name, parameter in model.named_parameters()}
+    groups = []
+    for group in optimizer.param_groups:
+        options = {key: value for key, value in group.items() if key != "params"}
+        groups.append((options, sorted(names[name_of[id(parameter)]] for parameter in group["params"])))
+    return groups
+
+
+@functools.cache
+def pair(name: str, tied: bool) -> tuple[Any, Any]:
+    ours, theirs = (build(library, name, tie_word_embeddings=tied) for library in (minitransformers, transformers))
+    return ours, theirs
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("name", ["BertForPreTraining", "BertForSequenceClassification", "GPT2DoubleHeadsModel"])
+@given(
+    optim=st.sampled_from([kind.value for kind in OptimizerNames]),
+    learning_rate=st.floats(1e-6, 1),
+    weight_decay=st.floats(0, 0.5),
+    betas=st.tuples(st.floats(0, 0.99), st.floats(0, 0.999)),
+    eps=st.floats(1e-12, 1e-3),
+    frozen=st.sets(st.integers(0, 40), max_size=5),
+)
+def test_same_groups_and_options(
+    name: str,
+    tied: bool,
+    optim: str,
+    learning_rate: float,
+    weight_decay: float,
+    betas: tuple[float, float],
+    eps: float,
+    frozen: set[int],
+) -> None:
+    ours, theirs = pair(name, tied)
+    names = {own: type(ours).weights.to_theirs(own).name for own, _ in ours.named_parameters()}
+    twice = set() if tied else set(type(ours).weights.doubles)  # a bias that theirs then has a second time, unused
+    their_parameters = {name: parameter for name, parameter in theirs.named_parameters() if name not in twice}
+    assert sorted(names.values()) == sorted(their_parameters), "tied ones are counted once in both"
+    for at, (own, parameter) in enumerate(ours.named_parameters()):
+        parameter.requires_grad_(at not in frozen)
+        their_parameters[names[own]].requires_grad_(at not in frozen)
+    created = create_optimizer(
+        ours, optim, learning_rate=learning_rate, weight_decay=weight_decay, betas=betas, eps=eps
+    )
+    expected = their_optimizer(
+        theirs,
+        optim=optim,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        adam_beta1=betas[0],
+        adam_beta2=betas[1],
+        adam_epsilon=eps,
+    )
+    assert type(created) is type(expected)
+    identity = {own: own for own, _ in theirs.named_parameters()}
+    expected_groups = [
+        (options, [name for name in parameters if name not in twice])
+        for options, parameters in named_groups(expected, theirs, identity)
+    ]
+    assert named_groups(created, ours, names) == expected_groups
+
+
+def test_norms_and_biases_that_people_write_themselves() -> None:
+    class OwnNorm(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(4))
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.Embedding(9, 4)
+            self.relative_attention_bias = nn.Embedding(8, 2)
+            self.layer = nn.Linear(4, 4)
+            self.norm = OwnNorm()
+            self.final_norm = OwnNorm()
+            self.normalizer = nn.Linear(4, 4, bias=False)  # no norm: only the word begins like one
+            self.standardize = nn.LayerNorm(4)
+            self.shared = self.layer
+
+    model = Model()
+    decayed, plain = parameter_groups(model, 0.1)
+    assert decayed["weight_decay"] == 0.1
+    assert plain["weight_decay"] == 0.0
+    expected = [model.table.weight, model.layer.weight, model.normalizer.weight]
+    assert [id(parameter) for parameter in decayed["params"]] == [id(parameter) for parameter in expected]
+    assert len(plain["params"]) == 6
+    theirs = their_optimizer(model, weight_decay=0.1).param_groups
+    assert [[id(parameter) for parameter in group["params"]] for group in theirs] == [
+        [id(parameter) for parameter in group["params"]] for group in (decayed, plain)
+    ]
+
+
+def test_decay_pulls_matrices_towards_zero_and_nothing_else() -> None:
+    model = build(minitransformers, "BertForSequenceClassification")
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    optimizer = create_optimizer(model, "adamw_torch", learning_rate=0.1, weight_decay=0.5)
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    for name, parameter in model.named_parameters():
+        factor = 1.0 if "bias" in name or "norm" in name else 0.95
+        torch.testing.assert_close(parameter.detach(), before[name] * factor)
+        assert factor == 1.0 or not torch.equal(parameter, before[name])
+
+
+def test_unknown_optimizers() -> None:
+    with pytest.raises(
+        InputError, match=r"no optimizer 'adamw_torhc' here: choose one of .*Did you mean 'adamw_torch'"
+    ):
+        create_optimizer(nn.Linear(1, 1), "adamw_torhc")
+    theirs = {kind.value for kind in transformers.training_args.OptimizerNames}
+    assert {kind.value for kind in OptimizerNames} <= theirs
