@@ -41,6 +41,10 @@ class MissingFileError(CheckpointError, OSError):
     """A file that a checkpoint must have and has not, or that cannot be reached."""
 
 
+class TrainingError(MinitransformersError, RuntimeError):
+    """A training run that cannot go on: its loss is not a number any more, or a checkpoint cannot be written."""
+
+
 class TokenizationError(MinitransformersError, ValueError):
     """Text or ids that the tokenizer cannot take, or tokenizer files that it cannot be built from."""
 

@@ -253,6 +253,7 @@ class PreTrainedModel(nn.Module):
         self,
         save_directory: str | PathLike[str],
         *,
+        state_dict: Mapping[str, Tensor] | None = None,
         max_shard_size: int | str = "50GB",
         safe_serialization: bool = True,
     ) -> None:
@@ -260,6 +261,7 @@ class PreTrainedModel(nn.Module):
 
         Args:
             save_directory: made where it is missing; may be the directory that the model was loaded from.
+            state_dict: the weights to write, with our names; by default the model's own.
             max_shard_size: larger checkpoints are split; a number of bytes, or a text such as "5GB".
             safe_serialization: True, as scripts say who ask for safetensors; pickles are not written.
         """
@@ -268,7 +270,8 @@ class PreTrainedModel(nn.Module):
         directory = Path(save_directory)
         if directory.is_file():
             raise InputError(f"save_directory={str(directory)!r} is a file; pass a directory.")
-        tensors = to_reference_names(self.state_dict(), self.weights, shared=not self.config.tie_word_embeddings)
+        state = self.state_dict() if state_dict is None else state_dict
+        tensors = to_reference_names(state, self.weights, shared=not self.config.tie_word_embeddings)
         write_checkpoint(directory, tensors, max_shard_size=max_shard_size)
         self.config.architectures = [type(self).__name__]
         self.config.dtype = self.dtype

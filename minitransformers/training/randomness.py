@@ -1,0 +1,89 @@
+"""The state of all random numbers, as JSON: Python's, NumPy's, PyTorch's on every device, and a loader's own."""
+
+from __future__ import annotations
+
+import base64
+import random
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def random_state() -> dict[str, Any]:
+    """The state of the generators that are global; `set_random_state` goes back to it."""
+    return {
+        "python": random.getstate(),
+        "numpy": [part.tolist() if hasattr(part, "tolist") else part for part in np.random.get_state()],
+        "torch": _text(torch.get_rng_state()),
+        "cuda": [_text(state) for state in torch.cuda.get_rng_state_all()] if torch.cuda.is_available() else [],
+        "mps": _text(torch.mps.get_rng_state()) if torch.backends.mps.is_available() else None,
+    }
+
+
+def set_random_state(state: Mapping[str, Any]) -> None:
+    """Go back to a state that `random_state` gave; on a machine with other devices, as far as they are the same."""
+    version, words, gauss = state["python"]
+    random.setstate((version, tuple(words), gauss))
+    name, words, *rest = state["numpy"]
+    np.random.set_state((name, np.array(words, dtype=np.uint32), *rest))
+    torch.set_rng_state(_bytes(state["torch"]))
+    if torch.cuda.is_available():
+        for device, text in enumerate(state["cuda"][: torch.cuda.device_count()]):
+            torch.cuda.set_rng_state(_bytes(text), device)
+    if torch.backends.mps.is_available() and state["mps"] is not None:
+        torch.mps.set_rng_state(_bytes(state["mps"]))
+
+
+def generator_state(loader: object) -> dict[str, Any]:
+    """The state of the generators that a loader's parts hold: samplers, collator, data set."""
+    return {name: _state_of(generator) for name, generator in _generators(loader)}
+
+
+def set_generator_state(loader: object, state: Mapping[str, Any]) -> None:
+    """Go back to a state that `generator_state` gave."""
+    for name, generator in _generators(loader):
+        if name in state:
+            _set_state_of(generator, state[name])
+
+
+_PARTS = ("sampler", "batch_sampler", "batch_sampler.sampler", "collate_fn", "dataset")
+
+
+def _generators(loader: object) -> Iterator[tuple[str, Any]]:
+    """Each generator that the loader or one of its parts has as an attribute, once, with where it is."""
+    seen: set[int] = set()
+    for path in ("", *_PARTS):
+        part: Any = loader
+        for name in filter(None, path.split(".")):
+            part = getattr(part, name, None)
+        for name, value in sorted(getattr(part, "__dict__", {}).items()):
+            if isinstance(value, (torch.Generator, random.Random, np.random.Generator)) and id(value) not in seen:
+                seen.add(id(value))
+                yield f"{path}.{name}".lstrip("."), value
+
+
+def _state_of(generator: Any) -> Any:
+    if isinstance(generator, torch.Generator):
+        return _text(generator.get_state())
+    return generator.getstate() if isinstance(generator, random.Random) else generator.bit_generator.state
+
+
+def _set_state_of(generator: Any, state: Any) -> None:
+    if isinstance(generator, torch.Generator):
+        generator.set_state(_bytes(state))
+    elif isinstance(generator, random.Random):
+        version, words, gauss = state
+        generator.setstate((version, tuple(words), gauss))
+    else:
+        generator.bit_generator.state = state
+
+
+def _text(state: Tensor) -> str:
+    return base64.b64encode(state.cpu().numpy().tobytes()).decode()
+
+
+def _bytes(text: str) -> Tensor:
+    return torch.frombuffer(bytearray(base64.b64decode(text)), dtype=torch.uint8)
