@@ -27,7 +27,7 @@ class Hooks:
         """Before the first micro-batch of a step."""
 
     def on_substep_end(self, run: Run) -> None:
-        """After the backward pass of each micro-batch."""
+        """After the backward pass of each micro-batch but the last of a step."""
 
     def on_pre_optimizer_step(self, run: Run) -> None:
         """Gradients are there, added up and clipped."""
@@ -48,7 +48,7 @@ class Hooks:
         """After a checkpoint was written."""
 
     def on_epoch_end(self, run: Run) -> None:
-        """After the last batch of an epoch; logging, evaluation and saving come next."""
+        """After the last batch of an epoch, or of the run; logging, evaluation and saving come next."""
 
     def on_train_end(self, run: Run) -> None:
         """After the last step."""

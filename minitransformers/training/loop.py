@@ -51,8 +51,8 @@ def train(
         validation: what `evaluate` measures the model on.
         loss: of a micro-batch, its share in the mean over the whole batch; see `share_of_loss`.
         hooks: objects that are told of each event, and may ask for an evaluation, a checkpoint, or the end.
-        loggers: called with each record, a dictionary of numbers. Those that have `rewind(n)` are asked at the start to
-            forget all but the first n records: when a run goes on from a checkpoint, what came after it comes again.
+        loggers: called with each record, a dictionary of numbers. Those that have `rewind(n)` forget at the start all
+            but the first n records: when a run goes on from a checkpoint, what came after it comes again.
 
     Raises:
         InputError: settings or data that nothing can be trained with.
@@ -80,7 +80,8 @@ def train(
                     # Gradients are averaged over the ranks, but these parts are to be added up.
                     scaler.scale(part * world_size()).backward()  # type: ignore[no-untyped-call]
                 total += part.detach()
-                run.call("on_substep_end")
+                if number < len(micro_batches):
+                    run.call("on_substep_end")
             sums = sum_over_ranks([{"loss": float(total), **sizes(micro_batches)}], device)
 
             learning_rate, grad_norm = optimizer.param_groups[0]["lr"], math.nan
@@ -101,12 +102,12 @@ def train(
             run.advance(len(micro_batches), **sums, grad_norm=grad_norm, learning_rate=learning_rate)
             run.call("on_step_end")
             _do_what_is_due(run, validation, evaluate)
-        else:  # the epoch is over; a run that ends in the middle of one does not come here
+        else:
             run.next_epoch()
-            run.call("on_epoch_end")
-            _do_what_is_due(run, validation, evaluate)
-            continue
-        break
+        run.call("on_epoch_end")
+        _do_what_is_due(run, validation, evaluate)
+        if progress.batch:  # the run ended in the middle of the epoch
+            break
     run.call("on_train_end")
     return run
 

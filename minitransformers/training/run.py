@@ -146,7 +146,9 @@ class Run:
         self.log(record)
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """Give a record to hooks and loggers, with the step and epoch it belongs to."""
+        """Give a record to hooks and loggers, with the step and epoch it belongs to; one with nothing in it is none."""
+        if not record:
+            return
         progress = self.progress
         fraction = progress.batch / len(self.batches) if len(self.batches) else 0.0
         full = {"step": progress.step, "epoch": round(progress.epoch + fraction, 4), **record}
