@@ -90,6 +90,28 @@ from minitransformers.models.gpt2 import (
     GPT2PreTrainedModel as GPT2PreTrainedModel,
 )
 from minitransformers.models.pretrained import PreTrainedModel as PreTrainedModel
+from minitransformers.models.roberta import (
+    RobertaConfig as RobertaConfig,
+    RobertaForCausalLM as RobertaForCausalLM,
+    RobertaForMaskedLM as RobertaForMaskedLM,
+    RobertaForMultipleChoice as RobertaForMultipleChoice,
+    RobertaForQuestionAnswering as RobertaForQuestionAnswering,
+    RobertaForSequenceClassification as RobertaForSequenceClassification,
+    RobertaForTokenClassification as RobertaForTokenClassification,
+    RobertaModel as RobertaModel,
+    RobertaPreTrainedModel as RobertaPreTrainedModel,
+)
+from minitransformers.models.xlm_roberta import (
+    XLMRobertaConfig as XLMRobertaConfig,
+    XLMRobertaForCausalLM as XLMRobertaForCausalLM,
+    XLMRobertaForMaskedLM as XLMRobertaForMaskedLM,
+    XLMRobertaForMultipleChoice as XLMRobertaForMultipleChoice,
+    XLMRobertaForQuestionAnswering as XLMRobertaForQuestionAnswering,
+    XLMRobertaForSequenceClassification as XLMRobertaForSequenceClassification,
+    XLMRobertaForTokenClassification as XLMRobertaForTokenClassification,
+    XLMRobertaModel as XLMRobertaModel,
+    XLMRobertaPreTrainedModel as XLMRobertaPreTrainedModel,
+)
 from minitransformers.nn.cache import KeyValueCache as DynamicCache, KeyValueCache as KeyValueCache
 from minitransformers.tokenization import (
     AddedToken as AddedToken,

@@ -19,7 +19,12 @@ from minitransformers.hub import Source
 from minitransformers.models.pretrained import PreTrainedModel
 
 # model_type -> the module of `minitransformers.models` that has its classes
-FAMILIES = {"bert": "bert", "gpt2": "gpt2"}
+FAMILIES = {
+    "bert": "bert",
+    "gpt2": "gpt2",
+    "roberta": "roberta",
+    "xlm-roberta": "xlm_roberta",
+}
 
 
 class ClassTable(Mapping[str, Any]):
@@ -39,7 +44,14 @@ class ClassTable(Mapping[str, Any]):
         return len(self._names)
 
 
-CONFIGS = ClassTable({"bert": "BertConfig", "gpt2": "GPT2Config"})
+CONFIGS = ClassTable(
+    {
+        "bert": "BertConfig",
+        "gpt2": "GPT2Config",
+        "roberta": "RobertaConfig",
+        "xlm-roberta": "XLMRobertaConfig",
+    }
+)
 
 _HUB_ARGUMENTS = ("cache_dir", "revision", "subfolder", "local_files_only", "token", "force_download")
 
@@ -91,7 +103,8 @@ def _model_type(content: dict[str, Any], source: Source) -> str:
         # Files from before there were Auto classes do not say it; an architecture ("BertModel") or the directory's name
         # may, as a word of its own: "roberta" is no "bert".
         hints = [*(content.get("architectures") or ()), Path(source.name).name]
-        words = [(known, rf"(?<![A-Za-z])(?i:{known})(?![a-z])") for known in CONFIGS]
+        # Longest first: "xlm-roberta" holds "roberta".
+        words = [(name, rf"(?<![A-Za-z])(?i:{name})(?![a-z])") for name in sorted(CONFIGS, key=len, reverse=True)]
         model_type = next((known for hint in hints for known, word in words if re.search(word, str(hint))), None)
     if model_type is None:
         raise CheckpointError(
@@ -150,25 +163,52 @@ class _AutoModel:
 class AutoModel(_AutoModel):
     """The backbone, without a head."""
 
-    models = ClassTable({"bert": "BertModel", "gpt2": "GPT2Model"})
+    models = ClassTable(
+        {
+            "bert": "BertModel",
+            "gpt2": "GPT2Model",
+            "roberta": "RobertaModel",
+            "xlm-roberta": "XLMRobertaModel",
+        }
+    )
 
 
 class AutoModelForPreTraining(_AutoModel):
     """The model with the heads that it was pre-trained with."""
 
-    models = ClassTable({"bert": "BertForPreTraining", "gpt2": "GPT2LMHeadModel"})
+    models = ClassTable(
+        {
+            "bert": "BertForPreTraining",
+            "gpt2": "GPT2LMHeadModel",
+            "roberta": "RobertaForMaskedLM",
+            "xlm-roberta": "XLMRobertaForMaskedLM",
+        }
+    )
 
 
 class AutoModelForMaskedLM(_AutoModel):
     """Fills in masked tokens."""
 
-    models = ClassTable({"bert": "BertForMaskedLM"})
+    models = ClassTable(
+        {
+            "bert": "BertForMaskedLM",
+            "roberta": "RobertaForMaskedLM",
+            "xlm-roberta": "XLMRobertaForMaskedLM",
+        }
+    )
 
 
 class AutoModelForCausalLM(_AutoModel):
     """Predicts the next token."""
 
-    models = ClassTable({"bert": "BertLMHeadModel", "gpt2": "GPT2LMHeadModel"})
+    models = ClassTable(
+        {
+            "bert": "BertLMHeadModel",
+            "gpt2": "GPT2LMHeadModel",
+            "roberta": "RobertaForCausalLM",
+            "xlm-roberta": "XLMRobertaForCausalLM",
+        }
+    )
 
 
 class AutoModelForNextSentencePrediction(_AutoModel):
@@ -180,22 +220,49 @@ class AutoModelForNextSentencePrediction(_AutoModel):
 class AutoModelForSequenceClassification(_AutoModel):
     """Classifies texts, or pairs of texts."""
 
-    models = ClassTable({"bert": "BertForSequenceClassification", "gpt2": "GPT2ForSequenceClassification"})
+    models = ClassTable(
+        {
+            "bert": "BertForSequenceClassification",
+            "gpt2": "GPT2ForSequenceClassification",
+            "roberta": "RobertaForSequenceClassification",
+            "xlm-roberta": "XLMRobertaForSequenceClassification",
+        }
+    )
 
 
 class AutoModelForTokenClassification(_AutoModel):
     """Classifies tokens."""
 
-    models = ClassTable({"bert": "BertForTokenClassification", "gpt2": "GPT2ForTokenClassification"})
+    models = ClassTable(
+        {
+            "bert": "BertForTokenClassification",
+            "gpt2": "GPT2ForTokenClassification",
+            "roberta": "RobertaForTokenClassification",
+            "xlm-roberta": "XLMRobertaForTokenClassification",
+        }
+    )
 
 
 class AutoModelForQuestionAnswering(_AutoModel):
     """Finds answers in a text."""
 
-    models = ClassTable({"bert": "BertForQuestionAnswering", "gpt2": "GPT2ForQuestionAnswering"})
+    models = ClassTable(
+        {
+            "bert": "BertForQuestionAnswering",
+            "gpt2": "GPT2ForQuestionAnswering",
+            "roberta": "RobertaForQuestionAnswering",
+            "xlm-roberta": "XLMRobertaForQuestionAnswering",
+        }
+    )
 
 
 class AutoModelForMultipleChoice(_AutoModel):
     """Chooses among continuations."""
 
-    models = ClassTable({"bert": "BertForMultipleChoice"})
+    models = ClassTable(
+        {
+            "bert": "BertForMultipleChoice",
+            "roberta": "RobertaForMultipleChoice",
+            "xlm-roberta": "XLMRobertaForMultipleChoice",
+        }
+    )

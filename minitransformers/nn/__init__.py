@@ -13,7 +13,7 @@ from minitransformers.nn.blocks import Block, BlockOutput, DecoderBlock, Encoder
 from minitransformers.nn.cache import AttentionCache, KeyValueCache
 from minitransformers.nn.embeddings import Embeddings
 from minitransformers.nn.feed_forward import ACTIVATIONS, FeedForward, GatedFeedForward, activation_function
-from minitransformers.nn.heads import MaskedLMHead, Pooler, SequenceSummary
+from minitransformers.nn.heads import DenseClassifier, MaskedLMHead, Pooler, SequenceSummary
 from minitransformers.nn.masks import AttentionMask, causal_mask, document_mask, padding_mask, read_attention_mask
 from minitransformers.nn.normalization import LayerNorm, RMSNorm, layer_norm, rms_norm
 from minitransformers.nn.positions import (
@@ -36,6 +36,7 @@ __all__ = [
     "Block",
     "BlockOutput",
     "DecoderBlock",
+    "DenseClassifier",
     "Embeddings",
     "EncoderBlock",
     "FeedForward",

@@ -16,6 +16,8 @@ class Embeddings(nn.Module):
     Args:
         vocab_size: number of tokens.
         hidden_size: width of the vectors.
+        embedding_size: width of the embeddings, where they are narrower and projected to `hidden_size` at the end: the
+            factorised embedding of ALBERT (Lan et al., 2019, §3.1) and ELECTRA. None: they are not projected.
         max_positions: the longest sequence.
         num_token_types: number of segments (sentence A, sentence B).
         padding_idx: the token whose vector is not trained.
@@ -27,6 +29,7 @@ class Embeddings(nn.Module):
         vocab_size: int,
         hidden_size: int,
         *,
+        embedding_size: int | None = None,
         max_positions: int,
         num_token_types: int = 2,
         padding_idx: int | None = None,
@@ -34,11 +37,13 @@ class Embeddings(nn.Module):
         eps: float = 1e-12,
     ) -> None:
         super().__init__()
-        self.token_embedding = nn.Embedding(vocab_size, hidden_size, padding_idx=padding_idx)
-        self.position_embedding = LearnedPositions(max_positions, hidden_size)
-        self.token_type_embedding = nn.Embedding(num_token_types, hidden_size)
-        self.norm = LayerNorm(hidden_size, eps=eps)
+        width = embedding_size or hidden_size
+        self.token_embedding = nn.Embedding(vocab_size, width, padding_idx=padding_idx)
+        self.position_embedding = LearnedPositions(max_positions, width)
+        self.token_type_embedding = nn.Embedding(num_token_types, width)
+        self.norm = LayerNorm(width, eps=eps)
         self.dropout = nn.Dropout(dropout)
+        self.projection = nn.Identity() if embedding_size is None else nn.Linear(embedding_size, hidden_size)
 
     def forward(
         self,
@@ -46,7 +51,7 @@ class Embeddings(nn.Module):
         *,
         token_type_ids: Int[Tensor, "#batch length"] | None = None,
         position_ids: Int[Tensor, "#batch length"] | None = None,
-        inputs_embeds: Float[Tensor, "batch length hidden"] | None = None,
+        inputs_embeds: Float[Tensor, "batch length embedding"] | None = None,
         past_length: int = 0,
     ) -> Float[Tensor, "batch length hidden"]:
         """Embed ids, or complete vectors that stand for them (`inputs_embeds`).
@@ -61,5 +66,5 @@ class Embeddings(nn.Module):
         if token_type_ids is None:
             token_type_ids = torch.zeros_like(position_ids)
         embedded = tokens + self.token_type_embedding(token_type_ids) + self.position_embedding(position_ids)
-        dropped: Tensor = self.dropout(self.norm(embedded))
-        return dropped
+        projected: Tensor = self.projection(self.dropout(self.norm(embedded)))
+        return projected

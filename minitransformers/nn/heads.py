@@ -25,19 +25,49 @@ class Pooler(nn.Module):
 class MaskedLMHead(nn.Module):
     """dense → activation → LayerNorm → scores over the vocabulary (Devlin et al., 2018, §3.1, task 1).
 
-    `decoder`, the last layer, usually shares its weight with the token embedding.
+    `decoder`, the last layer, usually shares its weight with the token embedding; `embedding_size` is the width of that
+    where it is not `hidden_size`.
     """
 
-    def __init__(self, hidden_size: int, vocab_size: int, *, activation: str = "gelu", eps: float = 1e-12) -> None:
+    def __init__(
+        self,
+        hidden_size: int,
+        vocab_size: int,
+        *,
+        embedding_size: int | None = None,
+        activation: str = "gelu",
+        eps: float = 1e-12,
+    ) -> None:
         super().__init__()
-        self.dense = nn.Linear(hidden_size, hidden_size)
+        width = embedding_size or hidden_size
+        self.dense = nn.Linear(hidden_size, width)
         self.activation = activation_function(activation)
-        self.norm = LayerNorm(hidden_size, eps=eps)
-        self.decoder = nn.Linear(hidden_size, vocab_size)
+        self.norm = LayerNorm(width, eps=eps)
+        self.decoder = nn.Linear(width, vocab_size)
 
     def forward(self, hidden_states: Float[Tensor, "*batch hidden"]) -> Float[Tensor, "*batch vocab"]:
         """Score every token of the vocabulary at every position."""
         scores: Tensor = self.decoder(self.norm(self.activation(self.dense(hidden_states))))
+        return scores
+
+
+class DenseClassifier(nn.Module):
+    """dropout → dense → activation → dropout → scores: the classifier of RoBERTa and ELECTRA, with a layer of its own.
+
+    Where BERT classifies the pooler's vector, these take the hidden state of a token and learn to pool anew.
+    """
+
+    def __init__(self, hidden_size: int, num_labels: int, *, activation: str = "tanh", dropout: float = 0.0) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.dense = nn.Linear(hidden_size, hidden_size)
+        self.activation = activation_function(activation)
+        self.output = nn.Linear(hidden_size, num_labels)
+
+    def forward(self, hidden_states: Float[Tensor, "batch hidden"]) -> Float[Tensor, "batch labels"]:
+        """Score every class for every sequence."""
+        pooled = self.activation(self.dense(self.dropout(hidden_states)))
+        scores: Tensor = self.output(self.dropout(pooled))
         return scores
 
 

@@ -14,6 +14,7 @@ import minitransformers as mt
 PUBLISHED: dict[str, tuple[str, dict[str, Any], int]] = {
     "bert-base-uncased": ("BertModel", {}, 109_482_240),
     "gpt2": ("GPT2LMHeadModel", {}, 124_439_808),
+    "roberta-base": ("RobertaModel", {"max_position_embeddings": 514, "type_vocab_size": 1}, 124_645_632),
 }
 
 

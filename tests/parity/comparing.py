@@ -93,7 +93,11 @@ def gradients(model: nn.Module, tensors: Flat, table: WeightTable) -> Flat:
     by_name = {name: gradient for name, gradient in zip(named, found, strict=True) if gradient is not None}
     if isinstance(model, mt.PreTrainedModel):
         return to_reference_names(by_name, table, shared=False)
-    return {table.doubles.get(name, name): gradient for name, gradient in by_name.items()}
+    # What is tied is called as in the backbone, whichever module comes first.
+    tied = {table.to_theirs(name).name: table.to_theirs(source).name for name, source in table.ties.items()}
+    canonical = {name: source for name, source in tied.items() if source not in named}
+    by_name = {table.doubles.get(name, name): gradient for name, gradient in by_name.items()}
+    return {canonical.get(name, name): gradient for name, gradient in by_name.items()}
 
 
 def _projection(tensors: Flat) -> Tensor:

@@ -22,7 +22,10 @@ WITHOUT_LEFT = tuple(kind for kind in MASKS if kind != "left")
 
 @dataclass(frozen=True)
 class Sizes:
-    """What the input of a model must fit, under one name for all families."""
+    """What the input of a model must fit, under one name for all families.
+
+    `embedding_size` is the width of `inputs_embeds`, where it is not `hidden_size`; no `num_token_types`: no segments.
+    """
 
     vocab_size: int
     hidden_size: int
@@ -31,6 +34,7 @@ class Sizes:
     num_token_types: int
     pad_token_id: int | None = None
     causal: bool = False
+    embedding_size: int | None = None
 
 
 @dataclass
@@ -109,7 +113,7 @@ def token_inputs(
     kind = draw(st.sampled_from(masks))
     mask, is_token = _attention_mask(draw, kind, values, rows, length, sizes.num_heads)
     if choices is None and draw(st.sampled_from([False, False, True])):
-        arguments["inputs_embeds"] = values.normal(rows, length, sizes.hidden_size)
+        arguments["inputs_embeds"] = values.normal(rows, length, sizes.embedding_size or sizes.hidden_size)
     else:
         ids = values.ids(sizes.vocab_size, rows, length)
         if sizes.pad_token_id is not None:
@@ -119,7 +123,7 @@ def token_inputs(
     if mask is not None:
         arguments["attention_mask"] = mask
 
-    segments = draw(st.sampled_from(["none", "pair", "any"]))
+    segments = draw(st.sampled_from(["none", "pair", "any"])) if sizes.num_token_types else "none"
     if segments == "pair" and sizes.num_token_types > 1:
         start_of_second = values.ids(length + 1, rows, 1)
         arguments["token_type_ids"] = (torch.arange(length) >= start_of_second).long()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from bert_cases import PROBLEMS, language_model_arguments, problem_labels
 from cases import Case, Family
 from drawing import (
     MASKS,
@@ -23,6 +22,7 @@ from drawing import (
 )
 from hypothesis import strategies as st
 from mutations import EVERYWHERE
+from task_examples import PROBLEMS, language_model_arguments, problem_labels
 from torch import Tensor
 
 from minitransformers.nn.feed_forward import ACTIVATIONS

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 from minitransformers.nn.attention import MultiHeadAttention
 from minitransformers.nn.feed_forward import ACTIVATIONS, FeedForward
-from minitransformers.nn.positions import LearnedPositions
+from minitransformers.nn.heads import DenseClassifier, MaskedLMHead
+from minitransformers.nn.positions import LearnedPositions, count_positions
 
 
 def norm_eps(pair: Pair) -> None:
@@ -67,6 +68,22 @@ def linear_pooler(pair: Pair) -> None:
     pooler.forward = lambda hidden_states: pooler.dense(hidden_states[:, 0])
 
 
+def linear_head(pair: Pair) -> None:
+    for module in pair.ours.modules():
+        if isinstance(module, (DenseClassifier, MaskedLMHead)):
+            module.activation = ACTIVATIONS["linear"]
+
+
+def positions_from_0(pair: Pair) -> None:
+    pair.ours.base_model.default_positions = lambda ids, mask, length, past_length: count_positions(length, past_length)
+
+
+def positions_count_padding(pair: Pair) -> None:
+    model = pair.ours.base_model
+    first = model.config.pad_token_id + 1
+    model.default_positions = lambda ids, mask, length, past_length: count_positions(length, past_length + first)
+
+
 def other_labels(pair: Pair) -> None:
     for name, labels in _labels(pair).items():
         if labels.is_floating_point():
@@ -115,6 +132,9 @@ MUTATIONS: dict[str, Callable[[Pair], None]] = {
     "sees the future": sees_the_future,
     "no mask of the context": no_mask_of_the_context,
     "linear pooler": linear_pooler,
+    "linear head": linear_head,
+    "positions from 0": positions_from_0,
+    "positions count padding": positions_count_padding,
     "other labels": other_labels,
     "labels not shifted": labels_not_shifted,
     "untied": untied,

@@ -1,0 +1,58 @@
+"""XLM-RoBERTa (Conneau et al., 2019): RoBERTa on text in a hundred languages. The model is that of `roberta.py`."""
+
+from __future__ import annotations
+
+from minitransformers.configuration import size
+from minitransformers.models.roberta import (
+    RobertaConfig,
+    RobertaForCausalLM,
+    RobertaForMaskedLM,
+    RobertaForMultipleChoice,
+    RobertaForQuestionAnswering,
+    RobertaForSequenceClassification,
+    RobertaForTokenClassification,
+    RobertaModel,
+    RobertaPreTrainedModel,
+)
+
+
+class XLMRobertaConfig(RobertaConfig):
+    """The fields of XLM-RoBERTa's config.json. Published models have 250,002 tokens."""
+
+    model_type = "xlm-roberta"
+
+    vocab_size: int = size(30522)
+
+
+class XLMRobertaPreTrainedModel(RobertaPreTrainedModel):
+    """What all XLM-RoBERTa classes share."""
+
+    config_class = XLMRobertaConfig
+
+
+class XLMRobertaModel(XLMRobertaPreTrainedModel, RobertaModel):
+    """RoBERTa's backbone."""
+
+
+class XLMRobertaForMaskedLM(XLMRobertaPreTrainedModel, RobertaForMaskedLM):
+    """XLM-RoBERTa that fills in masked tokens."""
+
+
+class XLMRobertaForCausalLM(XLMRobertaPreTrainedModel, RobertaForCausalLM):
+    """XLM-RoBERTa as a decoder that predicts the next token."""
+
+
+class XLMRobertaForSequenceClassification(XLMRobertaPreTrainedModel, RobertaForSequenceClassification):
+    """XLM-RoBERTa with a classifier of two layers over the first token."""
+
+
+class XLMRobertaForMultipleChoice(XLMRobertaPreTrainedModel, RobertaForMultipleChoice):
+    """XLM-RoBERTa that scores each of several choices for a text."""
+
+
+class XLMRobertaForTokenClassification(XLMRobertaPreTrainedModel, RobertaForTokenClassification):
+    """XLM-RoBERTa with a linear layer over every token."""
+
+
+class XLMRobertaForQuestionAnswering(XLMRobertaPreTrainedModel, RobertaForQuestionAnswering):
+    """XLM-RoBERTa that finds the answer to a question in a text."""
