@@ -18,9 +18,11 @@ __version__ = "0.1.0"
 REMOVED_NAMES = {
     "AdamW": "torch.optim.AdamW",
     "AutoModelWithLMHead": "AutoModelForCausalLM or AutoModelForMaskedLM",
-    "TextDataset": "a tokenizer over the file's lines, and a torch Dataset",
+    "DataCollatorForSOP": "minitransformers.data.SentencePairDataset with DataCollatorForLanguageModeling",
+    "DataCollatorForWholeWordMask": "DataCollatorForLanguageModeling(tokenizer, whole_word_mask=True)",
+    "TextDataset": "minitransformers.data.PackedDataset",
     "LineByLineTextDataset": "a tokenizer over the file's lines, and a torch Dataset",
-    "TextDatasetForNextSentencePrediction": "pairs of sentences made with tokenizer(sentences_a, sentences_b)",
+    "TextDatasetForNextSentencePrediction": "minitransformers.data.SentencePairDataset",
     "TFBertModel": "BertModel: everything here is PyTorch",
     "TFGPT2LMHeadModel": "GPT2LMHeadModel: everything here is PyTorch",
     "TFAutoModel": "AutoModel: everything here is PyTorch",

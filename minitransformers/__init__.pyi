@@ -13,6 +13,17 @@ from minitransformers.auto import (
     AutoModelForTokenClassification as AutoModelForTokenClassification,
 )
 from minitransformers.configuration import Config as Config, Config as PreTrainedConfig, Config as PretrainedConfig
+from minitransformers.data import (
+    DataCollator as DataCollator,
+    DataCollatorForLanguageModeling as DataCollatorForLanguageModeling,
+    DataCollatorForMultipleChoice as DataCollatorForMultipleChoice,
+    DataCollatorForSeq2Seq as DataCollatorForSeq2Seq,
+    DataCollatorForTokenClassification as DataCollatorForTokenClassification,
+    DataCollatorWithFlattening as DataCollatorWithFlattening,
+    DataCollatorWithPadding as DataCollatorWithPadding,
+    DefaultDataCollator as DefaultDataCollator,
+    default_data_collator as default_data_collator,
+)
 from minitransformers.errors import (
     CheckpointError as CheckpointError,
     ConfigError as ConfigError,

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import minitransformers
+from minitransformers.data import corrupt_spans, restarting_positions, select_tokens
 from minitransformers.generation import RepetitionPenaltyLogitsProcessor
 from minitransformers.nn.attention import MultiHeadAttention, eager_attention, fused_attention, split_heads
 from minitransformers.nn.blocks import DecoderBlock, EncoderBlock
@@ -33,6 +34,10 @@ def floats(*shape):
 
 def whole(*shape):
     return torch.zeros(shape, dtype=torch.long)
+
+
+def truths(*shape):
+    return torch.ones(shape, dtype=torch.bool)
 
 
 HIDDEN = floats(BATCH, LENGTH, WIDTH)
@@ -73,6 +78,12 @@ WRONG = {
     "generation: scores without a batch": lambda: RepetitionPenaltyLogitsProcessor(2.0)(
         whole(BATCH, LENGTH), floats(9)
     ),
+    "data.masking: one text in place of a batch": lambda: select_tokens(truths(LENGTH), 0.5),
+    "data.masking: words of another length": lambda: select_tokens(
+        truths(BATCH, LENGTH), 0.5, word_ids=whole(BATCH, LENGTH + 1)
+    ),
+    "data.packing: a batch in place of a row": lambda: restarting_positions(whole(1, 1), 4, 2),
+    "data.spans: noise of another length": lambda: corrupt_spans(whole(LENGTH), truths(LENGTH + 1), [9, 8]),
     "testing.laws: a key of another width": lambda: assert_kernels_agree(PER_HEAD, PER_HEAD[..., :2], PER_HEAD),
 }
 
@@ -107,6 +118,9 @@ def test_the_right_shapes_are_not():
     SinusoidalPositions(WIDTH)(whole(BATCH, LENGTH))
     positions_from_mask(whole(BATCH, LENGTH))
     RepetitionPenaltyLogitsProcessor(2.0)(whole(BATCH, LENGTH), floats(BATCH, 9))
+    select_tokens(truths(BATCH, LENGTH), 0.5, word_ids=whole(BATCH, LENGTH))
+    restarting_positions(whole(1), 4, 2)
+    corrupt_spans(whole(LENGTH), truths(LENGTH), [9, 8])
     assert_kernels_agree(PER_HEAD.double(), PER_HEAD.double(), PER_HEAD.double())
 
 

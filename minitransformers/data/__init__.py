@@ -1,5 +1,43 @@
-"""From texts to batches: vocabularies, corpora of tokens on disk, and which examples go together."""
+"""From texts to batches: corpora and vocabularies, masking, pairs, spans, packing, collators and samplers."""
 
+from minitransformers.data.collators import (
+    DataCollator,
+    DataCollatorForMultipleChoice,
+    DataCollatorForSeq2Seq,
+    DataCollatorForTokenClassification,
+    DataCollatorWithFlattening,
+    DataCollatorWithPadding,
+    DefaultDataCollator,
+    default_data_collator,
+)
+from minitransformers.data.language_modeling import (
+    DataCollatorForLanguageModeling,
+    MaskedDataset,
+)
+from minitransformers.data.masking import (
+    MaskedTokens,
+    mask_tokens,
+    maskable_tokens,
+    replace_tokens,
+    select_tokens,
+    words_from_offsets,
+)
+from minitransformers.data.packing import (
+    PackedDataset,
+    PackedDocuments,
+    concatenate_documents,
+    restarting_positions,
+)
+from minitransformers.data.pairs import (
+    SentencePair,
+    SentencePairDataset,
+    next_sentence_pairs,
+    sentence_ids,
+    sentence_order_pairs,
+)
+from minitransformers.data.randomness import (
+    Seeded,
+)
 from minitransformers.data.samplers import (
     DistributedBatchSampler,
     EpochBatchSampler,
@@ -10,14 +48,64 @@ from minitransformers.data.samplers import (
     WeightedBatchSampler,
     padding_waste,
 )
+from minitransformers.data.spans import (
+    CorruptedSpans,
+    DataCollatorForSpanCorruption,
+    DataCollatorForTextInfilling,
+    Infilled,
+    corrupt_spans,
+    draw_spans,
+    infill_text,
+    permute_sentences,
+    restore_infilled,
+    restore_spans,
+    sentinel_token_ids,
+)
 
 __all__ = [
+    "CorruptedSpans",
+    "DataCollator",
+    "DataCollatorForLanguageModeling",
+    "DataCollatorForMultipleChoice",
+    "DataCollatorForSeq2Seq",
+    "DataCollatorForSpanCorruption",
+    "DataCollatorForTextInfilling",
+    "DataCollatorForTokenClassification",
+    "DataCollatorWithFlattening",
+    "DataCollatorWithPadding",
+    "DefaultDataCollator",
     "DistributedBatchSampler",
     "EpochBatchSampler",
+    "Infilled",
     "LengthBucketBatchSampler",
+    "MaskedDataset",
+    "MaskedTokens",
+    "PackedDataset",
+    "PackedDocuments",
     "Plan",
+    "Seeded",
+    "SentencePair",
+    "SentencePairDataset",
     "ShuffledBatchSampler",
     "TokenBudgetBatchSampler",
     "WeightedBatchSampler",
+    "concatenate_documents",
+    "corrupt_spans",
+    "default_data_collator",
+    "draw_spans",
+    "infill_text",
+    "mask_tokens",
+    "maskable_tokens",
+    "next_sentence_pairs",
     "padding_waste",
+    "permute_sentences",
+    "replace_tokens",
+    "restarting_positions",
+    "restore_infilled",
+    "restore_spans",
+    "select_tokens",
+    "sentence_ids",
+    "sentence_order_pairs",
+    "sentinel_token_ids",
+    "words_from_offsets",
 ]

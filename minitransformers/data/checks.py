@@ -1,0 +1,67 @@
+"""Checks of arguments that several files of this folder share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from minitransformers.errors import InputError
+from minitransformers.tokenization.lengths import whole
+
+
+def check_probability(name: str, value: Any) -> float:
+    """`value` as a float, if it is a number from 0 to 1; else InputError."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise InputError(f"{name}={value!r} must be a probability: a number from 0 to 1.")
+    return float(value)
+
+
+def check_count(name: str, value: Any, *, least: int) -> int:
+    """`value` as an int, if it is a whole number of at least `least`; else InputError."""
+    number = whole(name, value, least=least)
+    if number is None:
+        raise InputError(f"{name} must be a whole number of at least {least}, got None.")
+    return number
+
+
+def check_features(features: Sequence[Any]) -> None:
+    """Refuse an empty batch."""
+    if len(features) == 0:
+        raise InputError("features is empty: a batch needs at least one example.")
+
+
+def as_ids(name: str, ids: Any) -> Int[Tensor, " length"]:
+    """One sequence of ids (a list, an array, a tensor) as a tensor.
+
+    Raises:
+        InputError: anything that is not one sequence of whole numbers.
+    """
+    try:
+        row = torch.as_tensor(ids)
+    except (ValueError, TypeError, RuntimeError):
+        row = torch.empty(0, 0)
+    if row.ndim == 1 and row.numel() == 0:
+        return row.long()
+    if row.ndim != 1 or row.is_floating_point() or row.is_complex() or row.dtype == torch.bool:
+        raise InputError(f"{name} must be one sequence of ids, whole numbers in a list, array or tensor.")
+    return row.long()
+
+
+def token_id(tokenizer: Any, name: str, purpose: str) -> int:
+    """The id of the special token `name` ("mask_token"), or InputError saying what it is needed for."""
+    index = getattr(tokenizer, f"{name}_id", None)
+    if index is None:
+        raise InputError(
+            f"tokenizer ({type(tokenizer).__name__}) has no {name}, which {purpose}. Give it one: "
+            f"tokenizer.add_special_tokens({{{name!r}: …}}), and resize the model's embeddings."
+        )
+    return int(index)
+
+
+def special_token_ids(tokenizer: Any) -> Int[Tensor, " special"]:
+    """The ids of all special tokens of a tokenizer, sorted."""
+    return torch.tensor(sorted({index for index in tokenizer.all_special_ids if index is not None}), dtype=torch.long)

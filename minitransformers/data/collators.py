@@ -1,0 +1,399 @@
+"""Collators: a list of examples becomes a batch of tensors, padded to one length.
+
+Names, arguments and results are those of transformers; collators that draw are in `language_modeling.py` and
+`spans.py`. An example is a dictionary as tokenizers return it, its values lists, arrays or tensors. A tokenizer is
+known here by what it can do: `pad`, `padding_side`, and the ids of its special tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from minitransformers.data.checks import as_ids, check_features
+from minitransformers.data.masking import IGNORED
+from minitransformers.errors import InputError
+
+DataCollator = Callable[[list[Any]], dict[str, Any]]
+"""Anything that makes a batch of a list of examples: the `collate_fn` of a DataLoader."""
+
+
+def check_return_tensors(value: Any) -> str:
+    """`value`, if it is "pt" or "np"; else InputError."""
+    if value not in ("pt", "np"):
+        raise InputError(f"return_tensors={value!r} must be 'pt' (torch tensors) or 'np' (numpy arrays).")
+    return str(value)
+
+
+def as_kind(batch: Any, return_tensors: str) -> Any:
+    """`batch` (a dictionary) with its torch tensors as numpy arrays where `return_tensors` is "np", in place."""
+    if return_tensors == "np":
+        for name, value in batch.items():
+            batch[name] = value.numpy() if isinstance(value, Tensor) else value
+    return batch
+
+
+class DataCollatorMixin:
+    """The base of collators: a subclass says in `torch_call` how a batch of torch tensors is made."""
+
+    return_tensors: str
+
+    def __call__(self, features: Any, return_tensors: str | None = None) -> Any:
+        """The batch, as `return_tensors` or else the attribute of that name says."""
+        kind = check_return_tensors(self.return_tensors if return_tensors is None else return_tensors)
+        check_features(features)
+        return self.torch_call(features) if kind == "pt" else self.numpy_call(features)
+
+    def torch_call(self, features: Any) -> Any:
+        """The batch as torch tensors."""
+        raise NotImplementedError
+
+    def numpy_call(self, features: Any) -> Any:
+        """The batch as numpy arrays: the same numbers."""
+        return as_kind(self.torch_call(features), "np")
+
+
+# ---- without padding -------------------------------------------------------------------------------------------------
+
+
+def default_data_collator(features: Any, return_tensors: str = "pt") -> dict[str, Any]:
+    """Stack examples that have one length already: each field becomes a tensor, `label` or `label_ids` become `labels`.
+
+    Fields that are None or strings in the first example are left out. Whole-number labels become int64, others float32.
+
+    Args:
+        features: dictionaries, or objects whose attributes are the fields. The first one says which fields there are.
+        return_tensors: "pt" or "np".
+
+    Raises:
+        InputError: no examples, a field that is missing in some of them, or rows of different lengths.
+    """
+    kind = check_return_tensors(return_tensors)
+    check_features(features)
+    rows = [feature if isinstance(feature, Mapping) else vars(feature) for feature in features]
+    first, batch = rows[0], {}
+    for source in ("label", "label_ids"):
+        if first.get(source) is not None:
+            batch["labels"] = _stack(source, _column(rows, source), kind, labels=True)
+            break
+    for name, value in first.items():
+        if name not in ("label", "label_ids") and value is not None and not isinstance(value, str):
+            batch[name] = _stack(name, _column(rows, name), kind)
+    return batch
+
+
+@dataclass
+class DefaultDataCollator(DataCollatorMixin):
+    """`default_data_collator` as an object that remembers `return_tensors`."""
+
+    return_tensors: str = "pt"
+
+    def torch_call(self, features: Any) -> dict[str, Any]:
+        """The batch as torch tensors."""
+        return default_data_collator(features, "pt")
+
+    def numpy_call(self, features: Any) -> dict[str, Any]:
+        """The batch as numpy arrays."""
+        return default_data_collator(features, "np")
+
+
+def _column(rows: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
+    """The values of one field, one an example."""
+    missing = [index for index, row in enumerate(rows) if row.get(name) is None]
+    if missing:
+        raise InputError(
+            f"{name!r} is missing in features {missing[:5]}, but others of the {len(rows)} examples have it: give it "
+            f"to all or to none."
+        )
+    return [row[name] for row in rows]
+
+
+def _stack(name: str, values: list[Any], kind: str, *, labels: bool = False) -> Any:
+    """One field of all examples as one tensor."""
+    array = isinstance(values[0], (Tensor, np.ndarray))
+    # Rows of labels that are of the wanted kind already keep their type; all others become int64 or float32.
+    kept = isinstance(values[0], Tensor if kind == "pt" else np.ndarray) and values[0].ndim > 0
+    cast = labels and not kept
+    try:
+        if kind == "np":
+            stacked = np.stack([np.asarray(value) for value in values])
+            return stacked.astype(np.float32 if stacked.dtype.kind == "f" else np.int64) if cast else stacked
+        if isinstance(values[0], Tensor):
+            tensor = torch.stack(values)
+        else:
+            tensor = torch.from_numpy(np.stack(values)) if array else torch.tensor(values)
+        return tensor.to(torch.float32 if tensor.is_floating_point() else torch.int64) if cast else tensor
+    except (ValueError, TypeError, RuntimeError) as error:
+        shapes = sorted({str(np.shape(value)) for value in values if not isinstance(value, (list, tuple))})
+        lengths = sorted({len(value) for value in values if isinstance(value, (list, tuple))})
+        raise InputError(
+            f"{name!r} of these examples cannot be stacked to one tensor (shapes or lengths {lengths or shapes}): "
+            f"{error}. Pad them when tokenizing (padding='max_length'), or use DataCollatorWithPadding."
+        ) from error
+
+
+# ---- with padding ----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class DataCollatorWithPadding:
+    """Pads the fields that the tokenizer pads; `label` or `label_ids`, one number an example, become `labels`.
+
+    Args:
+        tokenizer: its `pad` does the work.
+        padding: True or "longest" (of the batch), "max_length", False or "do_not_pad".
+        max_length: the length for "max_length"; the tokenizer's `model_max_length` unless given.
+        pad_to_multiple_of: pad on to a multiple of this number (tensor cores like 8).
+        return_tensors: "pt" or "np".
+
+    Raises:
+        InputError: when called, with no examples, or with fields that cannot become one tensor.
+    """
+
+    tokenizer: Any
+    padding: bool | str = True
+    max_length: int | None = None
+    pad_to_multiple_of: int | None = None
+    return_tensors: str = "pt"
+
+    def __call__(self, features: Any) -> Any:
+        """The batch."""
+        check_return_tensors(self.return_tensors)
+        check_features(features)
+        batch = _pad(self, features, self.return_tensors)
+        for name in ("label", "label_ids"):
+            if name in batch:
+                batch["labels"] = batch.pop(name)
+        return batch
+
+
+@dataclass
+class DataCollatorForTokenClassification(DataCollatorMixin):
+    """Pads examples and their labels, one a token (`labels`, or `label`, which keeps its name).
+
+    Args:
+        tokenizer, padding, max_length, pad_to_multiple_of: as for `DataCollatorWithPadding`.
+        label_pad_token_id: the label of padding; losses ignore -100.
+        return_tensors: "pt" or "np".
+
+    Raises:
+        InputError: when called, with labels that only some examples have, or more labels than tokens.
+    """
+
+    tokenizer: Any
+    padding: bool | str = True
+    max_length: int | None = None
+    pad_to_multiple_of: int | None = None
+    label_pad_token_id: int = IGNORED
+    return_tensors: str = "pt"
+
+    def torch_call(self, features: Any) -> Any:
+        """The batch as torch tensors."""
+        name, labels, others = take_labels(features)
+        batch = _pad(self, others, "pt")
+        if labels is not None:
+            length = batch["input_ids"].shape[1]
+            batch[name] = pad_labels(labels, length, self.label_pad_token_id, self.tokenizer.padding_side)
+        return batch
+
+
+@dataclass
+class DataCollatorForSeq2Seq(DataCollatorMixin):
+    """Pads examples, and apart from them the labels (`labels` or `label`), which have a length of their own.
+
+    Args:
+        tokenizer: its `pad` does the work.
+        model: if it has `prepare_decoder_input_ids_from_labels`, the batch gets `decoder_input_ids` from it.
+        padding, max_length, pad_to_multiple_of: as for `DataCollatorWithPadding`; they hold for labels too.
+        label_pad_token_id: the label of padding; losses ignore -100.
+        return_tensors: "pt" or "np".
+
+    Raises:
+        InputError: when called, with labels that only some examples have, or longer than `max_length`.
+    """
+
+    tokenizer: Any
+    model: Any = None
+    padding: bool | str = True
+    max_length: int | None = None
+    pad_to_multiple_of: int | None = None
+    label_pad_token_id: int = IGNORED
+    return_tensors: str = "pt"
+
+    def torch_call(self, features: Any) -> Any:
+        """The batch as torch tensors; `labels` is None where no example has labels."""
+        name, labels, others = take_labels(features)
+        batch = _pad(self, others, "pt")
+        batch["labels"] = None
+        if labels is None:
+            return batch
+        if self.padding is False or self.padding == "do_not_pad":
+            if len({len(row) for row in labels}) > 1:
+                raise InputError(
+                    f"{name!r} of different lengths ({sorted({len(row) for row in labels})}) cannot become one tensor "
+                    f"with padding={self.padding!r}: pass padding=True."
+                )
+            length = len(labels[0])
+        elif self.padding == "max_length" and self.max_length is not None:
+            length = self.max_length
+        else:
+            length = max(len(row) for row in labels)
+        if self.pad_to_multiple_of is not None and self.padding not in (False, "do_not_pad"):
+            length += -length % self.pad_to_multiple_of
+        batch["labels"] = pad_labels(labels, length, self.label_pad_token_id, self.tokenizer.padding_side)
+        if hasattr(self.model, "prepare_decoder_input_ids_from_labels"):
+            batch["decoder_input_ids"] = self.model.prepare_decoder_input_ids_from_labels(labels=batch["labels"])
+        return batch
+
+
+@dataclass
+class DataCollatorForMultipleChoice(DataCollatorMixin):
+    """Pads all choices of all examples to one length: fields become (batch, choices, length).
+
+    Each field of an example is a list with one entry a choice; `labels` (or `label`) is the number of the right one.
+
+    Args:
+        tokenizer, padding, max_length, pad_to_multiple_of: as for `DataCollatorWithPadding`.
+        return_tensors: "pt" or "np".
+
+    Raises:
+        InputError: when called, with labels that only some examples have, or other numbers of choices.
+    """
+
+    tokenizer: Any
+    padding: bool | str = True
+    max_length: int | None = None
+    pad_to_multiple_of: int | None = None
+    return_tensors: str = "pt"
+
+    def torch_call(self, features: Any) -> dict[str, Any]:
+        """The batch as torch tensors."""
+        _, labels, others = take_labels(features)
+        choices = len(others[0]["input_ids"])
+        for index, example in enumerate(others):
+            numbers = {name: len(value) for name, value in example.items()}
+            if set(numbers.values()) != {choices}:
+                raise InputError(
+                    f"features[{index}] has {numbers} entries, but the first example has {choices} choices: every "
+                    f"field of every example needs one entry a choice."
+                )
+        flat = [{name: value[i] for name, value in one.items()} for one in others for i in range(choices)]
+        batch = {name: value.view(len(features), choices, -1) for name, value in _pad(self, flat, "pt").items()}
+        if labels is not None:
+            batch["labels"] = torch.tensor([int(label) for label in labels])
+        return batch
+
+
+@dataclass
+class DataCollatorWithFlattening(DataCollatorMixin):
+    """Puts all examples one behind the other into a single row, without any padding: every token is a real one.
+
+    Decoders read from `position_ids`, which restart with each example, who may attend to whom: nobody to another
+    example. As in transformers they do so where there is no cache: pass use_cache=False to the model. Labels are the
+    ids (or the examples' `labels`), with `separator_id` where an example starts, since nothing before it can predict
+    its first token.
+
+    Args:
+        return_tensors: "pt" or "np".
+        return_position_ids: whether to return `position_ids`.
+        separator_id: the label of each example's first token.
+        return_flash_attn_kwargs: whether to return what FlashAttention calls `cu_seq_lens_q`, `cu_seq_lens_k` (where
+            examples start and end, int32), `max_length_q` and `max_length_k` (ints).
+        return_seq_idx: whether to return `seq_idx`, the number of each token's example (int32).
+        position_ids_start: the position of each example's first token (RoBERTa's is padding_idx + 1).
+
+    Raises:
+        InputError: when called, with an empty example, or labels that only some examples have or of another length.
+    """
+
+    return_tensors: str = "pt"
+    return_position_ids: bool = True
+    separator_id: int = IGNORED
+    return_flash_attn_kwargs: bool = False
+    return_seq_idx: bool = False
+    position_ids_start: int = 0
+
+    def __call__(self, features: Any, return_tensors: str | None = None, separator_id: int | None = None) -> Any:
+        """The row, as the arguments or else the attributes of their names say."""
+        kind = check_return_tensors(self.return_tensors if return_tensors is None else return_tensors)
+        check_features(features)
+        return as_kind(self._flatten(features, self.separator_id if separator_id is None else separator_id), kind)
+
+    def _flatten(self, features: Any, separator_id: int) -> dict[str, Any]:
+        rows = [as_ids(f"input_ids of features[{i}]", feature["input_ids"]) for i, feature in enumerate(features)]
+        given = take_labels(features)[1] if "labels" in features[0] else None
+        targets = [as_ids(f"labels of features[{i}]", label) for i, label in enumerate(given or rows)]
+        for index, (row, target) in enumerate(zip(rows, targets, strict=True)):
+            if len(row) == 0 or len(row) != len(target):
+                raise InputError(
+                    f"features[{index}] has {len(row)} input_ids and {len(target)} labels: it needs as many of one as "
+                    f"of the other, and at least one."
+                )
+        lengths = torch.tensor([len(row) for row in rows])
+        ends = lengths.cumsum(0)
+        labels = torch.cat(targets)
+        labels[ends - lengths] = separator_id
+        batch: dict[str, Any] = {"input_ids": torch.cat(rows)[None], "labels": labels[None]}
+        if self.return_position_ids:
+            restarts = (ends - lengths).repeat_interleave(lengths)
+            batch["position_ids"] = (torch.arange(len(labels)) - restarts + self.position_ids_start)[None]
+        if self.return_seq_idx:
+            batch["seq_idx"] = torch.arange(len(rows), dtype=torch.int32).repeat_interleave(lengths)[None]
+        if self.return_flash_attn_kwargs:
+            borders = torch.cat([torch.zeros(1, dtype=torch.long), ends]).to(torch.int32)
+            batch |= {"cu_seq_lens_q": borders, "cu_seq_lens_k": borders}
+            batch |= {"max_length_q": int(lengths.max()), "max_length_k": int(lengths.max())}
+        return batch
+
+
+# ---- what collators share --------------------------------------------------------------------------------------------
+
+
+def _pad(collator: Any, features: Any, return_tensors: str) -> Any:
+    """Let the tokenizer of a collator pad, with the collator's arguments."""
+    return collator.tokenizer.pad(
+        features,
+        padding=collator.padding,
+        max_length=collator.max_length,
+        pad_to_multiple_of=collator.pad_to_multiple_of,
+        return_tensors=return_tensors,
+    )
+
+
+def take_labels(features: Any) -> tuple[str, list[Any] | None, list[dict[str, Any]]]:
+    """The name of the labels ("label" where the first example has it, else "labels"), the labels, and the other fields.
+
+    The labels are None where no example has any.
+
+    Raises:
+        InputError: some examples have labels and some have not.
+    """
+    name = "label" if "label" in features[0] else "labels"
+    others = [{key: value for key, value in feature.items() if key != name} for feature in features]
+    if all(feature.get(name) is None for feature in features):
+        return name, None, others
+    return name, _column(features, name), others
+
+
+def pad_labels(labels: Sequence[Any], length: int, filler: int, side: str) -> Tensor:
+    """Rows of labels as one int64 tensor (batch, length), filled up on the side on which the ids are padded.
+
+    Raises:
+        InputError: a row that is longer than `length`.
+    """
+    padded = torch.full((len(labels), length), filler)
+    for index, row in enumerate(labels):
+        values = as_ids(f"labels of features[{index}]", row)
+        if len(values) > length:
+            raise InputError(
+                f"labels of features[{index}] has {len(values)} entries, more than the {length} that the batch has "
+                f"room for: truncate them (and max_length, where it is set, holds for labels too)."
+            )
+        if len(values):
+            padded[index, slice(len(values)) if side == "right" else slice(-len(values), None)] = values
+    return padded
