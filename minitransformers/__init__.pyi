@@ -27,6 +27,7 @@ from minitransformers.data import (
 from minitransformers.errors import (
     CheckpointError as CheckpointError,
     ConfigError as ConfigError,
+    CorpusError as CorpusError,
     InputError as InputError,
     MinitransformersError as MinitransformersError,
     MissingFileError as MissingFileError,

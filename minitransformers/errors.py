@@ -49,6 +49,10 @@ class TokenizationError(MinitransformersError, ValueError):
     """Text or ids that the tokenizer cannot take, or tokenizer files that it cannot be built from."""
 
 
+class CorpusError(MinitransformersError, ValueError):
+    """A corpus, of texts or of tokens, that is damaged, empty, or can't be read or written."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """`" Did you mean 'hidden_size'?"` where a known name is near, else an empty string."""
     close = difflib.get_close_matches(name, list(known), n=1)

@@ -10,6 +10,7 @@ from minitransformers.data.collators import (
     DefaultDataCollator,
     default_data_collator,
 )
+from minitransformers.data.corpus import Documents, TokenBlocks, TokenCorpus
 from minitransformers.data.language_modeling import (
     DataCollatorForLanguageModeling,
     MaskedDataset,
@@ -48,6 +49,7 @@ from minitransformers.data.samplers import (
     WeightedBatchSampler,
     padding_waste,
 )
+from minitransformers.data.shards import ShardHeader, TokenShard, id_type, write_shard
 from minitransformers.data.spans import (
     CorruptedSpans,
     DataCollatorForSpanCorruption,
@@ -61,6 +63,9 @@ from minitransformers.data.spans import (
     restore_spans,
     sentinel_token_ids,
 )
+from minitransformers.data.texts import TextFiles, documents_of
+from minitransformers.data.tokenizing import tokenize_corpus
+from minitransformers.data.vocabulary import train_byte_level_bpe, train_wordpiece
 
 __all__ = [
     "CorruptedSpans",
@@ -75,6 +80,7 @@ __all__ = [
     "DataCollatorWithPadding",
     "DefaultDataCollator",
     "DistributedBatchSampler",
+    "Documents",
     "EpochBatchSampler",
     "Infilled",
     "LengthBucketBatchSampler",
@@ -86,13 +92,20 @@ __all__ = [
     "Seeded",
     "SentencePair",
     "SentencePairDataset",
+    "ShardHeader",
     "ShuffledBatchSampler",
+    "TextFiles",
+    "TokenBlocks",
     "TokenBudgetBatchSampler",
+    "TokenCorpus",
+    "TokenShard",
     "WeightedBatchSampler",
     "concatenate_documents",
     "corrupt_spans",
     "default_data_collator",
+    "documents_of",
     "draw_spans",
+    "id_type",
     "infill_text",
     "mask_tokens",
     "maskable_tokens",
@@ -107,5 +120,9 @@ __all__ = [
     "sentence_ids",
     "sentence_order_pairs",
     "sentinel_token_ids",
+    "tokenize_corpus",
+    "train_byte_level_bpe",
+    "train_wordpiece",
     "words_from_offsets",
+    "write_shard",
 ]

@@ -26,6 +26,7 @@ import torch
 from torch import distributed
 from torch.utils.data import Sampler
 
+from minitransformers.data.checks import check_count
 from minitransformers.errors import InputError, UnknownNameError, nearest
 
 T = TypeVar("T")
@@ -101,7 +102,7 @@ class EpochBatchSampler(Sampler[list[int]]):
 
     def set_epoch(self, epoch: Any) -> None:
         """Choose the epoch that the next iteration goes through. In another than the present one it starts in front."""
-        epoch = _whole("epoch", epoch, least=0)
+        epoch = check_count("epoch", epoch, least=0)
         if epoch != self._epoch:
             self._epoch, self._start, self._consumed = epoch, 0, 0
 
@@ -181,7 +182,7 @@ class EpochBatchSampler(Sampler[list[int]]):
                 raise UnknownNameError(f"A sampler's state has no entry {name!r}.{nearest(name, fields)}")
         if missing := [name for name in fields if name not in state]:
             raise InputError(f"The state has no {', '.join(missing)}: was it made by a sampler's state_dict()?")
-        epoch = _whole("epoch", state["epoch"], least=0)
+        epoch = check_count("epoch", state["epoch"], least=0)
         if self._batches_of(epoch)[1] != state["checksum"]:
             raise InputError(
                 f"The state was saved in epoch {epoch} of {state['batches']} other batches than those of this "
@@ -191,7 +192,7 @@ class EpochBatchSampler(Sampler[list[int]]):
         self._start = self._consumed = self._checked_place(state["consumed"])
 
     def _checked_place(self, consumed: Any) -> int:
-        place = _whole("consumed", consumed, least=0)
+        place = check_count("consumed", consumed, least=0)
         if place > len(self):
             raise InputError(f"consumed={place}, but epoch {self._epoch} has only {len(self)} batches.")
         return place
@@ -225,8 +226,8 @@ class ShuffledBatchSampler(EpochBatchSampler):
         self, size: Any, batch_size: Any, *, shuffle: bool = True, drop_last: bool = False, seed: Any = 0
     ) -> None:
         super().__init__(seed)
-        self.size = _whole("size", size, least=1)
-        self.batch_size = _whole("batch_size", batch_size, least=1)
+        self.size = check_count("size", size, least=1)
+        self.batch_size = check_count("batch_size", batch_size, least=1)
         self.shuffle, self.drop_last = shuffle, drop_last
         if drop_last:
             _refuse_nothing_left(self.size >= self.batch_size, self.batch_size)
@@ -269,16 +270,16 @@ class LengthBucketBatchSampler(EpochBatchSampler):
     ) -> None:
         super().__init__(seed)
         self.lengths = _lengths(lengths)
-        self.batch_size = _whole("batch_size", batch_size, least=1)
+        self.batch_size = check_count("batch_size", batch_size, least=1)
         self.shuffle, self.drop_last = shuffle, drop_last
         if boundaries is None:
-            num_buckets = _whole("num_buckets", num_buckets, least=1)
+            num_buckets = check_count("num_buckets", num_buckets, least=1)
             rising = np.sort(self.lengths)
             tokens = np.cumsum(rising)
             ends = np.searchsorted(tokens, tokens[-1] * np.arange(1, num_buckets) / num_buckets)
             self.boundaries = sorted(set(rising[ends].tolist()))
         else:
-            self.boundaries = [_whole("boundaries", boundary, least=0) for boundary in boundaries]
+            self.boundaries = [check_count("boundaries", boundary, least=0) for boundary in boundaries]
             if any(left >= right for left, right in zip(self.boundaries, self.boundaries[1:], strict=False)):
                 raise InputError(f"boundaries={list(boundaries)} must rise from one to the next.")
         self._buckets = np.searchsorted(self.boundaries, self.lengths)
@@ -334,10 +335,10 @@ class TokenBudgetBatchSampler(EpochBatchSampler):
     ) -> None:
         super().__init__(seed)
         self.lengths = _lengths(lengths)
-        self.max_tokens = _whole("max_tokens", max_tokens, least=1)
-        self.max_examples = None if max_examples is None else _whole("max_examples", max_examples, least=1)
-        self.pad_to_multiple_of = _whole("pad_to_multiple_of", pad_to_multiple_of, least=1)
-        self.pool_size = _whole("pool_size", pool_size, least=1)
+        self.max_tokens = check_count("max_tokens", max_tokens, least=1)
+        self.max_examples = None if max_examples is None else check_count("max_examples", max_examples, least=1)
+        self.pad_to_multiple_of = check_count("pad_to_multiple_of", pad_to_multiple_of, least=1)
+        self.pool_size = check_count("pool_size", pool_size, least=1)
         self.shuffle = shuffle
         longest = int(self.lengths.argmax())
         if (padded := int(_rounded_up(self.lengths[longest], self.pad_to_multiple_of))) > self.max_tokens:
@@ -402,8 +403,10 @@ class WeightedBatchSampler(EpochBatchSampler):
         self.weights = _array("weights", weights).astype(np.float64)
         if not (np.isfinite(self.weights).all() and (self.weights >= 0).all() and self.weights.any()):
             raise InputError("weights must be finite numbers of at least 0, and not all of them 0.")
-        self.batch_size = _whole("batch_size", batch_size, least=1)
-        self.num_samples = len(self.weights) if num_samples is None else _whole("num_samples", num_samples, least=1)
+        self.batch_size = check_count("batch_size", batch_size, least=1)
+        self.num_samples = (
+            len(self.weights) if num_samples is None else check_count("num_samples", num_samples, least=1)
+        )
         self.replacement, self.drop_last = replacement, drop_last
         possible = np.count_nonzero(self.weights)
         if not replacement and self.num_samples > possible:
@@ -459,8 +462,8 @@ class DistributedBatchSampler(EpochBatchSampler):
                 "torch.distributed.init_process_group before."
             )
         world = distributed.get_world_size() if num_replicas is None else num_replicas
-        self.num_replicas = _whole("num_replicas", world, least=1)
-        self.rank = _whole("rank", distributed.get_rank() if rank is None else rank, least=0)
+        self.num_replicas = check_count("num_replicas", world, least=1)
+        self.rank = check_count("rank", distributed.get_rank() if rank is None else rank, least=0)
         if self.rank >= self.num_replicas:
             raise InputError(f"rank={self.rank} must be below num_replicas={self.num_replicas}: ranks count from 0.")
         if uneven not in (choices := ("split", "repeat", "drop", "keep")):
@@ -544,16 +547,10 @@ def _rounded_up(length: Any, multiple: int) -> Any:
 # ---- the checks of arguments -----------------------------------------------------------------------------------------
 
 
-def _whole(name: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise InputError(f"{name} must be a whole number of at least {least}, got {value!r}.")
-    return int(value)
-
-
 def _seed(seed: Any) -> int:
     if isinstance(seed, torch.Generator):
         return int(torch.randint(2**63 - 1, (), generator=seed, device=seed.device))
-    return _whole("seed", seed, least=0)
+    return check_count("seed", seed, least=0)
 
 
 def _array(name: str, values: Any) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import Any
 from tokenizers import Tokenizer, processors
 from tokenizers.models import BPE, WordPiece
 
-from minitransformers.errors import MissingFileError, TokenizationError
+from minitransformers.errors import MinitransformersError, MissingFileError, TokenizationError
 
 
 @contextmanager
@@ -20,6 +20,8 @@ def rust_errors(explain: Callable[[str], str]) -> Iterator[None]:
     """Turn whatever the Rust library raises, its panics included, into TokenizationError(explain(its message))."""
     try:
         yield
+    except MinitransformersError:  # of an iterator that it was given
+        raise
     except BaseException as error:
         # A panic derives from BaseException only, as KeyboardInterrupt does.
         if isinstance(error, Exception) or type(error).__name__ == "PanicException":

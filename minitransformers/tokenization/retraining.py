@@ -34,8 +34,12 @@ def retrain(
     new_special_tokens: Sequence[Token] | None,
     renamed: Mapping[str, str] | None,
     trainer_options: Mapping[str, Any],
+    first_tokens: Sequence[str] = (),
 ) -> tuple[Tokenizer, dict[str, Any]]:
-    """A backend trained on `texts`, and the arguments of the class that go with it."""
+    """A backend trained on `texts`, and the arguments of the class that go with it.
+
+    `first_tokens` get the ids behind the special tokens, in this order, as ordinary tokens.
+    """
     renamed, new = renamed or {}, list(new_special_tokens or ())
     pipeline = json.loads(tokenizer.backend_tokenizer.to_str())
     # Both hold ids of the old vocabulary.
@@ -52,11 +56,14 @@ def retrain(
     special = [_renamed(token, renamed) for token in old_added if token["special"] or kind == "Unigram"] + new
     with rust_errors(lambda message: f"The tokenizer can't be trained: {message}."):
         trained = Tokenizer.from_str(json.dumps(pipeline))
-        trainer = trainer_class(vocab_size=vocab_size, special_tokens=special, **options)
+        trainer = trainer_class(vocab_size=vocab_size, special_tokens=[*special, *first_tokens], **options)
         trained.train_from_iterator(texts, length=length, trainer=trainer)
         if post_processor is not None:
             _set_ids(post_processor, trained, renamed)
-            trained = Tokenizer.from_str(json.dumps(json.loads(trained.to_str()) | {"post_processor": post_processor}))
+        if post_processor is not None or first_tokens:
+            whole = json.loads(trained.to_str()) | {"post_processor": post_processor}
+            whole["added_tokens"] = [token for token in whole["added_tokens"] if token["content"] not in first_tokens]
+            trained = Tokenizer.from_str(json.dumps(whole))
     return trained, _class_options(tokenizer, renamed, new)
 
 

@@ -1,0 +1,612 @@
+"""Corpora on disk: what goes in comes out, damage is noticed, and a run that is killed does no harm."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+from pathlib import Path
+from unittest import mock
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given, strategies as st
+from torch.utils.data import DataLoader
+
+from minitransformers import BertTokenizer, GPT2Tokenizer
+from minitransformers.data import (
+    TextFiles,
+    TokenCorpus,
+    TokenShard,
+    id_type,
+    texts as texts_module,
+    tokenize_corpus,
+    tokenizing,
+    train_byte_level_bpe,
+    train_wordpiece,
+    write_shard,
+)
+from minitransformers.data.corpus import write_manifest
+from minitransformers.data.shards import MAGIC
+from minitransformers.errors import CorpusError, InputError, MissingFileError, UnknownNameError
+
+SENTENCES = ["The cat sat on the mat.", "the dog ate the cat", "naïve café 東京 🙂", "on the mat the dog sat"]
+BPE = train_byte_level_bpe(SENTENCES, 290)
+WORDPIECE = train_wordpiece(SENTENCES, 80, min_frequency=1)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+
+
+@pytest.fixture
+def directory(tmp_path):
+    return tmp_path / "corpus"
+
+
+def make(source, directory, tokenizer=BPE, **options):
+    return tokenize_corpus(source, tokenizer, directory, show_progress=False, **options)
+
+
+def in_child(code, *arguments, **environment):
+    """Run code in a process of its own; what it printed."""
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+def joined(lists):
+    return list(itertools.chain.from_iterable(lists))
+
+
+def contents(directory):
+    """The bytes of all shards, in order."""
+    return [path.read_bytes() for path in sorted(directory.glob("*.tokens"))]
+
+
+# ---- what goes in comes out ------------------------------------------------------------------------------------------
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=8), st.integers(1, 40), st.booleans(), st.booleans(), st.data())
+def test_ids_come_out_as_the_tokenizer_gives_them(texts, shard_tokens, wordpiece, flag, data):
+    tokenizer = WORDPIECE if wordpiece else BPE
+    options = {"add_special_tokens": flag} if wordpiece else {"append_eos": flag}
+    end = [tokenizer.eos_token_id] if options.get("append_eos") else []
+    expected = [
+        tokenizer(text, add_special_tokens=options.get("add_special_tokens", True))["input_ids"] + end for text in texts
+    ]
+    with tempfile.TemporaryDirectory() as directory:
+        corpus = make(texts, directory, tokenizer, shard_tokens=shard_tokens, **options)
+        again = TokenCorpus(directory)  # with all checksums
+        assert [ids.tolist() for ids in again.documents] == expected
+        assert [ids.tolist() for ids in again.documents[1:]] == expected[1:]
+        flat = joined(expected)
+        assert len(corpus) == len(flat)
+        assert corpus[:].tolist() == flat
+        for shard in corpus.shards[:-1]:
+            assert len(shard) >= shard_tokens > len(shard) - len(shard.document(shard.header.documents - 1))
+        places = st.none() | st.integers(-len(flat) - 2, len(flat) + 2)
+        for _ in range(3):
+            part = slice(data.draw(places), data.draw(places), data.draw(st.sampled_from([None, 1, 3, -1, -2])))
+            assert corpus[part].tolist() == flat[part]
+        if flat:
+            place = data.draw(st.integers(-len(flat), len(flat) - 1))
+            assert corpus[place] == flat[place]
+        with pytest.raises(IndexError):
+            corpus[len(flat)]
+        with pytest.raises(IndexError):
+            corpus.documents[len(texts)]
+        if not wordpiece:
+            assert [BPE.decode(ids, skip_special_tokens=False) for ids in corpus.documents] == [
+                text + BPE.eos_token * flag for text in texts
+            ]
+
+
+def test_ids_take_two_bytes_as_long_as_they_can(tmp_path):
+    assert id_type(1) == id_type(65_536) == np.dtype("<u2")
+    assert id_type(65_537) == np.dtype("<u4")
+    for largest, size in ((65_535, 2), (65_536, 4)):
+        header = write_shard(tmp_path / "a.tokens", [[0, largest], [], [largest]], largest + 1)
+        shard = TokenShard(tmp_path / "a.tokens")
+        shard.verify()
+        assert (header.id_bytes, shard.header) == (size, header)
+        assert [shard.document(index).tolist() for index in range(3)] == [[0, largest], [], [largest]]
+    specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    vocab = {token: index for index, token in enumerate([*specials, *(f"w{index}" for index in range(65_532))])}
+    large = BertTokenizer(vocab)
+    corpus = make(["w65531 w0", "w1"], tmp_path / "large", large)
+    assert corpus.dtype == corpus[:].dtype == np.dtype("<u4")
+    assert corpus[:].tolist() == [2, 65_536, 5, 3, 2, 6, 3]
+    del vocab["w65531"]
+    assert make(["w65530"], tmp_path / "small", BertTokenizer(vocab)).dtype == np.dtype("<u2")
+
+
+def test_any_number_of_processes_writes_the_same_files(tmp_path):
+    texts = [SENTENCES[index % 4] * (index % 9) for index in range(2500)]
+    for workers in (0, 1, 2):
+        make(texts, tmp_path / str(workers), num_workers=workers, shard_tokens=9000, append_eos=True)
+    assert len(contents(tmp_path / "0")) > 6
+    assert contents(tmp_path / "0") == contents(tmp_path / "1") == contents(tmp_path / "2")
+
+
+def test_blocks_for_language_modelling(directory):
+    corpus = make(SENTENCES * 5, directory, shard_tokens=50)
+    flat = torch.from_numpy(corpus[:].astype(np.int64))
+    loader = DataLoader(corpus.blocks(16), batch_size=4, num_workers=2)
+    assert torch.equal(torch.cat([batch["input_ids"] for batch in loader]).flatten(), flat[: len(flat) // 16 * 16])
+    assert all(torch.equal(batch["labels"], batch["input_ids"]) for batch in loader)
+    overlapping = corpus.blocks(16, stride=5)
+    assert [block["input_ids"].tolist() for block in overlapping] == flat.unfold(0, 16, 5).tolist()
+    with pytest.raises(IndexError):
+        overlapping[len(overlapping)]
+    assert len(corpus.blocks(len(corpus))) == 1
+    with pytest.raises(InputError, match=f"length={len(corpus) + 1}, but the corpus has only {len(corpus)} tokens"):
+        corpus.blocks(len(corpus) + 1)
+    with pytest.raises(InputError, match="stride must be a whole number of at least 1, got 0"):
+        corpus.blocks(4, stride=0)
+
+
+class MapStyle:
+    """A data set as torch wants them: it does not know its end by itself."""
+
+    def __init__(self, items):
+        self.items = items
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, index):
+        return self.items[index % len(self.items)]
+
+
+def test_texts_from_anywhere(tmp_path):
+    rows = [{"id": number, "sentence": text} for number, text in enumerate(SENTENCES)]
+    table = datasets.Dataset.from_list(rows)
+    sources = {
+        "list": SENTENCES,
+        "generator": (text for text in SENTENCES),
+        "map style": MapStyle(SENTENCES),
+        "rows": rows,
+        "map style rows": MapStyle(rows),
+        "datasets": table,
+        "datasets, streamed": table.to_iterable_dataset(),
+    }
+    for name, source in sources.items():
+        corpus = make(source, tmp_path / name, text_column="sentence")
+        assert [ids.tolist() for ids in corpus.documents] == BPE(SENTENCES)["input_ids"], name
+    for source in (rows, table, MapStyle(rows)):
+        with pytest.raises(UnknownNameError, match=r"no column text_column='sentense'; there are id, sentence. Did"):
+            make(source, tmp_path / "wrong", text_column="sentense")
+
+
+# ---- files of texts --------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.text("ab\n\r |é🙂\ufeff", max_size=30), min_size=1, max_size=3), st.integers(1, 9))
+def test_documents_of_files(texts, piece):
+    """Whatever the pieces that files are read in, in the middle of a character or of a delimiter."""
+
+    def documents(**options):
+        with mock.patch.object(texts_module, "_PIECE", piece):
+            return list(TextFiles(paths, **options))
+
+    def full(parts):
+        return [part for part in parts if part.strip()]
+
+    with tempfile.TemporaryDirectory() as directory:
+        paths = [Path(directory, f"{number}.txt") for number in range(len(texts))]
+        for path, text in zip(paths, texts, strict=True):
+            path.write_bytes(text.encode())
+        whole = [path.read_text("utf-8-sig") for path in paths]
+        assert documents() == full(whole)
+        assert documents(documents="line") == full(line for text in whole for line in text.split("\n"))
+        for delimiter in ("|", "||", "ab", "aba"):
+            parts = [part for text in whole for part in text.split(delimiter)]
+            assert documents(delimiter=delimiter) == full(parts)
+        paragraphs = documents(documents="blank line")
+        lines = [line for text in whole for line in text.split("\n") if line.strip()]
+        assert [line for paragraph in paragraphs for line in paragraph.split("\n")] == lines
+
+
+def test_blank_lines_part_documents(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"\n \none\r\ntwo\r\n\r\n\t\r\nthree\n")
+    (tmp_path / "b.txt").write_bytes(b"four\n\n")
+    files = TextFiles([tmp_path / "a.txt", tmp_path / "b.txt"], documents="blank line")
+    assert list(files) == list(files) == ["one\ntwo", "three", "four"]
+    assert files.num_bytes == 30
+
+
+def test_a_path_is_a_file_and_a_str_a_text(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text(SENTENCES[0])
+    ids = BPE(SENTENCES[0])["input_ids"]
+    for number, source in enumerate((path, [path], TextFiles(str(path)))):
+        assert make(source, tmp_path / str(number))[:].tolist() == ids
+    assert make([str(path)], tmp_path / "text")[:].tolist() == BPE(str(path))["input_ids"]
+
+
+# ---- damage ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("vocab_size", [300, 100_000])
+def test_every_flipped_byte_and_every_cut_is_noticed(tmp_path, vocab_size):
+    path = tmp_path / "a.tokens"
+    write_shard(path, [[1, 2, 3], [299], []], vocab_size)
+    whole = path.read_bytes()
+    assert len(whole) == TokenShard(path).header.file_size < 130
+    damaged = [whole[:size] for size in range(len(whole))] + [whole + b"\0", whole + whole]
+    for place in range(len(whole)):
+        for bits in (1, 128, 255):
+            damaged.append(whole[:place] + bytes([whole[place] ^ bits]) + whole[place + 1 :])
+    for data in damaged:
+        path.write_bytes(data)
+        with pytest.raises(CorpusError, match=r"a\.tokens' is .*(Get the file again|update it)"):
+            TokenShard(path).verify()
+
+
+@given(st.binary(max_size=300))
+def test_a_foreign_file_is_no_shard(data):
+    assume(not data.startswith(MAGIC))
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        with pytest.raises(CorpusError, match="is no token shard: it begins with"):
+            TokenShard(file.name)
+
+
+def test_what_is_wrong_with_a_corpus_is_said(tmp_path):
+    make(SENTENCES, tmp_path / "corpus", shard_tokens=20)
+    first, second, *_ = sorted((tmp_path / "corpus").glob("*.tokens"))
+    with pytest.raises(MissingFileError, match="There is no file"):
+        TokenShard(tmp_path / "none")
+    with pytest.raises(CorpusError, match="is a directory; a shard is a file"):
+        TokenShard(tmp_path)
+    with pytest.raises(MissingFileError, match=r"There is no corpus.json in .*tokenize_corpus makes"):
+        TokenCorpus(tmp_path)
+    kept, manifest = first.read_bytes(), tmp_path / "corpus" / "corpus.json"
+
+    data = bytearray(kept)
+    data[80] ^= 1
+    first.write_bytes(data)
+    with pytest.raises(CorpusError, match=f"{first.name}' is damaged: its SHA-256"):
+        TokenCorpus(tmp_path / "corpus")
+    TokenCorpus(tmp_path / "corpus", verify=False)
+    first.write_bytes(second.read_bytes())
+    with pytest.raises(CorpusError, match=f"{first.name}' is another shard than the one that corpus.json lists"):
+        TokenCorpus(tmp_path / "corpus", verify=False)
+    first.unlink()
+    with pytest.raises(MissingFileError, match=f"There is no file .*{first.name}"):
+        TokenCorpus(tmp_path / "corpus")
+    first.write_bytes(kept)
+    assert len(TokenCorpus(tmp_path / "corpus")) == len(joined(BPE(SENTENCES)["input_ids"]))
+
+    good = json.loads(manifest.read_text())
+    for bad in (
+        "",
+        "[]",
+        "{}",
+        json.dumps(good)[:-9],
+        json.dumps({**good, "format": "x"}),
+        json.dumps({**good, "shards": []}),
+    ):
+        manifest.write_text(bad)
+        with pytest.raises(CorpusError, match=r"corpus.json' is damaged, or not of the format"):
+            TokenCorpus(tmp_path / "corpus")
+    manifest.write_text(json.dumps({**good, "shards": [{**good["shards"][0], "file": f"../corpus/{first.name}"}]}))
+    with pytest.raises(CorpusError, match="is damaged"):  # no path that a file names is opened outside its directory
+        TokenCorpus(tmp_path / "corpus")
+    manifest.unlink()
+    with pytest.raises(
+        CorpusError, match=r"holds \d shards of a corpus that is not finished. Run tokenize_corpus with"
+    ):
+        TokenCorpus(tmp_path / "corpus")
+
+
+# ---- killed, and run again -------------------------------------------------------------------------------------------
+
+KILLED = """
+import os, signal, sys
+from minitransformers import AutoTokenizer
+from minitransformers.data import tokenize_corpus
+
+class Texts:
+    def __iter__(self):
+        for number in range(4000):
+            if number == 3000:
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield f"document {number} " + "the cat sat " * (number % 7)
+
+tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
+tokenize_corpus(Texts(), tokenizer, sys.argv[2], shard_tokens=9000, show_progress=False)
+"""
+
+
+def numbered(stop=4000, changed=None):
+    return [
+        "changed" if number == changed else f"document {number} " + "the cat sat " * (number % 7)
+        for number in range(stop)
+    ]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("finished")
+    make(numbered(), directory, shard_tokens=9000)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """What a run leaves that is killed at document 3,000 of 4,000."""
+    directory = tmp_path_factory.mktemp("killed")
+    BPE.save_pretrained(directory / "tokenizer")
+    child = in_child(KILLED, directory / "tokenizer", directory / "corpus")
+    assert child.returncode == -signal.SIGKILL, child.stderr
+    return directory / "corpus"
+
+
+def marks(directory):
+    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in directory.glob("*.tokens")}
+
+
+def copied(directory, to):
+    shutil.copytree(directory, to, copy_function=shutil.copy2)
+    return to
+
+
+def test_a_killed_run_leaves_whole_shards_and_goes_on(killed, finished, directory):
+    copied(killed, directory)
+    before = marks(directory)
+    assert 2 <= len(before) < len(marks(finished))
+    assert list(directory.glob(".*.tmp"))  # the shard that was being written, under a name that nothing reads
+    for name in before:
+        TokenShard(directory / name).verify()
+    with pytest.raises(CorpusError, match="is not finished"):
+        TokenCorpus(directory)
+    make(numbered(), directory, shard_tokens=9000)
+    assert contents(directory) == contents(finished)
+    assert before.items() < marks(directory).items()
+    assert {path.name for path in directory.iterdir()} == {"corpus.json", *marks(directory)}
+    after = marks(directory)
+    make(numbered(), directory, shard_tokens=9000, num_workers=1)  # nothing is left to be done
+    assert marks(directory) == after
+
+
+@pytest.mark.parametrize("change", ["text", "settings", "tokenizer", "damage", "source that is read once", "notes"])
+def test_what_is_not_the_same_is_done_again(killed, directory, tmp_path, change):
+    copied(killed, directory)
+    before = sorted(marks(directory))
+    source, tokenizer, options = numbered(), BPE, {"shard_tokens": 9000}
+    kept = 0
+    if change == "text":
+        source = numbered(changed=TokenShard(directory / before[0]).header.documents)  # the first of the second shard
+        kept = 1
+    elif change == "settings":
+        options["append_eos"] = True
+    elif change == "tokenizer":
+        tokenizer = train_byte_level_bpe(SENTENCES, 265)
+    elif change == "damage":
+        data = bytearray((directory / before[1]).read_bytes())
+        data[-1] ^= 1
+        (directory / before[1]).write_bytes(data)
+        kept = 1
+    elif change == "source that is read once":
+        source = iter(source)
+    else:
+        (directory / "corpus.partial.json").write_text("{")
+    make(source, directory, tokenizer, **options)
+    source = numbered(changed=TokenShard(directory / before[0]).header.documents) if change == "text" else numbered()
+    make(source, tmp_path / "fresh", tokenizer, **options)
+    assert contents(directory) == contents(tmp_path / "fresh")
+    assert len(set(before) & set(marks(directory))) == kept
+
+
+def test_more_text_is_added_to_a_finished_corpus(directory, finished):
+    make(numbered(3500), directory, shard_tokens=9000)
+    before = marks(directory)
+    make(numbered(4000), directory, shard_tokens=9000)
+    assert contents(directory) == contents(finished)
+    assert len(before.items() & marks(directory).items()) == len(before) - 1  # the last was not full
+    make(numbered(2000), directory, shard_tokens=9000)  # and less text is another corpus
+    assert sum(len(ids) for ids in TokenCorpus(directory).documents) == len(joined(BPE(numbered(2000))["input_ids"]))
+
+
+def test_a_run_that_fails_leaves_the_earlier_corpus(finished, directory):
+    copied(finished, directory)
+
+    def failing():
+        yield from numbered(3000)
+        yield 7
+
+    with pytest.raises(InputError, match="Document 3000 of the corpus must be a str"):
+        make(failing(), directory, shard_tokens=5000)
+    assert list(TokenCorpus(directory)[:50]) == list(TokenCorpus(finished)[:50])
+    assert len(TokenCorpus(directory)) == len(TokenCorpus(finished))
+
+
+FULL = """
+import resource, sys
+from minitransformers import AutoTokenizer
+from minitransformers.data import tokenize_corpus
+from minitransformers.data.corpus import write_manifest
+from minitransformers.data.shards import MAGIC
+from minitransformers.errors import CorpusError
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))  # bytes a file may have: more is like a full disk
+texts = [f"document {number} " + "the cat sat " * (number % 7) for number in range(4000)]
+tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
+try:
+    tokenize_corpus(texts, tokenizer, sys.argv[2], shard_tokens=int(sys.argv[3]), show_progress=False)
+except CorpusError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk(finished, directory, tmp_path):
+    copied(finished, directory)
+    before = {path.name: path.read_bytes() for path in directory.iterdir()}
+    BPE.save_pretrained(tmp_path / "tokenizer")
+    child = in_child(FULL, tmp_path / "tokenizer", directory, 1_000_000)
+    assert child.returncode == 0, child.stderr
+    assert "can't be written: File too large. What stood there before is as it was." in child.stdout
+    assert {path.name: path.read_bytes() for path in directory.iterdir()} == before
+    # With small shards every file fits.
+    child = in_child(FULL, tmp_path / "tokenizer", directory, 9000)
+    assert (child.returncode, child.stdout) == (0, ""), child.stderr
+    assert contents(directory) == contents(finished)
+
+
+def test_a_worker_that_dies(directory):
+    def die(*_):
+        os._exit(1)
+
+    with (
+        mock.patch.object(tokenizing._Encode, "__call__", die),
+        pytest.raises(CorpusError, match="A process that tokenized has died"),
+    ):
+        make(SENTENCES, directory, num_workers=1)
+
+
+# ---- memory ----------------------------------------------------------------------------------------------------------
+
+LAZY = """
+import resource, sys
+import torch
+from torch.utils.data import DataLoader
+from minitransformers.data import TextFiles, TokenCorpus
+
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # MB
+TokenCorpus(sys.argv[2]).blocks(8)[0]
+for _ in TextFiles(__import__("pathlib").Path(sys.argv[2], "corpus.json"), documents="line"):
+    pass
+before = peak()
+documents = sum(1 for _ in TextFiles(sys.argv[3], documents="blank line"))
+after_text = peak()
+corpus = TokenCorpus(sys.argv[1])
+blocks = corpus.blocks(1024)
+total = sum(int(blocks[index]["input_ids"][0]) for index in range(0, len(blocks), len(blocks) // 50))
+print(documents, len(corpus), after_text - before, peak() - before)
+"""
+
+
+def test_large_files_are_read_lazily(tmp_path, directory):
+    directory.mkdir()
+    million = np.arange(1_000_000) % 50_000
+    header = write_shard(directory / "00000-00000000.tokens", (million for _ in range(32)), 50_000)
+    entry = {"file": "00000-00000000.tokens", "tokens": header.tokens, "documents": 32}
+    entry |= {"sha256": header.sha256.hex(), "text_sha256": "0"}
+    write_manifest(directory / "corpus.json", {"vocab_size": 50_000}, [entry])
+    make(SENTENCES, tmp_path / "small")
+    with open(tmp_path / "large.txt", "w") as file:
+        for _ in range(40):
+            file.write(("a line of text\n" * 700 + "\n") * 100)
+    assert header.file_size > 64_000_000
+    assert (tmp_path / "large.txt").stat().st_size > 40_000_000
+    child = in_child(LAZY, directory, tmp_path / "small", tmp_path / "large.txt")
+    assert child.returncode == 0, child.stderr
+    documents, tokens, of_text, of_all = map(float, child.stdout.split())
+    assert (documents, tokens) == (4000, 32_000_000)
+    assert of_text < 12  # MB
+    assert of_all < 16
+
+
+# ---- bad input -------------------------------------------------------------------------------------------------------
+
+
+def test_bad_files(tmp_path, directory):
+    empty, binary, late = tmp_path / "empty.txt", tmp_path / "binary.txt", tmp_path / "late.txt"
+    empty.write_bytes(b"")
+    binary.write_bytes(bytes(range(256)))
+    late.write_bytes("é".encode() * 700_001 + b"\xe9t\xe9")
+    for source in (empty, [empty, empty], [], iter([])):
+        with pytest.raises(CorpusError, match="The corpus has no text"):
+            make(source, directory)
+    with pytest.raises(CorpusError, match=r"binary.txt' is no UTF-8 text: byte 0x80 at 128 \(invalid start byte\)"):
+        make(binary, directory)
+    with pytest.raises(CorpusError, match=r"late.txt' is no UTF-8 text: byte 0xe9 at 1,400,002"):
+        make(late, directory)
+    late.write_bytes(b"fine until the end \xe6\x9d")
+    with pytest.raises(CorpusError, match="byte 0xe6 at 19"):
+        make(late, directory)
+    with pytest.raises(InputError, match=r"is a directory: pass the files in it, such as sorted\(Path"):
+        make(tmp_path, directory)
+    with pytest.raises(MissingFileError, match=r"There is no file .*none.txt"):
+        make(tmp_path / "none.txt", directory)
+    assert not list(directory.glob("*"))
+    with pytest.raises(CorpusError, match=r"The directory .* can't be made"):
+        make(SENTENCES, empty)
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "message"),
+    [
+        (
+            "a text",
+            {},
+            r"A corpus is many texts, got the one str 'a text'. Pass TextFiles\(path\) for a file, \[text\]",
+        ),
+        ({"train": SENTENCES, "test": []}, {}, "got a dictionary of train, test: pass one"),
+        (7, {}, "A corpus must be a sequence of texts, got 7 of type int"),
+        (["a", None], {}, "Document 1 of the corpus must be a str, or a row with one in 'text'; got None"),
+        ([{"text": 3}], {}, "Document 0 of the corpus must be a str"),
+        (["a"], {"shard_tokens": 0}, "shard_tokens must be a whole number of at least 1, got 0"),
+        (["a"], {"num_workers": -1}, "num_workers must be a whole number of at least 0"),
+        (["a"], {"tokenizer": "gpt2"}, "tokenizer must be a tokenizer such as GPT2Tokenizer, got a str"),
+        (["a"], {"tokenizer": WORDPIECE, "append_eos": True}, "append_eos=True needs an eos_token"),
+    ],
+)
+def test_bad_arguments_are_named(directory, source, options, message):
+    with pytest.raises(InputError, match=message):
+        make(source, directory, **options)
+    assert not list(directory.glob("*"))
+
+
+def test_bad_documents_and_ids(directory, tmp_path):
+    with pytest.raises(CorpusError, match=r"Document 1 of the corpus is no valid text: it has '\\ud800', half of a"):
+        make(["fine", "a\ud800"], directory)
+    path = tmp_path / "a.tokens"
+    path.write_bytes(b"earlier")
+    for ids, message in (
+        ([3, -1], "ids from -1 to 3; they must be from 0 to 9"),
+        ([10], "ids from 10 to 10"),
+        ([[1]], "must be a list of token ids"),
+        ([0.5], "must be a list of token ids"),
+    ):
+        with pytest.raises(InputError, match=message):
+            write_shard(path, [[1], ids], 10)
+    with pytest.raises(InputError, match="vocab_size=0 must be from 1"):
+        write_shard(path, [], 0)
+    with pytest.raises(CorpusError, match="can't be written: No such file"):
+        write_shard(tmp_path / "none" / "a.tokens", [], 10)
+    assert path.read_bytes() == b"earlier"
+    assert [file.name for file in tmp_path.glob("*.t*")] == ["a.tokens"]
+
+
+@pytest.mark.parametrize(
+    ("files", "options", "message"),
+    [
+        ([], {}, "files is empty"),
+        (__file__, {"documents": "lines"}, r"documents='lines' must be one of 'file', 'line', 'blank line'. Did"),
+        (__file__, {"delimiter": ""}, "delimiter='' must be a text of at least one character"),
+        (__file__, {"documents": "line", "delimiter": "|"}, "contradict each other"),
+    ],
+)
+def test_bad_ways_to_part_documents(files, options, message):
+    with pytest.raises(InputError, match=message):
+        TextFiles(files, **options)
+
+
+def test_the_bar_counts_bytes_of_text(tmp_path, capsys):
+    path = tmp_path / "a.txt"
+    path.write_text("the cat sat\n" * 5000)
+    tokenize_corpus(path, GPT2Tokenizer({"a": 0}), tmp_path / "corpus")
+    assert "60.0k/60.0k" in capsys.readouterr().err
