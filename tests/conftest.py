@@ -1,9 +1,15 @@
 """Settings of the whole test run: hypothesis profiles, one thread per process, no network unless a test asks."""
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
+import pytest
 import torch
 from hypothesis import HealthCheck, settings
+
+import minitransformers
 
 torch.set_num_threads(int(os.environ.get("MINITRANSFORMERS_TEST_THREADS", "2")))
 
@@ -14,3 +20,33 @@ settings.register_profile(
 )
 settings.register_profile("thorough", deadline=None, max_examples=250, suppress_health_check=_SLOW_IS_FINE)
 settings.load_profile("quick")
+
+
+@pytest.fixture
+def run_script(request, tmp_path):
+    """Run a script of the `scripts/` beside the test, with arguments, in a process of its own: its output.
+
+    There torch.compile and torch.export can trace (run-time shape checks hinder them), and processes be killed or
+    started together: `launcher` are arguments for python, such as `-m torch.distributed.run`. The test fails, showing
+    what the script wrote, where the script does.
+    """
+
+    def run(name, *arguments, launcher=()):
+        root = str(Path(minitransformers.__file__).resolve().parents[1])
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")]),
+            "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "inductor"),  # nothing left of an earlier run
+        }
+        finished = subprocess.run(
+            [sys.executable, *launcher, str(request.path.parent / "scripts" / name), *map(str, arguments)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        if finished.returncode:
+            pytest.fail(f"{name} {arguments} ended with {finished.returncode}:\n{finished.stdout}\n{finished.stderr}")
+        return finished.stdout
+
+    return run

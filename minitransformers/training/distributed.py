@@ -117,7 +117,7 @@ def clip_gradients(model: nn.Module, max_norm: float | None) -> float:
     return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
 
 
-def sum_over_ranks(numbers: Sequence[Mapping[str, float]], device: torch.device) -> dict[str, float]:
+def sum_over_ranks(numbers: Sequence[Mapping[str, int | float]], device: torch.device) -> dict[str, float]:
     """The sum of dictionaries with the same keys, key by key, over those given and those of all other ranks."""
     sums = {key: float(sum(each[key] for each in numbers)) for key in (numbers[0] if numbers else ())}
     if not is_distributed() or world_size() == 1:

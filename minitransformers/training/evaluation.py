@@ -43,7 +43,7 @@ def evaluate(model: nn.Module, batches: Iterable[Batch], settings: Settings | No
                 moved, counts = to_device(batch, device), count_labels(model, batch)
                 with autocast(precision, device):
                     means, output = loss_shares(model, moved, counts)
-                measured: dict[str, float] = {}
+                measured: dict[str, int | float] = {}
                 for kind, mean in means.items():
                     measured |= {f"{kind} loss": float(mean) * counts[kind], f"{kind} number": counts[kind]}
                     measured |= {f"{kind} {name}": right for name, right in _right(model, output, moved, kind).items()}

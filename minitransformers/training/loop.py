@@ -13,7 +13,6 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -72,17 +71,17 @@ def train(
             model.train()
             # A mean over the labels of the whole batch: each micro-batch must know how many those are, on all ranks.
             counts = sum_over_ranks([count_labels(model, batch) for batch in micro_batches], device)
-            total = torch.zeros((), device=device)
+            parts: list[Tensor] = []
             for number, batch in enumerate(micro_batches, 1):
                 with shared_gradients(model, now=number == len(micro_batches)):
                     with autocast(settings.precision, device):
                         part = loss(model, to_device(batch, device), counts)
-                    # Gradients are averaged over the ranks, but these parts are to be added up.
+                    # (DDP and FSDP average over the ranks, but these parts are to be added up.)
                     scaler.scale(part * world_size()).backward()  # type: ignore[no-untyped-call]
-                total += part.detach()
+                parts.append(part.detach())
                 if number < len(micro_batches):
                     run.call("on_substep_end")
-            sums = sum_over_ranks([{"loss": float(total), **sizes(micro_batches)}], device)
+            sums = sum_over_ranks([{"loss": float(sum(parts)), **sizes(micro_batches)}], device)
 
             learning_rate, grad_norm = optimizer.param_groups[0]["lr"], math.nan
             if math.isfinite(sums["loss"]):

@@ -18,7 +18,7 @@ from minitransformers.nn.losses import IGNORED, token_cross_entropy
 from minitransformers.training.batches import LABELS, Batch, num_rows
 from minitransformers.training.distributed import unwrap
 
-Counts = Mapping[str, float]
+Counts = Mapping[str, int | float]
 
 
 def share_of_loss(model: nn.Module, batch: Batch, counts: Counts) -> Tensor:

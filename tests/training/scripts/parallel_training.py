@@ -1,0 +1,35 @@
+"""Two processes that train as one would: `torchrun --nproc-per-node 2 parallel_training.py DIRECTORY`.
+
+For a decoder with tied weights and an encoder with two heads: whole runs with DDP and with FSDP2; runs that begin with
+one and go on with the other; runs that go on from checkpoints of one process, which are in DIRECTORY already.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch.distributed.tensor import DTensor
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from parallel_runs import HALF, STEPS, build, go, is_tied
+
+
+def main():
+    torch.set_num_threads(1)
+    directory = Path(sys.argv[1])
+    for family in ("gpt2", "bert"):
+        for kind, other in (("ddp", "fsdp"), ("fsdp", "ddp")):
+            go(build(family, kind), directory / f"{family}-{kind}", STEPS)
+            go(build(family, kind), directory / f"{family}-{kind}-half", HALF)
+            go(build(family, kind), directory / f"{family}-{kind}-{other}", HALF)
+            model = build(family, other)
+            go(model, directory / f"{family}-{kind}-{other}", STEPS)
+            assert is_tied(model)
+            assert all(isinstance(weight, DTensor) == (other == "fsdp") for weight in model.parameters())
+            go(build(family, kind), directory / f"{family}-alone-{kind}", STEPS)
+    dist.destroy_process_group()
+
+
+main()
