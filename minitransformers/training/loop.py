@@ -4,7 +4,7 @@
     schedule = get_linear_schedule_with_warmup(optimizer, num_warmup_steps=100, num_training_steps=1000)
     train(model, optimizer, schedule, batches, Settings(steps=1000, output_dir="run", save_every=100))
 
-The same script under `torchrun` trains on several processes: put `model = parallelize(model)` before the optimizer.
+Under `torchrun`, with `model = parallelize(model)` before the optimizer, it trains on several processes.
 """
 
 from __future__ import annotations
@@ -50,8 +50,7 @@ def train(
         validation: what `evaluate` measures the model on.
         loss: of a micro-batch, its share in the mean over the whole batch; see `share_of_loss`.
         hooks: objects that are told of each event, and may ask for an evaluation, a checkpoint, or the end.
-        loggers: called with each record, a dictionary of numbers. Those that have `rewind(n)` forget at the start all
-            but the first n records: when a run goes on from a checkpoint, what came after it comes again.
+        loggers: called with each record, a dictionary of numbers; see `Logger` for going on from a checkpoint.
 
     Raises:
         InputError: settings or data that nothing can be trained with.
@@ -76,13 +75,12 @@ def train(
                 with shared_gradients(model, now=number == len(micro_batches)):
                     with autocast(settings.precision, device):
                         part = loss(model, to_device(batch, device), counts)
-                    # (DDP and FSDP average over the ranks, but these parts are to be added up.)
+                    # Ranks' gradients are averaged, but parts are to be added up.
                     scaler.scale(part * world_size()).backward()  # type: ignore[no-untyped-call]
                 parts.append(part.detach())
                 if number < len(micro_batches):
                     run.call("on_substep_end")
             sums = sum_over_ranks([{"loss": float(sum(parts)), **sizes(micro_batches)}], device)
-
             learning_rate, grad_norm = optimizer.param_groups[0]["lr"], math.nan
             if math.isfinite(sums["loss"]):
                 scaler.unscale_(optimizer)
@@ -97,7 +95,6 @@ def train(
             elif settings.on_nan == "stop":
                 raise TrainingError(run.explain_nan(sums["loss"]))
             optimizer.zero_grad()
-
             run.advance(len(micro_batches), **sums, grad_norm=grad_norm, learning_rate=learning_rate)
             run.call("on_step_end")
             _do_what_is_due(run, validation, evaluate)
