@@ -456,11 +456,18 @@ class PreTrainedModel(nn.Module):
             return False  # a block that is computed anew would add its keys and values a second time
         return bool(use_cache)
 
+    @property
+    def cache_layout(self) -> tuple[int, int, int]:
+        """Layers, heads and width of a head of a cache for this model; families with other heads override it."""
+        config = self.config
+        width = config.hidden_size // config.num_attention_heads
+        return config.num_hidden_layers, config.num_attention_heads, width
+
     def read_cache(
         self, past_key_values: KeyValueCache | None, use_cache: bool, batch_size: int
     ) -> KeyValueCache | None:
         """The cache to compute with: the one given, else a new one where `use_cache` asks for it."""
-        num_layers = self.config.num_hidden_layers
+        num_layers, num_heads, head_dim = self.cache_layout
         if past_key_values is None:
             return KeyValueCache(num_layers) if use_cache else None
         if not isinstance(past_key_values, KeyValueCache):
@@ -481,9 +488,6 @@ class PreTrainedModel(nn.Module):
                     f"past_key_values holds {key.shape[0]} sequences and the input {batch_size}: pass the same batch, "
                     f"or choose rows of the cache with past_key_values.reorder(rows)."
                 )
-            config: Any = self.config
-            num_heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-            head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
             if key.shape[1] != num_heads or key.shape[3] != head_dim:
                 raise InputError(
                     f"past_key_values is of a model with {key.shape[1]} heads of width {key.shape[3]}; this one has "
