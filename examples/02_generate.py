@@ -30,11 +30,11 @@ import time
 from pathlib import Path
 
 import torch
-from tokenizers import ByteLevelBPETokenizer
 from torch import Tensor
 
 from minitransformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel, GPT2Tokenizer
 from minitransformers.assets import fetch
+from minitransformers.data import train_byte_level_bpe
 from minitransformers.evaluation import TextEvaluation, evaluate_text
 
 PROMPT = "ROSALIND.\nMy lord, I pray you, tell me"
@@ -102,7 +102,7 @@ def parse() -> argparse.Namespace:
 
 
 def train_tiny(texts: list[str], options: argparse.Namespace) -> tuple[GPT2LMHeadModel, GPT2Tokenizer]:
-    tokenizer = train_tokenizer(texts, options.output)
+    tokenizer = train_byte_level_bpe(texts, vocab_size=2000)
     torch.manual_seed(0)
     model = tiny_gpt(tokenizer, layers=2, width=128)
     print(f"A TINY model of {model.num_parameters():,} parameters, trained now for about a minute:")
@@ -125,15 +125,6 @@ def ids_of(texts: list[str], tokenizer: GPT2Tokenizer) -> Tensor:
     ids = torch.tensor(tokenizer(END_OF_TEXT.join(texts), verbose=False)["input_ids"])
     print(f"  {len(texts)} plays by Shakespeare, {len(ids):,} tokens of a vocabulary of {len(tokenizer):,}")
     return ids
-
-
-def train_tokenizer(texts: list[str], directory: Path) -> GPT2Tokenizer:
-    """A byte-level BPE vocabulary of 2,000 tokens: those of bytes, then the most frequent pairs, joined."""
-    learner = ByteLevelBPETokenizer()
-    learner.train_from_iterator(texts, vocab_size=2000, special_tokens=[END_OF_TEXT], show_progress=False)
-    directory.mkdir(parents=True, exist_ok=True)
-    learner.save_model(str(directory))  # vocab.json and merges.txt
-    return GPT2Tokenizer(directory / "vocab.json", directory / "merges.txt")
 
 
 def tiny_gpt(tokenizer: GPT2Tokenizer, layers: int, width: int) -> GPT2LMHeadModel:

@@ -438,7 +438,7 @@ class DistributedBatchSampler(EpochBatchSampler):
     Every rank makes the same sampler, with the same seed, and wraps it. Ranks that work in step need the same number of
     batches; `uneven` says what happens where the plan has another number than a multiple of `num_replicas`:
     "split": the largest batches are halved until it has, so that every example is used exactly once. Where the batches
-        hold too few examples for that, as "repeat".
+        hold too few examples for that, as "repeat". (For batches of exactly one size take "drop".)
     "repeat": the first batches are used again, as torch's DistributedSampler does with drop_last=False.
     "drop": the last ones are left out, as there with drop_last=True.
     "keep": some ranks have one batch less, every example is used exactly once: for evaluation, or torch's Join.

@@ -133,8 +133,10 @@ def _kept(
     kept: list[dict[str, Any]] = []
     for entry in _noted(directory, settings):
         documents = texts() if documents is None else documents
-        of_shard = list(map(_sha256, itertools.islice(documents, entry["documents"])))
-        if _joined(of_shard) != entry["text_sha256"] or not _is_whole(directory, entry):
+        of_shard = hashlib.sha256()
+        for text in itertools.islice(documents, entry["documents"]):
+            of_shard.update(_sha256(text))
+        if of_shard.hexdigest() != entry["text_sha256"] or not _is_whole(directory, entry):
             break
         # The last shard of a corpus is smaller, and would take further documents that have come since.
         if entry["tokens"] < settings["shard_tokens"] and next(documents, None) is not None:
@@ -255,10 +257,6 @@ def _sha256(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
-def _joined(digests: Iterable[bytes]) -> str:
-    return hashlib.sha256(b"".join(digests)).hexdigest()
-
-
 # ---- the files -------------------------------------------------------------------------------------------------------
 
 
@@ -266,12 +264,12 @@ def _write(
     directory: Path, documents: Iterator[tuple[bytes, np.ndarray]], settings: dict[str, Any], number: int
 ) -> dict[str, Any]:
     """Write the next shard; what the manifest says of it."""
-    digests = []
+    of_texts = hashlib.sha256()
 
     def until_full() -> Iterator[np.ndarray]:
         tokens = 0
         for digest, ids in documents:
-            digests.append(digest)
+            of_texts.update(digest)
             yield ids
             tokens += len(ids)
             if tokens >= settings["shard_tokens"]:
@@ -285,7 +283,7 @@ def _write(
         "tokens": header.tokens,
         "documents": header.documents,
         "sha256": header.sha256.hex(),
-        "text_sha256": _joined(digests),
+        "text_sha256": of_texts.hexdigest(),
     }
 
 

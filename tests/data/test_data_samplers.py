@@ -21,6 +21,8 @@ from minitransformers.data import (
     padding_waste,
 )
 from minitransformers.errors import InputError, UnknownNameError
+from minitransformers.training.batches import Batches
+from minitransformers.training.run import Progress
 
 LENGTHS = st.lists(st.integers(0, 40), min_size=1, max_size=60)
 SEEDS = st.integers(0, 2**63)
@@ -308,6 +310,45 @@ def test_every_rank_can_load_the_state_of_any():
         next(sampler.track(sampler))
         states.append(sampler.state_dict())
     assert states[0] == states[1] == states[2]
+
+
+def test_workers_that_stay_see_every_epoch():
+    sampler = TokenBudgetBatchSampler(range(1, 41), 100, seed=4)
+    loader = DataLoader(Squares(), batch_sampler=sampler, num_workers=2, persistent_workers=True)
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+        assert [batch[0].tolist() for batch in sampler.track(loader)] == list(sampler.batches)
+        assert sampler.state_dict()["consumed"] == len(sampler)
+
+
+def test_ranks_are_those_of_torch_distributed_unless_given(monkeypatch):
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 3)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 2)
+    inner = ShuffledBatchSampler(50, 4)
+    assert list(DistributedBatchSampler(inner)) == list(DistributedBatchSampler(inner, 3, 2))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_training_loop_reads_on_where_it_stopped(workers):
+    """It counts by itself, starts every epoch in front, and leaves out what was used."""
+
+    def make():
+        sampler = DistributedBatchSampler(TokenBudgetBatchSampler(range(1, 41), 100, seed=4), 2, 1)
+        return sampler, Batches(DataLoader(Squares(), batch_sampler=sampler, num_workers=workers))
+
+    sampler, straight = make()
+    epochs = []
+    for epoch in range(2):
+        epochs.append([step[0][0].tolist() for step in straight.epoch(Progress(epoch=epoch), 1)])
+        assert epochs[-1] == list(sampler.batches)
+    _, stopped = make()
+    steps = stopped.epoch(Progress(epoch=1), 1)
+    before = [next(steps)[0][0].tolist() for _ in range(3)]
+    _, resumed = make()
+    resumed.load_state_dict(stopped.state_dict())
+    after = [step[0][0].tolist() for step in resumed.epoch(Progress(epoch=1, batch=3), 1)]
+    assert before + after == epochs[1] != epochs[0]
 
 
 def test_an_epoch_that_was_given_up_starts_in_front():
