@@ -101,6 +101,14 @@ from minitransformers.models.gpt2 import (
     GPT2Model as GPT2Model,
     GPT2PreTrainedModel as GPT2PreTrainedModel,
 )
+from minitransformers.models.openai_gpt import (
+    OpenAIGPTConfig as OpenAIGPTConfig,
+    OpenAIGPTDoubleHeadsModel as OpenAIGPTDoubleHeadsModel,
+    OpenAIGPTForSequenceClassification as OpenAIGPTForSequenceClassification,
+    OpenAIGPTLMHeadModel as OpenAIGPTLMHeadModel,
+    OpenAIGPTModel as OpenAIGPTModel,
+    OpenAIGPTPreTrainedModel as OpenAIGPTPreTrainedModel,
+)
 from minitransformers.models.pretrained import PreTrainedModel as PreTrainedModel
 from minitransformers.models.roberta import (
     RobertaConfig as RobertaConfig,
@@ -133,6 +141,8 @@ from minitransformers.tokenization import (
     BertTokenizerFast as BertTokenizerFast,
     GPT2Tokenizer as GPT2Tokenizer,
     GPT2TokenizerFast as GPT2TokenizerFast,
+    OpenAIGPTTokenizer as OpenAIGPTTokenizer,
+    OpenAIGPTTokenizerFast as OpenAIGPTTokenizerFast,
     PreTrainedTokenizer as PreTrainedTokenizer,
     PreTrainedTokenizerBase as PreTrainedTokenizerBase,
     PreTrainedTokenizerFast as PreTrainedTokenizerFast,

@@ -22,6 +22,7 @@ from minitransformers.models.pretrained import PreTrainedModel
 FAMILIES = {
     "bert": "bert",
     "gpt2": "gpt2",
+    "openai-gpt": "openai_gpt",
     "roberta": "roberta",
     "xlm-roberta": "xlm_roberta",
 }
@@ -48,6 +49,7 @@ CONFIGS = ClassTable(
     {
         "bert": "BertConfig",
         "gpt2": "GPT2Config",
+        "openai-gpt": "OpenAIGPTConfig",
         "roberta": "RobertaConfig",
         "xlm-roberta": "XLMRobertaConfig",
     }
@@ -167,6 +169,7 @@ class AutoModel(_AutoModel):
         {
             "bert": "BertModel",
             "gpt2": "GPT2Model",
+            "openai-gpt": "OpenAIGPTModel",
             "roberta": "RobertaModel",
             "xlm-roberta": "XLMRobertaModel",
         }
@@ -180,6 +183,7 @@ class AutoModelForPreTraining(_AutoModel):
         {
             "bert": "BertForPreTraining",
             "gpt2": "GPT2LMHeadModel",
+            "openai-gpt": "OpenAIGPTLMHeadModel",
             "roberta": "RobertaForMaskedLM",
             "xlm-roberta": "XLMRobertaForMaskedLM",
         }
@@ -205,6 +209,7 @@ class AutoModelForCausalLM(_AutoModel):
         {
             "bert": "BertLMHeadModel",
             "gpt2": "GPT2LMHeadModel",
+            "openai-gpt": "OpenAIGPTLMHeadModel",
             "roberta": "RobertaForCausalLM",
             "xlm-roberta": "XLMRobertaForCausalLM",
         }
@@ -224,6 +229,7 @@ class AutoModelForSequenceClassification(_AutoModel):
         {
             "bert": "BertForSequenceClassification",
             "gpt2": "GPT2ForSequenceClassification",
+            "openai-gpt": "OpenAIGPTForSequenceClassification",
             "roberta": "RobertaForSequenceClassification",
             "xlm-roberta": "XLMRobertaForSequenceClassification",
         }

@@ -1,4 +1,4 @@
-"""The command line: `python -m minitransformers generate`, `chat` and `app`."""
+"""The command line: `python -m minitransformers generate`, `chat`, `app` and `shapes`."""
 
 from __future__ import annotations
 
@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     app = add("app", "both as a web page, with each token's probability", _app)
     app.add_argument("--host", default="127.0.0.1", help="where to listen; 0.0.0.0 lets other machines in (127.0.0.1)")
     app.add_argument("--port", type=int, default=8000, help="0 is any that is free (8000)")
+    add("shapes", "the published sizes of GPT, GPT-2 and GPT-3, with their parameters counted", _shapes)
     for command in (generate, chat, app):
         _add_model(command)
         _add_settings(command)
@@ -141,4 +142,11 @@ def _interact(terminal: Terminal) -> int:
 def _app(options: argparse.Namespace) -> int:
     session, settings = _prepare(options)
     serve(session, settings, host=options.host, port=options.port)
+    return 0
+
+
+def _shapes(options: argparse.Namespace) -> int:
+    from minitransformers.models.shapes import print_table
+
+    print_table()
     return 0

@@ -77,6 +77,15 @@ Attentions = tuple[Tensor, ...] | None
 
 
 @dataclass
+class BaseModelOutput(ModelOutput):
+    """A backbone's that has nothing besides: `last_hidden_state` (batch, length, hidden)."""
+
+    last_hidden_state: Tensor | None = None
+    hidden_states: HiddenStates = None
+    attentions: Attentions = None
+
+
+@dataclass
 class BaseModelOutputWithPoolingAndCrossAttentions(ModelOutput):
     """An encoder's, or BERT's as decoder.
 
@@ -106,6 +115,16 @@ class BaseModelOutputWithPastAndCrossAttentions(ModelOutput):
 @dataclass
 class MaskedLMOutput(ModelOutput):
     """`logits` (batch, length, vocabulary): which token stands at each position."""
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    hidden_states: HiddenStates = None
+    attentions: Attentions = None
+
+
+@dataclass
+class CausalLMOutput(ModelOutput):
+    """`logits` (batch, length, vocabulary): which token comes next, from a model without a cache."""
 
     loss: Tensor | None = None
     logits: Tensor | None = None
@@ -207,5 +226,17 @@ class GPT2DoubleHeadsModelOutput(ModelOutput):
     logits: Tensor | None = None
     mc_logits: Tensor | None = None
     past_key_values: Any = None
+    hidden_states: HiddenStates = None
+    attentions: Attentions = None
+
+
+@dataclass
+class OpenAIGPTDoubleHeadsModelOutput(ModelOutput):
+    """Language model and choice: `logits` (batch, choices, length, vocabulary), `mc_logits` (batch, choices)."""
+
+    loss: Tensor | None = None
+    mc_loss: Tensor | None = None
+    logits: Tensor | None = None
+    mc_logits: Tensor | None = None
     hidden_states: HiddenStates = None
     attentions: Attentions = None

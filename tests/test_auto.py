@@ -39,7 +39,8 @@ GPT2 = {
     "bos_token_id": 1,
     "eos_token_id": 2,
 }
-FIELDS: dict[str, dict[str, Any]] = {"gpt2": GPT2}  # BERT's for all others
+OPENAI_GPT = {"vocab_size": 11, "n_embd": 8, "n_layer": 1, "n_head": 2, "n_positions": 9}
+FIELDS: dict[str, dict[str, Any]] = {"gpt2": GPT2, "openai-gpt": OPENAI_GPT}  # BERT's for all others
 IDS = torch.tensor([[1, 2, 3]])
 
 

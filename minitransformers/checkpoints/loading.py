@@ -69,6 +69,9 @@ def load_weights(
         if source not in found and name in found:
             found[source] = found.pop(name)
 
+    if tied:
+        _find_under_tied_names(found, report, table, expected)
+
     mismatched = {}
     for ours, (theirs, transposed) in found.items():
         shape = shape_of(theirs)
@@ -125,6 +128,19 @@ def _assign_names(
             # Under two names, the one that the reference computes with counts.
             found[ours] = (theirs, target.transposed)
     return found, report
+
+
+def _find_under_tied_names(
+    found: dict[str, tuple[str, bool]], report: LoadingReport, table: WeightTable, expected: Mapping[str, Tensor]
+) -> None:
+    """A bare backbone's embedding may stand in the file as the output layer only, which the backbone does not have."""
+    for theirs in sorted(report.unexpected_keys):
+        target = table.to_ours(theirs)
+        source = table.ties.get(target.name, "") if target is not None else ""
+        for ours in {source, source.removeprefix(f"{table.base}.")} & expected.keys():
+            if target is not None and ours not in found:
+                found[ours] = (theirs, target.transposed)
+                report.unexpected_keys.discard(theirs)
 
 
 def _refuse_misshapen(

@@ -21,7 +21,7 @@ class Decoder:
         longest: how many tokens, those of `prompt.input_ids` included, a text may come to have.
         copies: how many continuations of each prompt there are: samples, or beams. Their rows are neighbours. The
             prompt itself is computed once.
-        use_cache: keep keys and values, so that each step computes only new tokens.
+        use_cache: keep keys and values, so that each step computes only new tokens; of models that can.
         options: further arguments of the model, such as output_attentions=True.
     """
 
@@ -36,8 +36,10 @@ class Decoder:
         self.hidden_states: Any = None
         total = prompt.before + longest
         self.cache = prompt.cache
+        takes = inspect.signature(type(model).forward).parameters
+        self._takes_cache, self._takes_logits_to_keep = "past_key_values" in takes, "logits_to_keep" in takes
         # Without a cache, embeddings would have to be made of the new tokens too; the result is the same.
-        if self.cache is None and (use_cache or prompt.inputs_embeds is not None):
+        if self.cache is None and self._takes_cache and (use_cache or prompt.inputs_embeds is not None):
             self.cache = KeyValueCache(model.config.num_hidden_layers, capacity=total - 1)
         # What is as long as the text is made for the longest text at once.
         self._mask = None if prompt.attention_mask is None else _extended(prompt.attention_mask, total, 0)
@@ -48,7 +50,6 @@ class Decoder:
         self._embeds = prompt.inputs_embeds
         self._constant = prompt.constant
         self._copies = copies
-        self._takes_logits_to_keep = "logits_to_keep" in inspect.signature(type(model).forward).parameters
         self._rows = prompt.input_ids.shape[0]
         if self.cache is not None and self.cache.length and next(iter(self.cache))[0].shape[0] != self._rows:
             self._copy_rows(with_cache=False)  # the cache is of copies already
@@ -93,7 +94,9 @@ class Decoder:
             inputs["token_type_ids"] = self._token_types[:, seen:end]
         if self._takes_logits_to_keep:
             inputs["logits_to_keep"] = count
-        outputs = self.model(**inputs, past_key_values=self.cache, use_cache=self.cache is not None, return_dict=True)
+        if self._takes_cache:
+            inputs |= {"past_key_values": self.cache, "use_cache": self.cache is not None}
+        outputs = self.model(**inputs, return_dict=True)
         self.attentions, self.hidden_states = outputs.get("attentions"), outputs.get("hidden_states")
         logits: Tensor = outputs.logits[:, -count:].float()
         return logits

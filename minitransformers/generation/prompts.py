@@ -48,7 +48,16 @@ class Prompt:
 
 
 # Arguments of a model's forward that generation sets itself, or has no use for.
-_OWN = {"self", "labels", "mc_labels", "mc_token_ids", "use_cache", "logits_to_keep", "num_items_in_batch"}
+_OWN = {
+    "self",
+    "labels",
+    "mc_labels",
+    "mc_token_ids",
+    "use_cache",
+    "logits_to_keep",
+    "num_items_in_batch",
+    "return_dict",
+}
 
 
 def split_arguments(model: Any, named: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -91,8 +100,14 @@ def read_prompt(
     mask: Tensor | None = constant.pop("attention_mask", None)
     rows, length = input_ids.shape
 
+    takes = inspect.signature(type(model).forward).parameters
     before = 0
     if embeds is not None:
+        if "past_key_values" not in takes:
+            raise InputError(
+                f"inputs_embeds can't be continued by {type(model).__name__}, which has no cache: new tokens would "
+                f"have to be embedded beside them. Pass input_ids."
+            )
         if embeds.ndim != 3 or embeds.shape[0] != rows or (length and embeds.shape[1] != length) or not embeds.shape[1]:
             raise InputError(
                 f"inputs_embeds has shape {tuple(embeds.shape)}; expected (batch, length, hidden), as long as "
@@ -123,8 +138,7 @@ def read_prompt(
             )
         mask = None if mask.all() else mask.long()
     positions: Tensor | None = constant.pop("position_ids", None)
-    takes_positions = "position_ids" in inspect.signature(type(model).forward).parameters
-    if positions is None and mask is not None and takes_positions:
+    if positions is None and mask is not None and "position_ids" in takes:
         positions = positions_from_mask(mask).masked_fill(mask == 0, 0)
     return Prompt(input_ids, before, mask, positions, constant.pop("token_type_ids", None), embeds, cache, constant)
 

@@ -5,18 +5,18 @@ Reads top to bottom: configuration, weight names, backbone, language model, furt
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from minitransformers.checkpoints.rules import WeightTable, drop, rename, tie, transpose
 from minitransformers.configuration import Config, choice, count, positive, probability, size
-from minitransformers.errors import ConfigError, InputError
+from minitransformers.errors import ConfigError
 from minitransformers.generation.search import GenerationMixin
 from minitransformers.models.inputs import (
     check_context,
     check_dtype,
+    check_ends_are_known,
     check_ids,
     check_labels,
     check_length,
@@ -33,7 +33,7 @@ from minitransformers.models.pretrained import PreTrainedModel, attention_kernel
 from minitransformers.nn.blocks import DecoderBlock
 from minitransformers.nn.cache import KeyValueCache
 from minitransformers.nn.feed_forward import ACTIVATIONS
-from minitransformers.nn.heads import SequenceSummary, keep_positions, last_token_positions
+from minitransformers.nn.heads import SequenceSummary, keep_positions, of_last_tokens
 from minitransformers.nn.losses import (
     causal_lm_loss,
     classification_problem,
@@ -115,19 +115,29 @@ class GPT2Config(Config):
 
 # ---- weight names ----------------------------------------------------------------------------------------------------
 
-WEIGHTS = WeightTable(
+# A block of GPT, first and second edition.
+BLOCK_WEIGHTS = (
     drop("h.{layer}.attn.bias"),  # the causal mask, a buffer of old checkpoints
     drop("h.{layer}.attn.masked_bias"),
-    drop("h.{layer}.crossattention.bias"),
-    drop("h.{layer}.crossattention.masked_bias"),
-    rename("wte.weight", "token_embedding.weight"),
-    rename("wpe.weight", "position_embedding.weight"),
     # Matrices are stored as (in, out), and are (out, in) in nn.Linear.
     transpose("h.{layer}.attn.c_attn.weight", "blocks.{layer}.self_attention.query_key_value.weight"),
     rename("h.{layer}.attn.c_attn.bias", "blocks.{layer}.self_attention.query_key_value.bias"),
     transpose("h.{layer}.attn.c_proj.weight", "blocks.{layer}.self_attention.output.weight"),
     rename("h.{layer}.attn.c_proj.bias", "blocks.{layer}.self_attention.output.bias"),
     rename("h.{layer}.ln_1.{kind}", "blocks.{layer}.self_attention_norm.{kind}"),
+    transpose("h.{layer}.mlp.c_fc.weight", "blocks.{layer}.feed_forward.intermediate.weight"),
+    rename("h.{layer}.mlp.c_fc.bias", "blocks.{layer}.feed_forward.intermediate.bias"),
+    transpose("h.{layer}.mlp.c_proj.weight", "blocks.{layer}.feed_forward.output.weight"),
+    rename("h.{layer}.mlp.c_proj.bias", "blocks.{layer}.feed_forward.output.bias"),
+    rename("h.{layer}.ln_2.{kind}", "blocks.{layer}.feed_forward_norm.{kind}"),
+)
+
+WEIGHTS = WeightTable(
+    rename("wte.weight", "token_embedding.weight"),
+    rename("wpe.weight", "position_embedding.weight"),
+    *BLOCK_WEIGHTS,
+    drop("h.{layer}.crossattention.bias"),
+    drop("h.{layer}.crossattention.masked_bias"),
     transpose("h.{layer}.crossattention.q_attn.weight", "blocks.{layer}.cross_attention.query.weight"),
     rename("h.{layer}.crossattention.q_attn.bias", "blocks.{layer}.cross_attention.query.bias"),
     transpose("h.{layer}.crossattention.c_attn.weight", "blocks.{layer}.cross_attention.key_value.weight"),
@@ -135,11 +145,6 @@ WEIGHTS = WeightTable(
     transpose("h.{layer}.crossattention.c_proj.weight", "blocks.{layer}.cross_attention.output.weight"),
     rename("h.{layer}.crossattention.c_proj.bias", "blocks.{layer}.cross_attention.output.bias"),
     rename("h.{layer}.ln_cross_attn.{kind}", "blocks.{layer}.cross_attention_norm.{kind}"),
-    transpose("h.{layer}.mlp.c_fc.weight", "blocks.{layer}.feed_forward.intermediate.weight"),
-    rename("h.{layer}.mlp.c_fc.bias", "blocks.{layer}.feed_forward.intermediate.bias"),
-    transpose("h.{layer}.mlp.c_proj.weight", "blocks.{layer}.feed_forward.output.weight"),
-    rename("h.{layer}.mlp.c_proj.bias", "blocks.{layer}.feed_forward.output.bias"),
-    rename("h.{layer}.ln_2.{kind}", "blocks.{layer}.feed_forward_norm.{kind}"),
     rename("ln_f.{kind}", "final_norm.{kind}"),
     # Heads
     tie("lm_head.weight", to="transformer.token_embedding.weight"),
@@ -511,11 +516,7 @@ class GPT2ForSequenceClassification(GPT2PreTrainedModel):
         """
         batch_size, _ = read_shape(input_ids, inputs_embeds, self.config.n_embd)
         check_sequence_labels(labels, batch_size, self.config.num_labels, self.config.problem_type)
-        if batch_size > 1 and self.config.pad_token_id is None:
-            raise InputError(
-                "A batch of more than one sequence needs model.config.pad_token_id, to find where each one ends: "
-                "assign tokenizer.pad_token_id to it."
-            )
+        check_ends_are_known(batch_size, input_ids, self.config.pad_token_id)
         decoded = self.transformer(
             input_ids,
             past_key_values,
@@ -528,14 +529,7 @@ class GPT2ForSequenceClassification(GPT2PreTrainedModel):
             output_hidden_states=output_hidden_states,
             return_dict=True,
         )
-        every_logit = self.score(decoded.last_hidden_state)
-        if self.config.pad_token_id is None or input_ids is None:
-            if batch_size > 1:
-                warnings.warn("With inputs_embeds padding cannot be seen: the last vector counts.", stacklevel=2)
-            logits = every_logit[:, -1]
-        else:
-            last = last_token_positions(input_ids, self.config.pad_token_id)
-            logits = every_logit.take_along_dim(last[:, None, None], dim=1).squeeze(1)
+        logits = of_last_tokens(self.score(decoded.last_hidden_state), input_ids, self.config.pad_token_id)
         loss = None
         if labels is not None:
             problem = classification_problem(self.config.num_labels, labels, self.config.problem_type)

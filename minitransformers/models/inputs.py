@@ -273,6 +273,20 @@ def check_context(
     )
 
 
+def check_ends_are_known(batch_size: int, input_ids: Tensor | None, pad_token_id: int | None) -> None:
+    """Refuse several sequences without a padding token where the last token of each one counts; it would be unknown.
+
+    Of embedded vectors the last counts, padding or not, which is worth a warning.
+    """
+    if batch_size > 1 and pad_token_id is None:
+        raise InputError(
+            "A batch of more than one sequence needs model.config.pad_token_id, to find where each one ends: "
+            "assign tokenizer.pad_token_id to it."
+        )
+    if batch_size > 1 and input_ids is None:
+        warnings.warn("With inputs_embeds padding cannot be seen: the last vector counts.", stacklevel=4)
+
+
 def warn_if_left_padded(attention_mask: Tensor | None, position_ids: Tensor | None, past_length: int) -> None:
     """Say so where a decoder's positions will count the padding in front of a text.
 

@@ -49,10 +49,13 @@ class PreTrainedModel(nn.Module):
 
     config: Config
     _forward_arguments: ClassVar[frozenset[str]] = frozenset()
+    _place_of_return_dict: ClassVar[int | None] = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls._forward_arguments = frozenset(inspect.signature(cls.forward).parameters) - {"self"}
+        _, *arguments = inspect.signature(cls.forward).parameters
+        cls._forward_arguments = frozenset(arguments)
+        cls._place_of_return_dict = arguments.index("return_dict") if "return_dict" in arguments else None
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -70,8 +73,12 @@ class PreTrainedModel(nn.Module):
     def __call__(self, *args: Any, return_dict: bool | None = None, **kwargs: Any) -> Any:
         """Run `forward`, after refusing arguments that it does not have, with the nearest name.
 
-        `return_dict=False`, here or in the config, gives the output as a plain tuple.
+        `return_dict=False`, here or in the config, gives the output as a plain tuple. Families in which the reference
+        takes it by position too have it among their `forward`'s arguments, but it is read here.
         """
+        place = self._place_of_return_dict
+        if place is not None and len(args) > place:
+            return_dict = args[place]
         for name in kwargs:
             if name not in self._forward_arguments:
                 raise UnknownArgumentError(

@@ -120,6 +120,18 @@ def last_token_positions(input_ids: Int[Tensor, "batch length"], pad_token_id: i
     return (positions * (input_ids != pad_token_id)).amax(dim=-1)
 
 
+def of_last_tokens(
+    vectors: Float[Tensor, "batch length features"],
+    input_ids: Int[Tensor, "batch length"] | None,
+    pad_token_id: int | None,
+) -> Float[Tensor, "batch features"]:
+    """The vector of each sequence's last token; of its last position where it is not known what is padding."""
+    if input_ids is None or pad_token_id is None:
+        return vectors[:, -1]
+    last = last_token_positions(input_ids, pad_token_id)
+    return vectors.take_along_dim(last[:, None, None], dim=1).squeeze(1)
+
+
 def keep_positions(
     hidden_states: Float[Tensor, "batch length hidden"], logits_to_keep: int | Tensor
 ) -> Float[Tensor, ...]:

@@ -10,6 +10,7 @@ from minitransformers.tokenization.bert import BertTokenizer, BertTokenizerFast
 from minitransformers.tokenization.encoding import BatchEncoding, CharSpan, TensorType, TokenSpan
 from minitransformers.tokenization.gpt2 import GPT2Tokenizer, GPT2TokenizerFast
 from minitransformers.tokenization.lengths import PaddingStrategy, TruncationStrategy
+from minitransformers.tokenization.openai_gpt import OpenAIGPTTokenizer, OpenAIGPTTokenizerFast
 from minitransformers.tokenization.tokenizer import PreTrainedTokenizer
 
 PreTrainedTokenizerBase = PreTrainedTokenizer
@@ -24,6 +25,8 @@ __all__ = [
     "CharSpan",
     "GPT2Tokenizer",
     "GPT2TokenizerFast",
+    "OpenAIGPTTokenizer",
+    "OpenAIGPTTokenizerFast",
     "PaddingStrategy",
     "PreTrainedTokenizer",
     "PreTrainedTokenizerBase",

@@ -10,12 +10,14 @@ from minitransformers.hub import Source
 from minitransformers.tokenization.bert import BertTokenizer
 from minitransformers.tokenization.files import CONFIG_FILE, TOKENIZER_FILE, read_json
 from minitransformers.tokenization.gpt2 import GPT2Tokenizer
+from minitransformers.tokenization.openai_gpt import OpenAIGPTTokenizer
 from minitransformers.tokenization.tokenizer import PreTrainedTokenizer
 
 # The names of tokenizer classes in files, without the "Fast" that transformers 4 put behind them.
 CLASSES: dict[str, type[PreTrainedTokenizer]] = {
     "BertTokenizer": BertTokenizer,
     "GPT2Tokenizer": GPT2Tokenizer,
+    "OpenAIGPTTokenizer": OpenAIGPTTokenizer,
     "PreTrainedTokenizer": PreTrainedTokenizer,
     "TokenizersBackend": PreTrainedTokenizer,
 }
@@ -24,6 +26,7 @@ CLASSES: dict[str, type[PreTrainedTokenizer]] = {
 MODEL_TYPES: dict[str, type[PreTrainedTokenizer]] = {
     **dict.fromkeys(("bert", "distilbert", "electra", "megatron-bert", "convbert", "nomic_bert"), BertTokenizer),
     **dict.fromkeys(("gpt2", "gpt_neo", "gptj", "opt", "phi", "codegen", "starcoder2"), GPT2Tokenizer),
+    "openai-gpt": OpenAIGPTTokenizer,
 }
 
 

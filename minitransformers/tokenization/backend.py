@@ -13,6 +13,7 @@ from tokenizers import Tokenizer, processors
 from tokenizers.models import BPE, WordPiece
 
 from minitransformers.errors import MinitransformersError, MissingFileError, TokenizationError
+from minitransformers.tokenization.files import TokenizerFiles
 
 
 @contextmanager
@@ -54,10 +55,21 @@ def wordpiece(vocab: Mapping[str, int] | str | PathLike[str], unk_token: str) ->
 
 
 def byte_pair_encoding(
-    vocab: Mapping[str, int] | str | PathLike[str], merges: Iterable[Any] | str | PathLike[str]
+    vocab: Mapping[str, int] | str | PathLike[str],
+    merges: Iterable[Any] | str | PathLike[str],
+    *,
+    end_of_word: str = "",
+    unk_token: str | None = None,
 ) -> BPE:
-    """The BPE model of a vocabulary and merges: a dictionary and pairs, or the paths of a vocab.json and merges.txt."""
-    plain: dict[str, Any] = {"continuing_subword_prefix": "", "end_of_word_suffix": "", "fuse_unk": False}
+    """The BPE model of a vocabulary and merges: a dictionary and pairs, or the paths of a vocab.json and merges.txt.
+
+    Args:
+        end_of_word: what the last piece of a word ends with in the vocabulary.
+        unk_token: stands for what the vocabulary lacks; None where it lacks nothing.
+    """
+    plain: dict[str, Any] = {"continuing_subword_prefix": "", "end_of_word_suffix": end_of_word, "fuse_unk": False}
+    if unk_token is not None:
+        plain["unk_token"] = unk_token
     if isinstance(vocab, Mapping) and not isinstance(merges, (str, PathLike)):
         _check_ids(vocab)
         pairs = [_pair(merge) for merge in merges]
@@ -75,6 +87,18 @@ def byte_pair_encoding(
     paths = _existing("vocab", vocab), _existing("merges", merges)
     with rust_errors(lambda message: f"{paths[0]!r} or {paths[1]!r} is damaged ({message}): get them again."):
         return BPE.from_file(*paths, **plain)
+
+
+def byte_pair_files(files: TokenizerFiles, wanted_by: str) -> dict[str, Any]:
+    """The arguments `vocab` and `merges` that a directory has, and what a tokenizer.json puts around texts."""
+    if files.tokenizer is None:
+        return {"vocab": files.source.file("vocab.json"), "merges": files.source.file("merges.txt")}
+    model = model_of(files.tokenizer, "BPE", wanted_by)
+    return {
+        "vocab": model["vocab"],
+        "merges": model.get("merges", []),
+        "post_processor": post_processor_of(files.tokenizer),
+    }
 
 
 def post_processor_of(tokenizer: Mapping[str, Any]) -> processors.PostProcessor | None:

@@ -13,7 +13,7 @@ from typing import Any
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 
 from minitransformers.errors import InputError
-from minitransformers.tokenization.backend import byte_pair_encoding, model_of, post_processor_of
+from minitransformers.tokenization.backend import byte_pair_encoding, byte_pair_files
 from minitransformers.tokenization.files import TokenizerFiles
 from minitransformers.tokenization.tokenizer import PreTrainedTokenizer
 from minitransformers.tokenization.vocabulary import Token
@@ -69,14 +69,7 @@ class GPT2Tokenizer(PreTrainedTokenizer):
 
     @classmethod
     def _from_files(cls, files: TokenizerFiles) -> dict[str, Any]:
-        if files.tokenizer is None:
-            return {"vocab": files.source.file("vocab.json"), "merges": files.source.file("merges.txt")}
-        model = model_of(files.tokenizer, "BPE", cls.__name__)
-        return {
-            "vocab": model["vocab"],
-            "merges": model.get("merges", []),
-            "post_processor": post_processor_of(files.tokenizer),
-        }
+        return byte_pair_files(files, cls.__name__)
 
 
 GPT2TokenizerFast = GPT2Tokenizer

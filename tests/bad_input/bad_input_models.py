@@ -48,7 +48,8 @@ DECODERS = [
     "GPT2ForTokenClassification",
     "GPT2ForQuestionAnswering",
 ]
-CHOICES = ["BertForMultipleChoice", "GPT2DoubleHeadsModel"]
+WITHOUT_CACHE = ["OpenAIGPTModel", "OpenAIGPTLMHeadModel", "OpenAIGPTForSequenceClassification"]
+CHOICES = ["BertForMultipleChoice", "GPT2DoubleHeadsModel", "OpenAIGPTDoubleHeadsModel"]
 
 _MADE: dict[str, Any] = {}
 
@@ -58,10 +59,11 @@ def model(name: str, **overrides: Any) -> Any:
     key = f"{name} {overrides}"
     if key not in _MADE:
         torch.manual_seed(0)
-        is_gpt2 = name.startswith("GPT2")
-        fields = {**(GPT2 if is_gpt2 else BERT), **({"is_decoder": True} if name == "BertLMHeadModel" else {})}
-        config_class = minitransformers.GPT2Config if is_gpt2 else minitransformers.BertConfig
-        _MADE[key] = getattr(minitransformers, name)(config_class(**{**fields, **overrides})).eval()
+        model_class = getattr(minitransformers, name)
+        fields = {**(BERT if name.startswith("Bert") else GPT2)}
+        if name == "BertLMHeadModel":
+            fields["is_decoder"] = True
+        _MADE[key] = model_class(model_class.config_class(**{**fields, **overrides})).eval()
     return _MADE[key]
 
 

@@ -111,7 +111,7 @@ INPUTS: list[tuple[str, dict[str, Any], list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize("name", tiny.ENCODERS + tiny.DECODERS)
+@pytest.mark.parametrize("name", tiny.ENCODERS + tiny.DECODERS + tiny.WITHOUT_CACHE)
 @pytest.mark.parametrize(("arguments", "parts"), [case[1:] for case in INPUTS], ids=[case[0] for case in INPUTS])
 def test_inputs(name: str, arguments: dict[str, Any], parts: list[str]) -> None:
     refuses(tiny.model(name), arguments, parts)

@@ -207,6 +207,16 @@ def test_positional_calls():
     assert not torch.allclose(gpt2(**batch).logits, by_name.logits)
 
 
+def test_return_dict_by_position():
+    """Of the first GPT, as in the reference: it stands behind the two `output_` flags."""
+    config = mt.OpenAIGPTConfig(vocab_size=9, n_positions=5, n_embd=4, n_layer=1, n_head=1)
+    model, ids = mt.OpenAIGPTModel(config).eval(), torch.tensor([[1, 2, 3]])
+    as_tuple = model(ids, None, None, None, None, True, False, False)
+    assert type(as_tuple) is tuple
+    assert_close(as_tuple, model(ids, output_attentions=True).to_tuple())
+    assert list(model(ids, None, None, None, None, None, True, True)) == ["last_hidden_state", "hidden_states"]
+
+
 @pytest.mark.parametrize("name", [*BACKBONES, *HEADS])
 def test_an_unknown_argument_is_refused_with_the_nearest_name(name):
     model, batch = small_model(name), small_batch(name, labels=False)

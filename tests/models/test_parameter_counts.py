@@ -9,11 +9,14 @@ import torch
 import transformers
 
 import minitransformers as mt
+from minitransformers.cli import main
+from minitransformers.models.shapes import SHAPES
 
 # Class, fields of the published config.json that are not the defaults, and the number of parameters.
 PUBLISHED: dict[str, tuple[str, dict[str, Any], int]] = {
     "bert-base-uncased": ("BertModel", {}, 109_482_240),
     "gpt2": ("GPT2LMHeadModel", {}, 124_439_808),
+    "openai-gpt": ("OpenAIGPTLMHeadModel", {}, 116_534_784),
     "roberta-base": ("RobertaModel", {"max_position_embeddings": 514, "type_vocab_size": 1}, 124_645_632),
 }
 
@@ -27,3 +30,55 @@ def test_parameter_counts(name: str) -> None:
             made = getattr(library, model_class)(config)
         assert sum(parameter.numel() for parameter in made.parameters()) == count
         assert made.num_parameters() == count
+
+
+# ---- the table of GPT's sizes ----------------------------------------------------------------------------------------
+
+COUNTED = {
+    "openai-gpt": 116_534_784,
+    "gpt2": 124_439_808,
+    "gpt2-medium": 354_823_168,
+    "gpt2-large": 774_030_080,
+    "gpt2-xl": 1_557_611_200,
+    "GPT-3 Small": 125_226_240,
+    "GPT-3 Medium": 355_871_744,
+    "GPT-3 Large": 760_300_032,
+    "GPT-3 XL": 1_315_723_264,
+    "GPT-3 2.7B": 2_651_553_280,
+    "GPT-3 6.7B": 6_658_404_352,
+    "GPT-3 13B": 12_853_386_240,
+    "GPT-3 175B": 174_604_259_328,
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_sizes_of_gpt(name: str) -> None:
+    """The count, which is the sum of the weights' sizes written out, near what the paper prints."""
+    shape = SHAPES[name]
+    width, vocabulary = shape.hidden_size, 40_478 if name == "openai-gpt" else 50_257
+    block = 4 * width * width + 8 * width * width + 13 * width  # attention, feed-forward, biases and two norms
+    last_norm = 0 if name == "openai-gpt" else 2 * width
+    by_hand = (vocabulary + shape.positions) * width + shape.layers * block + last_norm
+    model = shape.model_on_meta()
+    assert model.num_parameters() == by_hand == COUNTED[name]
+    assert all(parameter.is_meta for parameter in model.parameters())  # nothing was allocated
+    if shape.printed is not None:
+        printed = float(shape.printed[:-1]) * {"M": 1e6, "B": 1e9}[shape.printed[-1]]
+        assert abs(by_hand / printed - 1) < 0.07
+
+
+@pytest.mark.parametrize("name", ["gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl"])
+def test_the_numbers_in_the_paper_are_those_of_the_first_vocabulary(name: str) -> None:
+    config: Any = SHAPES[name].config()
+    config.vocab_size = 40_478
+    with torch.device("meta"):
+        count = mt.GPT2LMHeadModel(config).num_parameters()
+    assert f"{count / 1e6:.0f}M" == SHAPES[name].printed
+
+
+def test_the_table_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["shapes"]) == 0
+    printed = capsys.readouterr().out
+    for name, count in COUNTED.items():
+        assert name in printed
+        assert f" {count:,} " in printed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -126,12 +127,18 @@ class Pair:
     def run_the_references_other_programs(self, **further: Any) -> Iterator[tuple[Flat, Flat]]:
         """What the reference gives where it computes the same by other programs.
 
-        It has two kernels of attention, and two of GELU: a formula and a fused one.
+        It has two kernels of attention, and two of GELU: a formula and a fused one. Of a class that has but one kernel,
+        the other program is the same in float64: how far its own rounding takes it.
         """
         arguments = {**self.reference_arguments, **further}
         model, has_formula = self._with_fused_activation
         if has_formula:
             yield self._run(model, arguments)
+        if not model._supports_sdpa:
+            exact = as_the_reference_takes_it(cast(self.our_arguments, torch.float64), torch.float64)
+            with rounding_nothing():
+                yield self._run(copy.deepcopy(model).double(), {**exact, **further})
+            return
         model.set_attn_implementation("sdpa")
         yield self._run(model, {**arguments, "output_attentions": False})
         model.set_attn_implementation("eager")

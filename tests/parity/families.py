@@ -5,9 +5,10 @@ from __future__ import annotations
 from bert_cases import BERT
 from cases import Case, Family
 from gpt2_cases import GPT2
+from openai_gpt_cases import OPENAI_GPT
 from roberta_cases import ROBERTA, XLM_ROBERTA
 
-FAMILIES: list[Family] = [BERT, GPT2, ROBERTA, XLM_ROBERTA]
+FAMILIES: list[Family] = [BERT, GPT2, OPENAI_GPT, ROBERTA, XLM_ROBERTA]
 CASES: list[Case] = [case for family in FAMILIES for case in family.cases]
 CLASSES: list[Case] = [case for family in FAMILIES for case in family.classes]
 

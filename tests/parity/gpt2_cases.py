@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -26,6 +27,8 @@ from task_examples import PROBLEMS, language_model_arguments, problem_labels
 from torch import Tensor
 
 from minitransformers.nn.feed_forward import ACTIVATIONS
+
+Config = Callable[..., dict[str, Any]]
 
 
 def config(draw: Draw, **fixed: Any) -> dict[str, Any]:
@@ -85,7 +88,7 @@ def causal_lm(draw: Draw, cross_attention: bool) -> Example:
 
 
 @st.composite
-def double_heads(draw: Draw) -> Example:
+def double_heads(draw: Draw, config: Config = config, masks: tuple[str, ...] = MASKS) -> Example:
     choices = draw(st.one_of(st.none(), st.integers(1, 4)))  # None: the rows are the choices of one text
     # With several texts the reference takes the last, the first and the mean choice instead of the last, … token.
     pick = draw(st.sampled_from(["last", "first", "mean", "cls_index"])) if choices is None else "cls_index"
@@ -96,9 +99,10 @@ def double_heads(draw: Draw) -> Example:
         summary_proj_to_labels=draw(st.booleans()),
         summary_activation=draw(st.sampled_from([None, "tanh", "gelu_new"])),
     )
-    masks = MASKS if choices is None else MASKS[:5]
+    if choices is not None:
+        masks = MASKS[:5]
     if pick in ("first", "mean"):  # what they look at may be padding
-        masks = WITHOUT_LEFT
+        masks = tuple(kind for kind in masks if kind != "left")
     arguments, real = token_inputs(draw, sizes(chosen), masks, choices=choices)
     if "position_ids" in arguments:  # the only form that the reference takes
         arguments["position_ids"] = arguments["position_ids"].reshape(-1, real.shape[1])
@@ -118,7 +122,9 @@ def double_heads(draw: Draw) -> Example:
 
 
 @st.composite
-def sequence_classification(draw: Draw, problem: str) -> Example:
+def sequence_classification(
+    draw: Draw, problem: str, config: Config = config, masks: tuple[str, ...] = MASKS
+) -> Example:
     labels_alone = draw(st.booleans())
     several = problem == "single_label_classification" or (problem == "multi_label_classification" and labels_alone)
     one = problem == "regression" and labels_alone
@@ -126,7 +132,7 @@ def sequence_classification(draw: Draw, problem: str) -> Example:
     chosen = config(draw, num_labels=num_labels, problem_type=None if labels_alone else problem)
     # Without a padding token it would be unknown where each of several sequences ends.
     max_batch = 1 if chosen["pad_token_id"] is None else 3
-    masks = (*MASKS, "right", "right")  # more of what decides which token is the last
+    masks = (*masks, "right", "right")  # more of what decides which token is the last
     arguments, real = token_inputs(draw, sizes(chosen), masks, max_batch=max_batch)
     if draw(st.sampled_from([True, True, True, False])):
         arguments["labels"] = problem_labels(draw, problem, len(real), num_labels)

@@ -245,7 +245,13 @@ def test_another_head_is_reported_as_the_reference_reports_it(saved: str, loaded
         options = {"output_loading_info": True, "ignore_mismatched_sizes": True}
         _, ours = BY_NAME[loaded].ours.from_pretrained(path, **options)
         _, theirs = BY_NAME[loaded].reference.from_pretrained(path, **options)
-    assert {name: set(found) for name, found in ours.items()} == {name: set(found) for name, found in theirs.items()}
+    theirs = {name: set(found) for name, found in theirs.items()}
+    if saved == "OpenAIGPTDoubleHeadsModel" and loaded != "OpenAIGPTLMHeadModel":
+        # The reference stores the embedding as the output layer only, and does not find it there again.
+        assert {name.removeprefix("transformer.") for name in theirs["missing_keys"]} >= {"tokens_embed.weight"}
+        theirs["missing_keys"] -= {"tokens_embed.weight", "transformer.tokens_embed.weight"}
+        theirs["unexpected_keys"] -= {"lm_head.weight"}
+    assert {name: set(found) for name, found in ours.items()} == theirs
 
 
 def smallest(name: str) -> dict[str, Any]:

@@ -25,6 +25,7 @@ GPT2 = {"n_layer": 2, "n_head": 2, "n_embd": 8, "n_positions": POSITIONS, "bos_t
 FAMILIES = {
     "GPT2LMHeadModel": ("GPT2Config", GPT2),
     "GPT2DoubleHeadsModel": ("GPT2Config", GPT2),
+    "OpenAIGPTLMHeadModel": ("OpenAIGPTConfig", GPT2),
     "GPT2LMHeadModel with a context": ("GPT2Config", {**GPT2, "add_cross_attention": True}),
     "BertLMHeadModel": (
         "BertConfig",

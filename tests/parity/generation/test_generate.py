@@ -9,6 +9,7 @@ import torch
 from generating import assert_same, calls, pair
 from hypothesis import given, strategies as st
 
+from minitransformers import InputError, KeyValueCache, UnknownArgumentError
 from minitransformers.generation import prompts, warpers
 from minitransformers.generation.decoder import Decoder
 
@@ -22,6 +23,30 @@ def test_same_tokens_and_scores(model: str, strategy: str, data: st.DataObject) 
     """8 × 25 drawn calls in the quick profile: prompts, ends, lengths, processors, filters, outputs."""
     call = data.draw(calls(model, strategy))
     assert_same(*call.run(), call.arguments["input_ids"])
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@given(data=st.data())
+def test_a_model_without_a_cache(strategy: str, data: st.DataObject) -> None:
+    """The first GPT computes the whole text at each step. (The reference gives back a cache that is empty.)"""
+    call = data.draw(calls("OpenAIGPTLMHeadModel", strategy))
+    ours, theirs = call.run()
+    if not isinstance(theirs, torch.Tensor) and theirs.get("past_key_values") is not None:
+        assert theirs.past_key_values.get_seq_length() == 0
+        theirs = type(theirs)(**{name: value for name, value in theirs.items() if name != "past_key_values"})
+    assert_same(ours, theirs, call.arguments["input_ids"])
+
+
+def test_what_a_model_without_a_cache_refuses_and_can_do() -> None:
+    """Embedded prompts, as in the reference; prompt lookup, at which the reference fails, gives the greedy tokens."""
+    ours, _ = pair("OpenAIGPTLMHeadModel", 0)
+    with pytest.raises(InputError, match="inputs_embeds can't be continued by OpenAIGPTLMHeadModel"):
+        ours.generate(inputs_embeds=torch.zeros(1, 3, 8, dtype=torch.float64), max_new_tokens=2)
+    ids = torch.tensor([[7, 8, 9, 7, 8]])
+    greedy = ours.generate(ids, max_new_tokens=8)
+    assert torch.equal(ours.generate(ids, max_new_tokens=8, prompt_lookup_num_tokens=2), greedy)
+    with pytest.raises(UnknownArgumentError, match="past_key_values"):
+        ours.generate(ids, past_key_values=KeyValueCache())
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
