@@ -36,6 +36,7 @@ from minitransformers.data.pairs import (
     sentence_ids,
     sentence_order_pairs,
 )
+from minitransformers.data.plans import Plan, padding_waste
 from minitransformers.data.randomness import (
     Seeded,
 )
@@ -43,11 +44,9 @@ from minitransformers.data.samplers import (
     DistributedBatchSampler,
     EpochBatchSampler,
     LengthBucketBatchSampler,
-    Plan,
     ShuffledBatchSampler,
     TokenBudgetBatchSampler,
     WeightedBatchSampler,
-    padding_waste,
 )
 from minitransformers.data.shards import ShardHeader, TokenShard, id_type, write_shard
 from minitransformers.data.spans import (

@@ -17,8 +17,7 @@ between the loader and the loop and counts there.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -27,45 +26,19 @@ from torch import distributed
 from torch.utils.data import Sampler
 
 from minitransformers.data.checks import check_count
+from minitransformers.data.plans import (
+    Plan,
+    checked_lengths,
+    cut,
+    join,
+    number_array,
+    padding_waste,
+    rounded_up,
+    split_largest,
+)
 from minitransformers.errors import InputError, UnknownNameError, nearest
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, eq=False)
-class Plan(Sequence[list[int]]):
-    """The batches of an epoch, in order: a sequence of lists of indices, kept in two arrays.
-
-    Attributes:
-        order: the indices of all batches, one batch behind the other.
-        ends: where in `order` each batch ends.
-    """
-
-    order: np.ndarray
-    ends: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.ends)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[one] for one in range(*index.indices(len(self)))]
-        index = range(len(self))[index]  # counts from the end too, and refuses what is outside
-        indices: list[int] = self.order[self.ends[index - 1] if index else 0 : self.ends[index]].tolist()
-        return indices
-
-    @property
-    def sizes(self) -> np.ndarray:
-        """How many examples each batch has."""
-        return np.diff(self.ends, prepend=0)
-
-    def select(self, batches: np.ndarray) -> Plan:
-        """The plan of these batches, in this order."""
-        sizes = self.sizes[batches]
-        ends = np.cumsum(sizes)
-        # For each place in the new order, where that example stands in the old one.
-        places = np.arange(sizes.sum()) + np.repeat(self.ends[batches] - ends, sizes)
-        return Plan(self.order[places], ends)
 
 
 class EpochBatchSampler(Sampler[list[int]]):
@@ -164,7 +137,7 @@ class EpochBatchSampler(Sampler[list[int]]):
             )
         return {
             "epoch": self._epoch,
-            "consumed": self._checked_place(consumed),
+            "consumed": self._checked_place(consumed, self._epoch),
             "batches": len(self),
             "checksum": self._batches_of(self._epoch)[1],
         }
@@ -188,13 +161,13 @@ class EpochBatchSampler(Sampler[list[int]]):
                 f"The state was saved in epoch {epoch} of {state['batches']} other batches than those of this "
                 f"{type(self).__name__}. Make it with the same data, lengths, arguments, seed and number of ranks."
             )
-        self._epoch = epoch
-        self._start = self._consumed = self._checked_place(state["consumed"])
+        place = self._checked_place(state["consumed"], epoch)
+        self._epoch, self._start, self._consumed = epoch, place, place
 
-    def _checked_place(self, consumed: Any) -> int:
-        place = check_count("consumed", consumed, least=0)
-        if place > len(self):
-            raise InputError(f"consumed={place}, but epoch {self._epoch} has only {len(self)} batches.")
+    def _checked_place(self, consumed: Any, epoch: int) -> int:
+        place, batches = check_count("consumed", consumed, least=0), len(self._batches_of(epoch)[0])
+        if place > batches:
+            raise InputError(f"consumed={place}, but epoch {epoch} has only {batches} batches.")
         return place
 
     def _batches_of(self, epoch: int) -> tuple[Plan, int]:
@@ -235,7 +208,7 @@ class ShuffledBatchSampler(EpochBatchSampler):
     def plan(self, epoch: int) -> Plan:
         """The batches of an epoch."""
         order = self._random(epoch).permutation(self.size) if self.shuffle else np.arange(self.size)
-        return _cut(order, self.batch_size, self.drop_last)
+        return cut(order, self.batch_size, self.drop_last)
 
 
 class LengthBucketBatchSampler(EpochBatchSampler):
@@ -269,7 +242,7 @@ class LengthBucketBatchSampler(EpochBatchSampler):
         seed: Any = 0,
     ) -> None:
         super().__init__(seed)
-        self.lengths = _lengths(lengths)
+        self.lengths = checked_lengths(lengths)
         self.batch_size = check_count("batch_size", batch_size, least=1)
         self.shuffle, self.drop_last = shuffle, drop_last
         if boundaries is None:
@@ -291,7 +264,7 @@ class LengthBucketBatchSampler(EpochBatchSampler):
         random = self._random(epoch)
         order = random.permutation(len(self.lengths)) if self.shuffle else np.arange(len(self.lengths))
         buckets = [order[self._buckets[order] == bucket] for bucket in range(len(self.boundaries) + 1)]
-        plan = _join([_cut(bucket, self.batch_size, self.drop_last) for bucket in buckets])
+        plan = join([cut(bucket, self.batch_size, self.drop_last) for bucket in buckets])
         return plan.select(random.permutation(len(plan))) if self.shuffle else plan
 
     @property
@@ -334,14 +307,14 @@ class TokenBudgetBatchSampler(EpochBatchSampler):
         seed: Any = 0,
     ) -> None:
         super().__init__(seed)
-        self.lengths = _lengths(lengths)
+        self.lengths = checked_lengths(lengths)
         self.max_tokens = check_count("max_tokens", max_tokens, least=1)
         self.max_examples = None if max_examples is None else check_count("max_examples", max_examples, least=1)
         self.pad_to_multiple_of = check_count("pad_to_multiple_of", pad_to_multiple_of, least=1)
         self.pool_size = check_count("pool_size", pool_size, least=1)
         self.shuffle = shuffle
         longest = int(self.lengths.argmax())
-        if (padded := int(_rounded_up(self.lengths[longest], self.pad_to_multiple_of))) > self.max_tokens:
+        if (padded := int(rounded_up(self.lengths[longest], self.pad_to_multiple_of))) > self.max_tokens:
             raise InputError(
                 f"max_tokens={self.max_tokens}, but example {longest} alone takes {padded}: truncate the examples, or "
                 "raise max_tokens."
@@ -352,14 +325,14 @@ class TokenBudgetBatchSampler(EpochBatchSampler):
         random = self._random(epoch)
         order = random.permutation(len(self.lengths)) if self.shuffle else np.arange(len(self.lengths))
         pools = [order[start : start + self.pool_size] for start in range(0, len(order), self.pool_size)]
-        plan = _join([self._fill(pool) for pool in pools])
+        plan = join([self._fill(pool) for pool in pools])
         return plan.select(random.permutation(len(plan))) if self.shuffle else plan
 
     def _fill(self, pool: np.ndarray) -> Plan:
         """The batches of a pool."""
         # From long to short the first example of a batch is its longest, and says how many have room.
         pool = pool[np.argsort(-self.lengths[pool], kind="stable")]
-        room = self.max_tokens // np.maximum(1, _rounded_up(self.lengths[pool], self.pad_to_multiple_of))
+        room = self.max_tokens // np.maximum(1, rounded_up(self.lengths[pool], self.pad_to_multiple_of))
         if self.max_examples is not None:
             room = np.minimum(room, self.max_examples)
         ends, end = [], 0
@@ -400,7 +373,7 @@ class WeightedBatchSampler(EpochBatchSampler):
         seed: Any = 0,
     ) -> None:
         super().__init__(seed)
-        self.weights = _array("weights", weights).astype(np.float64)
+        self.weights = number_array("weights", weights).astype(np.float64)
         if not (np.isfinite(self.weights).all() and (self.weights >= 0).all() and self.weights.any()):
             raise InputError("weights must be finite numbers of at least 0, and not all of them 0.")
         self.batch_size = check_count("batch_size", batch_size, least=1)
@@ -429,7 +402,7 @@ class WeightedBatchSampler(EpochBatchSampler):
             possible = np.flatnonzero(self.weights)
             waiting = random.exponential(size=len(possible)) / self.weights[possible]
             order = possible[np.argsort(waiting, kind="stable")[: self.num_samples]]
-        return _cut(order, self.batch_size, self.drop_last)
+        return cut(order, self.batch_size, self.drop_last)
 
 
 class DistributedBatchSampler(EpochBatchSampler):
@@ -484,93 +457,17 @@ class DistributedBatchSampler(EpochBatchSampler):
                 )
             return plan.select(np.arange(kept))
         if self.uneven == "split" and len(plan) + missing <= len(plan.order):
-            return _split_largest(plan, missing)
+            return split_largest(plan, missing)
         return plan.select(np.arange(len(plan) + missing) % len(plan))
 
     def _share(self, plan: Plan) -> Plan:
         return plan.select(np.arange(self.rank, len(plan), self.num_replicas))
 
 
-def padding_waste(lengths: Any, batches: Iterable[Sequence[int]], *, pad_to_multiple_of: int = 1) -> float:
-    """The portion of all positions that are padding where every batch is padded to its longest example: 0 is none.
-
-    Args:
-        lengths: of every example, in tokens.
-        batches: lists of indices, such as `sampler.batches`.
-        pad_to_multiple_of: what the collator rounds padded lengths up to.
-    """
-    lengths = _lengths(lengths)
-    tokens = positions = 0
-    for batch in batches:
-        of_batch = lengths[np.asarray(batch, dtype=np.int64)]
-        if len(of_batch):
-            tokens += int(of_batch.sum())
-            positions += len(of_batch) * int(_rounded_up(of_batch.max(), pad_to_multiple_of))
-    return 1 - tokens / positions if positions else 0.0
-
-
-# ---- the steps of plans ----------------------------------------------------------------------------------------------
-
-
-def _cut(order: np.ndarray, batch_size: int, drop_last: bool) -> Plan:
-    """Batches of one size, the last one smaller or left out."""
-    ends = np.arange(batch_size, len(order) + 1, batch_size)
-    if len(order) % batch_size and not drop_last:
-        ends = np.append(ends, len(order))
-    return Plan(order[: ends[-1] if len(ends) else 0], ends)
-
-
-def _join(plans: list[Plan]) -> Plan:
-    starts = np.cumsum([0, *(len(plan.order) for plan in plans[:-1])])
-    return Plan(
-        np.concatenate([plan.order for plan in plans]),
-        np.concatenate([plan.ends + start for plan, start in zip(plans, starts, strict=True)]),
-    )
-
-
-def _split_largest(plan: Plan, missing: int) -> Plan:
-    """The same examples in the same order, in so many batches more."""
-    ends = plan.ends
-    while missing:
-        sizes = np.diff(ends, prepend=0)
-        largest = np.argsort(-sizes, kind="stable")[:missing]
-        largest = largest[sizes[largest] > 1]
-        ends = np.sort(np.append(ends, ends[largest] - sizes[largest] // 2))
-        missing -= len(largest)
-    return Plan(plan.order, ends)
-
-
-def _rounded_up(length: Any, multiple: int) -> Any:
-    return -(-length // multiple) * multiple
-
-
-# ---- the checks of arguments -----------------------------------------------------------------------------------------
-
-
 def _seed(seed: Any) -> int:
     if isinstance(seed, torch.Generator):
         return int(torch.randint(2**63 - 1, (), generator=seed, device=seed.device))
     return check_count("seed", seed, least=0)
-
-
-def _array(name: str, values: Any) -> np.ndarray:
-    try:
-        array = np.asarray(values)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name} must be a list of numbers ({error}).") from error
-    if array.ndim != 1 or not len(array) or array.dtype.kind not in "iuf":
-        raise InputError(
-            f"{name} must be a list of numbers, one for every example and at least one; got {type(values).__name__} of "
-            f"shape {array.shape} and type {array.dtype}."
-        )
-    return array
-
-
-def _lengths(lengths: Any) -> np.ndarray:
-    array = _array("lengths", lengths)
-    if array.dtype.kind == "f" or (array < 0).any():
-        raise InputError("lengths must be whole numbers of at least 0: how many tokens each example has.")
-    return array.astype(np.int64)
 
 
 def _refuse_nothing_left(enough: Any, batch_size: int) -> None:

@@ -372,8 +372,11 @@ def test_a_state_of_other_batches_is_refused():
             other.load_state_dict(state)
         assert other.state_dict()["consumed"] == other.state_dict()["epoch"] == 0
     sampler = ShuffledBatchSampler(20, 2, seed=1)
-    with pytest.raises(InputError, match="consumed=11, but epoch 0 has only 10 batches"):
-        sampler.load_state_dict({**state, "consumed": 11})
+    later = ShuffledBatchSampler(20, 2, seed=1)
+    later.set_epoch(3)
+    with pytest.raises(InputError, match="consumed=11, but epoch 3 has only 10 batches"):
+        sampler.load_state_dict({**later.state_dict(), "consumed": 11})
+    assert sampler.state_dict() == state  # a state that is refused changes nothing
     with pytest.raises(InputError, match="has no batches, checksum: was it made by"):
         sampler.load_state_dict({"epoch": 0, "consumed": 0})
     with pytest.raises(UnknownNameError, match=r"no entry 'consume'. Did you mean 'consumed'"):
