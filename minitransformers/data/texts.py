@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import io
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ class TextFiles:
     @property
     def num_bytes(self) -> int:
         """The size of all files together."""
-        return sum(file.stat().st_size for file in self.files)
+        return sum(map(_size, self.files))
 
     def __iter__(self) -> Iterator[str]:
         for file in self.files:
@@ -173,7 +174,7 @@ def _read(path: Path) -> Iterator[str]:
     decoder: Any = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")(), translate=True)
     done = 0  # bytes before this piece
     begun = False
-    with open(path, "rb") as file:
+    with _readable(path), open(path, "rb") as file:
         while True:
             piece = file.read(_PIECE)
             try:
@@ -190,6 +191,19 @@ def _read(path: Path) -> Iterator[str]:
             if not piece:
                 return
             done += len(piece)
+
+
+def _size(path: Path) -> int:
+    with _readable(path):
+        return path.stat().st_size
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CorpusError(f"{str(path)!r} can't be read: {error.strerror or error}.") from error
 
 
 def _split(pieces: Iterable[str], delimiter: str) -> Iterator[str]:

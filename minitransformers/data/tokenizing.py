@@ -133,16 +133,17 @@ def _kept(
     kept: list[dict[str, Any]] = []
     for entry in _noted(directory, settings):
         documents = texts() if documents is None else documents
-        of_shard = hashlib.sha256()
+        of_shard, size = hashlib.sha256(), 0
         for text in itertools.islice(documents, entry["documents"]):
             of_shard.update(_sha256(text))
+            size += len(text.encode())
         if of_shard.hexdigest() != entry["text_sha256"] or not _is_whole(directory, entry):
             break
         # The last shard of a corpus is smaller, and would take further documents that have come since.
         if entry["tokens"] < settings["shard_tokens"] and next(documents, None) is not None:
             break
         kept.append(entry)
-        bar.set_postfix(kept=len(kept))
+        bar.update(size)
     return kept
 
 

@@ -610,3 +610,21 @@ def test_the_bar_counts_bytes_of_text(tmp_path, capsys):
     path.write_text("the cat sat\n" * 5000)
     tokenize_corpus(path, GPT2Tokenizer({"a": 0}), tmp_path / "corpus")
     assert "60.0k/60.0k" in capsys.readouterr().err
+    tokenize_corpus(path, GPT2Tokenizer({"a": 0}), tmp_path / "corpus")  # what was done before counts too
+    assert "60.0k/60.0k" in capsys.readouterr().err
+
+
+def test_a_file_that_can_not_be_read(tmp_path, directory):
+    """Its error is not taken for one of the shard that is being written."""
+    gone = tmp_path / "gone.txt"
+    gone.write_text("a")
+    files = TextFiles([__file__, gone])
+    gone.unlink()
+    with pytest.raises(CorpusError, match=r"gone.txt' can't be read: No such file"):
+        tokenize_corpus(files, BPE, directory, show_progress=False, shard_tokens=10**9)
+    with (
+        mock.patch.object(TextFiles, "num_bytes", 1),  # it may also go while others are read
+        pytest.raises(CorpusError, match=r"gone.txt' can't be read: No such file"),
+    ):
+        tokenize_corpus(files, BPE, directory, show_progress=False, shard_tokens=10**9)
+    assert not list(directory.glob("*"))
