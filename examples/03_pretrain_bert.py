@@ -25,6 +25,7 @@ Guessing the most frequent token gets UNIGRAM of the masked tokens right, guessi
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from collections import Counter
 from collections.abc import Mapping
@@ -126,7 +127,8 @@ def main() -> None:
         model = BertForPreTraining.from_pretrained(output / "run" / f"checkpoint-{run.progress.step}")
         model.save_pretrained(output)
         tokenizer.save_pretrained(output)
-        draw_losses(run.history, title=f"{model.num_parameters():,} parameters", path=output / "losses.png")
+        records = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+        draw_losses(records, title=f"{model.num_parameters():,} parameters", path=output / "losses.png")
         fill_in(model, tokenizer)
         print(f"\nSaved to {output}: BertForMaskedLM.from_pretrained({str(output)!r}).")
 

@@ -23,6 +23,7 @@ vocabularies cannot be compared: so the bits that each character costs are print
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import os
 from collections.abc import Mapping
@@ -117,7 +118,8 @@ def main() -> None:
         model = GPT2LMHeadModel.from_pretrained(output / "run" / f"checkpoint-{run.progress.step}")
         model.save_pretrained(output)
         tokenizer.save_pretrained(output)
-        draw_losses(run.history, title=f"{model.num_parameters():,} parameters", path=output / "losses.png")
+        records = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+        draw_losses(records, title=f"{model.num_parameters():,} parameters", path=output / "losses.png")
         print(f"\nSaved to {output}. Write with it:  python -m minitransformers generate --model {output}")
 
 
