@@ -12,7 +12,7 @@ from typing import Any
 from minitransformers.errors import CorpusError, InputError, MissingFileError, UnknownNameError, nearest
 
 _DOCUMENTS = ("file", "line", "blank line")
-_PIECE = 1 << 20  # bytes that are read at a time
+_PIECE = 1 << 18  # bytes that are read at a time
 
 
 class TextFiles:
