@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from minitransformers.tokenization.lengths import whole
 
 def check_probability(name: str, value: Any) -> float:
     """`value` as a float, if it is a number from 0 to 1; else InputError."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 1:
         raise InputError(f"{name}={value!r} must be a probability: a number from 0 to 1.")
     return float(value)
 

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from minitransformers.data.checks import as_ids, check_features
-from minitransformers.data.masking import IGNORED
 from minitransformers.errors import InputError
+from minitransformers.nn.losses import IGNORED
 
 DataCollator = Callable[[list[Any]], dict[str, Any]]
 """Anything that makes a batch of a list of examples: the `collate_fn` of a DataLoader."""

@@ -18,9 +18,10 @@ from torch.utils.data import Dataset
 
 from minitransformers.data.checks import as_ids, check_count, check_probability, special_token_ids, token_id
 from minitransformers.data.collators import DataCollatorMixin
-from minitransformers.data.masking import IGNORED, MaskedTokens, mask_tokens, maskable_tokens, words_from_offsets
+from minitransformers.data.masking import MaskedTokens, mask_tokens, maskable_tokens, words_from_offsets
 from minitransformers.data.randomness import Seeded, check_seed, generator_from
 from minitransformers.errors import InputError
+from minitransformers.nn.losses import IGNORED
 
 
 @dataclass

@@ -16,9 +16,7 @@ from torch import Tensor
 
 from minitransformers.data.randomness import spare_generator
 from minitransformers.errors import InputError
-
-IGNORED = -100
-"""The label of a position where there is nothing to predict."""
+from minitransformers.nn.losses import IGNORED
 
 
 class MaskedTokens(NamedTuple):

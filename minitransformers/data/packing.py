@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from minitransformers.data.checks import as_ids, check_count, token_id
-from minitransformers.data.masking import IGNORED
 from minitransformers.errors import InputError
+from minitransformers.nn.losses import IGNORED
 
 
 class PackedDocuments(NamedTuple):

@@ -545,10 +545,16 @@ def _kind_of(value: Any) -> str | None:
     return "pt" if isinstance(value, torch.Tensor) else "np" if isinstance(value, np.ndarray) else None
 
 
+_NUMBERS = frozenset({int, float, bool})
+
+
 def _to_lists(value: Any) -> Any:
     if isinstance(value, (torch.Tensor, np.ndarray, np.generic)):
         return value.tolist()
-    return [_to_lists(row) for row in value] if isinstance(value, (list, tuple)) else value
+    if not isinstance(value, (list, tuple)):
+        return value
+    # A row of ids is looked at as a whole: one after the other they would take longer than all the rest of padding.
+    return list(value) if _NUMBERS.issuperset(map(type, value)) else [_to_lists(row) for row in value]
 
 
 def _padded_length(lengths: Lengths, longest: int) -> int:

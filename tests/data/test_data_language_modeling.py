@@ -20,6 +20,8 @@ from minitransformers import (
     MinitransformersError,
 )
 from minitransformers.data import MaskedDataset
+from minitransformers.training.batches import Batches
+from minitransformers.training.run import Progress
 
 Reference = transformers.DataCollatorForLanguageModeling
 SPECIAL = torch.arange(FIRST)
@@ -296,6 +298,30 @@ def test_a_collator_can_be_pickled():
     collator = DataCollatorForLanguageModeling(both()[0], seed=torch.Generator().manual_seed(5))
     copy = pickle.loads(pickle.dumps(collator))
     assert torch.equal(copy(rows_of(4))["labels"], collator(rows_of(4))["labels"])
+
+
+@pytest.mark.parametrize("kind", ["int", "generator"])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_run_that_goes_on_sees_the_masks_that_it_would_have_seen(kind, workers):
+    """The composition with the training loop: stopped in its second epoch, and read on by another process."""
+
+    def batches():
+        seed = 5 if kind == "int" else torch.Generator().manual_seed(5)
+        collator = DataCollatorForLanguageModeling(both()[0], seed=seed)
+        return Batches(DataLoader(rows_of(24), batch_size=4, shuffle=True, num_workers=workers, collate_fn=collator))
+
+    def rest_of(run, progress):
+        return [batch["labels"] for (batch,) in run.epoch(progress, 1)]
+
+    torch.manual_seed(1)
+    whole = batches()
+    first = rest_of(whole, Progress(epoch=0))
+    second = rest_of(whole, Progress(epoch=1))
+    assert len(first) == len(second) == 6
+    resumed = batches()
+    torch.manual_seed(2)
+    resumed.load_state_dict(whole.state_dict())
+    assert same(rest_of(resumed, Progress(epoch=1, batch=2)), second[2:])
 
 
 @pytest.mark.parametrize("versions", [1, 3, None])
