@@ -67,6 +67,18 @@ def test_laws_of_masking(batch, options, seed):
     assert torch.equal(again.labels, labels)
 
 
+@given(batch=batches(), probability=probabilities, seed=seeds)
+def test_at_least_one_adds_one_where_there_is_none(batch, probability, seed):
+    """And changes nothing in rows where chance selected something."""
+    maskable = maskable_tokens(batch[0], SPECIAL, attention_mask=batch[1])
+    by_chance = select_tokens(maskable, probability, generator=generator(seed))
+    selected = select_tokens(maskable, probability, at_least_one=True, generator=generator(seed))
+    some = by_chance.any(1)
+    assert torch.equal(selected[some], by_chance[some])
+    assert torch.equal(selected[~some].sum(1), maskable[~some].any(1).long())
+    assert not (selected & ~maskable).any()
+
+
 @pytest.mark.parametrize("given_mask", [None, "all", "none"])
 def test_special_tokens_are_not_maskable_whatever_the_mask_says(given_mask):
     ids = torch.tensor([[2, 7, 1, 8, 3, 0]])

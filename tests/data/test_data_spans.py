@@ -174,6 +174,15 @@ def test_every_place_of_a_span_is_as_likely():
     assert chi_square_p(list(orders.values()), [100.0] * 10) > 0.001
 
 
+def test_permutation_of_a_long_text():
+    """Tokens of one sentence stay in order, also where a sort that is not stable would mix them."""
+    ids = torch.randint(1, 10, (5000,), generator=generator(0))
+    ids[::1000] = 0
+    order = permute_sentences(ids, torch.tensor([0]), generator(1))
+    assert int((order.diff() != 1).sum()) == 5
+    assert order.sort().values.tolist() == list(range(5000))
+
+
 @given(text=st.lists(st.integers(0, 9), max_size=40), seed=seeds)
 def test_permutation_moves_whole_sentences(text, seed):
     ids = torch.tensor(text, dtype=torch.long)
