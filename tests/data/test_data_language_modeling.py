@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 from small_tokenizers import CLS, FIRST, MASK, PAD, SEP, VOCAB_SIZE, WORDS, both, chi_square_p, ours, two_sample_p
 from torch.utils.data import DataLoader
 
@@ -30,6 +30,7 @@ SPECIAL = torch.arange(FIRST)
 seeds = st.integers(0, 2**32)
 sides = st.sampled_from(["right", "left"])
 texts = st.lists(st.lists(st.integers(FIRST, VOCAB_SIZE - 1), min_size=1, max_size=14), min_size=1, max_size=5)
+forms = st.sampled_from(["examples", "no mask", "lists", "tensors"])
 
 
 def examples_of(rows, *, with_mask=True):
@@ -42,14 +43,15 @@ def examples_of(rows, *, with_mask=True):
         ids = [CLS, *row, SEP]
         example = {"input_ids": ids, "attention_mask": [1] * len(ids)}
         if with_mask:
-            example["special_tokens_mask"] = [1, *[int(token % 7 == 0) for token in row], 1]
+            example["special_tokens_mask"] = [1, *[int(token % 3 == 0) for token in row], 1]
         examples.append(example)
     return examples
 
 
 @st.composite
 def masking_options(draw):
-    options = {"mlm_probability": draw(st.floats(0, 1)), "seed": draw(st.none() | seeds)}
+    # Few values, most of which select much: drawn freely, they would be near 0 most of the time.
+    options = {"mlm_probability": draw(st.sampled_from([0.5, 1.0, 0.15, 0.0])), "seed": draw(st.none() | seeds)}
     options["mask_replace_prob"] = draw(st.sampled_from([0.0, 0.5, 0.8, 1.0]))
     options["random_replace_prob"] = draw(st.sampled_from([0.0, 0.1, 0.2])) if options["mask_replace_prob"] < 1 else 0.0
     options["pad_to_multiple_of"] = draw(st.sampled_from([None, 8]))
@@ -75,9 +77,8 @@ def assert_agree(ours_, theirs_, specials_drawn):
 # ---- agreement with transformers -------------------------------------------------------------------------------------
 
 
-@given(
-    rows=texts, options=masking_options(), side=sides, form=st.sampled_from(["examples", "no mask", "lists", "tensors"])
-)
+@settings(max_examples=60)
+@given(rows=texts, options=masking_options(), side=sides, form=forms)
 def test_equal_draws_give_equal_batches(rows, options, side, form):
     """Three batches after the same seed, so that what one of them draws too much would show in the next."""
     mine, reference = both(side)
@@ -240,7 +241,7 @@ def test_special_tokens_are_never_selected(rows, seed):
     collator = DataCollatorForLanguageModeling(both()[0], mlm_probability=1.0, seed=seed)
     batch = collator(features)
     original = DataCollatorForLanguageModeling(both()[0], mlm_probability=0.0)(features)["input_ids"]
-    assert torch.equal(batch["labels"] != -100, ~torch.isin(original, SPECIAL) & (original % 7 != 0))
+    assert torch.equal(batch["labels"] != -100, ~torch.isin(original, SPECIAL) & (original % 3 != 0))
 
 
 def test_at_least_one():
@@ -248,12 +249,12 @@ def test_at_least_one():
     collator = DataCollatorForLanguageModeling(both()[0], mlm_probability=0.0, at_least_one=True, seed=0)
     counts = torch.zeros(30)
     for _ in range(600):
-        selected = collator(examples_of(rows))["labels"] != -100
+        selected = collator(rows)["labels"] != -100
         assert selected.sum(1).tolist() == [1, 1, 1]
-        counts += selected[2, 1:31]
+        counts += selected[2]
     assert chi_square_p(counts, torch.full((30,), 20.0)) > 0.001
     without = DataCollatorForLanguageModeling(both()[0], mlm_probability=0.0, seed=0)
-    assert (without(examples_of(rows))["labels"] == -100).all()
+    assert (without(rows)["labels"] == -100).all()
 
 
 # ---- seeds and workers -----------------------------------------------------------------------------------------------
