@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from minitransformers.data.samplers import EpochBatchSampler
 from minitransformers.errors import InputError
 from minitransformers.nn.losses import IGNORED
 from minitransformers.training.distributed import max_over_ranks, world_size
@@ -24,14 +25,15 @@ LABELS = ("labels", "next_sentence_label", "mc_labels", "start_positions")  # ar
 class Batches:
     """The data of a run, epoch after epoch, in groups of micro-batches that make up one step.
 
-    Reading on exactly needs nothing of a loader but that it gives the same batches from the same random numbers: the
-    state of all generators at the epoch's start is part of a checkpoint, and what was used already is read once more
-    and left out. So any sampler, collator and number of workers will do.
+    Reading on exactly asks nothing of a loader but to give the same batches from the same random numbers. The state of
+    all generators at the start of the epoch is part of a checkpoint; what was used already is read once more and left
+    out. A sampler of `minitransformers.data` makes that unnecessary, where the loader has no workers: it can jump.
     """
 
     def __init__(self, source: Iterable[Batch]) -> None:
         self.source = source
-        self._start: dict[str, Any] | None = None  # the generators' state at the start of this epoch
+        self._start: dict[str, Any] | None = None  # the generators at the start of this epoch
+        self._later: dict[str, Any] = {}  # the loader's own when the checkpoint was written
 
     def __len__(self) -> int:
         """Batches an epoch, on this rank; 0 where that is not known before the epoch's end."""
@@ -49,18 +51,23 @@ class Batches:
         for part in _parts(self.source):
             if hasattr(part, "set_epoch"):
                 part.set_epoch(progress.epoch)
-        now = None
-        if progress.batch and self._start is not None:
+        if not progress.batch or self._start is None:
+            self._start = {"random": random_state(), "generators": generator_state(self.source)}
+            batches = even_batches(self.source)
+        else:
             now = random_state()
             set_random_state(self._start["random"])
             set_generator_state(self.source, self._start["generators"])
-        else:
-            self._start = {"random": random_state(), "generators": generator_state(self.source)}
-        batches = even_batches(self.source)
-        for _ in islice(batches, progress.batch):  # used already
-            pass
-        if now is not None:
+            to_skip = progress.batch
+            sampler = getattr(self.source, "batch_sampler", None)
+            if isinstance(sampler, EpochBatchSampler) and not getattr(self.source, "num_workers", 0):
+                sampler.load_state_dict(sampler.state_dict(consumed=progress.batch - 1))
+                to_skip = 1
+            batches = even_batches(self.source)
+            for _ in islice(batches, to_skip):
+                pass
             set_random_state(now)
+            set_generator_state(self.source, self._later)
         while micro_batches := list(islice(batches, accumulation)):
             yield micro_batches
 
@@ -72,11 +79,11 @@ class Batches:
 
     def state_dict(self) -> dict[str, Any]:
         """What `epoch` needs to read on, besides the progress."""
-        return {"start": self._start}
+        return {"start": self._start, "later": generator_state(self.source)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Read on where another process stopped."""
-        self._start = state["start"]
+        self._start, self._later = state["start"], state["later"]
 
 
 def even_batches(source: Iterable[Batch]) -> Iterator[Batch]:

@@ -16,11 +16,14 @@ from minitransformers.training.batches import Batch, even_batches, to_device
 from minitransformers.training.distributed import sum_over_ranks, unwrap
 from minitransformers.training.objective import count_labels, loss_shares, shifts_labels
 from minitransformers.training.precision import autocast
+from minitransformers.training.randomness import random_state, set_random_state
 from minitransformers.training.settings import Settings
 
 
 def evaluate(model: nn.Module, batches: Iterable[Batch], settings: Settings | None = None) -> dict[str, float]:
     """Measure `model` on all of `batches`, and on those of all other ranks, without dropout and without learning.
+
+    Random numbers go on afterwards as if nothing had been: whether a run is evaluated does not change what it learns.
 
     Args:
         settings: whose `precision` to compute in; float32 unless given.
@@ -33,7 +36,7 @@ def evaluate(model: nn.Module, batches: Iterable[Batch], settings: Settings | No
     Raises:
         InputError: there is no batch, or none with a label that counts.
     """
-    device, was_training = next(model.parameters()).device, model.training
+    device, was_training, random = next(model.parameters()).device, model.training, random_state()
     precision = "fp32" if settings is None else settings.precision
     sums: dict[str, float] = defaultdict(float)
     model.eval()
@@ -51,6 +54,7 @@ def evaluate(model: nn.Module, batches: Iterable[Batch], settings: Settings | No
                     sums[name] += value
     finally:
         model.train(was_training)
+        set_random_state(random)
     return _metrics(sums)
 
 

@@ -53,13 +53,14 @@ _PARTS = ("sampler", "batch_sampler", "batch_sampler.sampler", "collate_fn", "da
 
 
 def _generators(loader: object) -> Iterator[tuple[str, Any]]:
-    """Each generator that the loader or one of its parts has as an attribute, once, with where it is."""
+    """Each generator that the loader or one of its parts has as an attribute, once, with its place."""
     seen: set[int] = set()
     for path in ("", *_PARTS):
         part: Any = loader
         for name in filter(None, path.split(".")):
             part = getattr(part, name, None)
-        for name, value in sorted(getattr(part, "__dict__", {}).items()):
+        attributes = {"generator": getattr(part, "generator", None), **getattr(part, "__dict__", {})}
+        for name, value in attributes.items():
             if isinstance(value, (torch.Generator, random.Random, np.random.Generator)) and id(value) not in seen:
                 seen.add(id(value))
                 yield f"{path}.{name}".lstrip("."), value

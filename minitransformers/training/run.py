@@ -82,7 +82,7 @@ class Run:
         if settings.gradient_checkpointing:
             self._plain("gradient_checkpointing_enable")()
         if settings.compile:
-            model.compile()
+            model.compile(backend="inductor" if settings.compile is True else settings.compile)
         if settings.show_progress and rank() == 0:
             self.hooks.append(ProgressBar())
 

@@ -23,7 +23,7 @@ class Settings:
         precision: "fp32", or "bf16" or "fp16" for matrix products in half precision (autocast; weights stay as they
             are). "fp16" scales the loss, so that small gradients do not vanish.
         gradient_checkpointing: keep only the blocks' inputs, and compute the rest anew in the backward pass.
-        compile: run the model through `torch.compile`.
+        compile: run the model through `torch.compile`; True, or the name of one of its backends.
         on_nan: what to do when the loss is not finite: "stop" with an error, or "skip" the step.
         log_every: steps from one record to the next, which has the mean loss since the last; None for none.
         evaluate_every: steps from one evaluation to the next; None for none.
@@ -46,7 +46,7 @@ class Settings:
     max_grad_norm: float | None = 1.0
     precision: str = "fp32"
     gradient_checkpointing: bool = False
-    compile: bool = False
+    compile: bool | str = False
     on_nan: str = "stop"
     log_every: int | None = 1
     evaluate_every: int | None = None

@@ -193,6 +193,7 @@ def _find_checkpoint(run: Run) -> Path | None:
     if wanted is False or (wanted is True and run.settings.output_dir is None):
         return None
     candidates = sorted(_checkpoints(Path(str(run.settings.output_dir))), key=_serial, reverse=True)
+    candidates.sort(key=lambda directory: _serial(directory) >= 0)  # what is unreadable first: it must be told of
     if wanted is not True:
         candidates = [Path(wanted)]
     problems: list[str] = []

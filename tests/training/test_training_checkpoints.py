@@ -1,0 +1,189 @@
+"""What a checkpoint is: a directory that `from_pretrained` loads, without pickles; which are kept; which is the best."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from safetensors import safe_open
+from tiny_runs import bert, go, gpt2, loader, same, texts, weights
+
+from minitransformers.errors import InputError
+from minitransformers.training import Hooks, Settings, train
+
+
+@pytest.mark.parametrize("make", [bert, gpt2])
+def test_a_checkpoint_is_what_save_pretrained_writes(make, tmp_path):
+    """Here and in transformers; everything else is below training/, in safetensors and JSON."""
+    model = make()
+    rows = torch.stack(list(texts()))
+    batches = [{"input_ids": rows, "labels": rows}]
+    run = go(tmp_path / "run", 2, model=model, batches=batches)
+    checkpoint = tmp_path / "run/checkpoint-2"
+    model.save_pretrained(tmp_path / "saved")
+    for path in (tmp_path / "saved").iterdir():
+        assert (checkpoint / path.name).read_bytes() == path.read_bytes()
+    assert {path.name for path in checkpoint.iterdir()} == {
+        "training", *(path.name for path in (tmp_path / "saved").iterdir())
+    }  # fmt: skip
+    loaded = type(model).from_pretrained(checkpoint)
+    assert same(dict(loaded.state_dict()), weights(run))
+    reference = getattr(transformers, type(model).__name__).from_pretrained(checkpoint).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(rows).logits, reference(rows).logits, rtol=1e-4, atol=1e-5)
+    for path in checkpoint.rglob("*.*"):
+        if path.suffix == ".json":
+            json.loads(path.read_text())
+        else:
+            assert path.suffix == ".safetensors"
+            with safe_open(path, "pt") as file:
+                assert file.keys()
+
+
+def names(directory):
+    return sorted(path.name for path in Path(directory).iterdir())
+
+
+@pytest.mark.parametrize(("keep", "expected"), [(1, [6]), (2, [4, 6]), (None, [2, 4, 6])], ids=["one", "two", "all"])
+def test_the_last_are_kept(keep, expected, tmp_path):
+    go(tmp_path, 6, save_every=2, keep=keep)
+    assert names(tmp_path) == [f"checkpoint-{step}" for step in expected]
+
+
+def test_the_last_step_is_saved(tmp_path):
+    go(tmp_path, 3)
+    assert names(tmp_path) == ["checkpoint-3"]
+
+
+def measured(values):
+    """An `evaluate` that gives these losses, one after the other."""
+    return lambda model, batches, settings: {"loss": values.pop(0)}
+
+
+def go_measured(directory, values, **settings):
+    model = bert()
+    optimizer = torch.optim.AdamW(model.parameters())
+    settings = Settings(output_dir=directory, steps=len(values), evaluate_every=1, **settings)
+    return train(model, optimizer, None, loader(), settings, validation=[], evaluate=measured([*values]))
+
+
+def test_the_best_is_kept(tmp_path):
+    """Saved when it comes, whatever `save_every` says, and never removed."""
+    run = go_measured(tmp_path, [3.0, 2.0, 1.0, 4.0, 5.0, 6.0], keep_best=True, keep=1, save_every=5)
+    assert (run.progress.best, run.progress.best_step) == (1.0, 3)
+    assert names(tmp_path) == ["checkpoint-3", "checkpoint-6"]
+
+
+@pytest.mark.parametrize(
+    ("values", "settings", "last"),
+    [
+        ([3.0, 2.0, 2.5, 2.1, 2.2, 0.0], {"patience": 2}, 4),
+        ([3.0, 2.0, 2.5, 1.9, 2.2, 2.0], {"patience": 2}, 6),
+        ([3.0, 2.9, 2.8, 0.1], {"patience": 2, "min_improvement": 0.5}, 3),
+        ([1.0, 2.0, 1.0, 1.5, 9.0], {"patience": 2, "greater_is_better": True}, 4),
+        ([float("nan"), float("nan"), 1.0], {"patience": 2}, 2),
+    ],
+)
+def test_early_stopping(values, settings, last, tmp_path):
+    """After so many evaluations without an improvement; the run is saved, and starting it again does nothing."""
+    run = go_measured(tmp_path, values, **settings)
+    assert run.progress.step == last
+    assert names(tmp_path) == [f"checkpoint-{last}"]
+    again = go_measured(tmp_path, values, **settings)
+    assert not again.history
+
+
+def test_a_metric_that_there_is_not(tmp_path):
+    with pytest.raises(InputError, match=r"metric='bleu' is not among .*'loss'"):
+        go_measured(tmp_path, [1.0], patience=1, metric="bleu")
+
+
+def test_records(tmp_path):
+    """Their loss is the mean since the last one, skipped steps not counted."""
+    every, third = go(None, 6).history, go(None, 6, log_every=3).history
+    assert [record["step"] for record in third] == [3, 6]
+    for number, record in enumerate(third):
+        mean = sum(each["loss"] for each in every[3 * number : 3 * number + 3]) / 3
+        assert record["loss"] == pytest.approx(mean)
+        assert record["grad_norm"] == every[3 * number + 2]["grad_norm"]
+    assert [record["learning_rate"] for record in every] == pytest.approx([1e-2 / (1 + step) for step in range(6)])
+    assert [record["epoch"] for record in every] == [0.4, 0.8, 1.0, 1.4, 1.8, 2.0]
+    assert not go(None, 6, log_every=None).history
+
+
+class Events(Hooks):
+    """Notes what it is told, and asks for an evaluation, a checkpoint and the end."""
+
+    def __init__(self):
+        self.events = []
+
+    def __getattribute__(self, name):
+        if name.startswith("on_") and not name.startswith(("on_step_end",)):
+            self.events.append(name.removeprefix("on_"))
+        return super().__getattribute__(name)
+
+    def on_step_end(self, run):
+        self.events.append("step_end")
+        if run.progress.step == 2:
+            run.should_evaluate = run.should_save = True
+        run.progress.stopped = run.progress.step == 4
+
+
+def test_hooks(tmp_path):
+    """Told in order, and asked for what is due."""
+    hook = Events()
+    rows = torch.stack(list(texts(2)))
+    batches = [{"input_ids": rows, "labels": rows}] * 3
+    go(tmp_path, 100, batches=batches, validation=batches, log_every=None, hooks=[hook])
+    step = ["step_begin", "substep_end", "pre_optimizer_step", "optimizer_step", "step_end"]
+    short = [event for event in step if event != "substep_end"]
+    first = [*step, *short, "log", "evaluate", "save", "epoch_end"]
+    assert hook.events == [
+        "train_begin", "epoch_begin", *first, "epoch_begin", *step, *short, "epoch_end", "train_end"
+    ]  # fmt: skip
+    assert names(tmp_path) == ["checkpoint-2"]
+
+
+def test_epochs(tmp_path):
+    """As many as asked for, each with all batches; a half-full last step is a step."""
+    run = go(None, None, epochs=2, accumulation=4)
+    assert (run.progress.step, run.progress.epoch, run.num_steps) == (4, 2, 4)
+    assert go(None, 3, epochs=2).progress.step == 3
+    assert not go(None, 0).history
+
+
+def test_the_bar(capsys):
+    """Steps, tokens per second, loss; and time left."""
+    go(None, 3, show_progress=True)
+    shown = capsys.readouterr().err
+    assert "3/3" in shown
+    assert "tokens/s, loss " in shown
+    assert "<" in shown  # time gone < time left
+
+
+def test_a_module_of_no_family(tmp_path):
+    """Whatever gives a loss can be trained; its weights are saved under their own names."""
+
+    class Regression(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(2, 1)
+            self.register_buffer("scale", torch.tensor(3.0))
+
+        def forward(self, x, labels):
+            return {"loss": (self.scale * self.layer(x).squeeze(-1) - labels).square().mean()}
+
+    def build():
+        torch.manual_seed(0)
+        return Regression()
+
+    batches = [{"x": torch.randn(4, 2), "labels": torch.randn(4)} for _ in range(3)]
+    whole = go(tmp_path / "whole", 4, model=build(), batches=batches)
+    half = go(tmp_path / "parts", 2, model=build(), batches=batches)
+    with safe_open(tmp_path / "parts/checkpoint-2/model.safetensors", "pt") as file:
+        assert {name: file.get_tensor(name).tolist() for name in file.keys()} == {  # noqa: SIM118
+            name: value.tolist() for name, value in half.model.state_dict().items()
+        }
+    parts = go(tmp_path / "parts", 4, model=build(), batches=batches)
+    assert same(weights(whole), weights(parts))
