@@ -1,4 +1,4 @@
-"""What a checkpoint is: a directory that `from_pretrained` loads, without pickles; which are kept; which is the best."""
+"""What a checkpoint is, a directory that `from_pretrained` loads; which are kept; what a run tells of itself."""
 
 import json
 from pathlib import Path

@@ -42,9 +42,9 @@ def loader(**options):
 
 def go(directory, steps, *, model=None, batches=None, hooks=(), loggers=(), validation=None, loss=None, **settings):
     """Train `model` up to `steps`, with everything seeded; give the run."""
+    model = bert() if model is None else model
     torch.manual_seed(1)
     np.random.seed(1)
-    model = bert() if model is None else model
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + step))
     settings = Settings(**{"steps": steps, "accumulation": 2, "output_dir": directory, **settings})
