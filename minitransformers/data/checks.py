@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from numbers import Real
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from minitransformers.errors import InputError
+from minitransformers.errors import InputError, nearest
 from minitransformers.tokenization.lengths import whole
 
 
@@ -29,10 +29,28 @@ def check_count(name: str, value: Any, *, least: int) -> int:
     return number
 
 
-def check_features(features: Sequence[Any]) -> None:
-    """Refuse an empty batch."""
+def check_features(features: Any) -> None:
+    """Refuse what is not a list of examples, and an empty one."""
+    if isinstance(features, (Mapping, str)) or not hasattr(features, "__getitem__"):
+        raise InputError(
+            f"features must be a list of examples, got {type(features).__name__}: collators take single examples, not "
+            f"what is a batch already."
+        )
     if len(features) == 0:
         raise InputError("features is empty: a batch needs at least one example.")
+
+
+def input_ids_of(feature: Any, index: int) -> Int[Tensor, " length"]:
+    """The ids of an example, which is a dictionary that has them, or nothing but them.
+
+    Raises:
+        InputError: a dictionary without `input_ids`, or ids that are not one sequence of whole numbers.
+    """
+    if not isinstance(feature, Mapping):
+        return as_ids(f"features[{index}]", feature)
+    if "input_ids" not in feature:
+        raise InputError(f"features[{index}] has no 'input_ids', only {list(feature)}.{nearest('input_ids', feature)}")
+    return as_ids(f"input_ids of features[{index}]", feature["input_ids"])
 
 
 def as_ids(name: str, ids: Any) -> Int[Tensor, " length"]:

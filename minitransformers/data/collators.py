@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from minitransformers.data.checks import as_ids, check_features
+from minitransformers.data.checks import as_ids, check_features, input_ids_of
 from minitransformers.errors import InputError
 from minitransformers.nn.losses import IGNORED
 
@@ -164,7 +164,8 @@ class DataCollatorWithPadding:
     def __call__(self, features: Any) -> Any:
         """The batch."""
         check_return_tensors(self.return_tensors)
-        check_features(features)
+        if not isinstance(features, Mapping):  # a dictionary of lists is as good: `collator(dataset[:8])`
+            check_features(features)
         batch = _pad(self, features, self.return_tensors)
         for name in ("label", "label_ids"):
             if name in batch:
@@ -325,7 +326,7 @@ class DataCollatorWithFlattening(DataCollatorMixin):
         return as_kind(self._flatten(features, self.separator_id if separator_id is None else separator_id), kind)
 
     def _flatten(self, features: Any, separator_id: int) -> dict[str, Any]:
-        rows = [as_ids(f"input_ids of features[{i}]", feature["input_ids"]) for i, feature in enumerate(features)]
+        rows = [input_ids_of(feature, index) for index, feature in enumerate(features)]
         given = take_labels(features)[1] if "labels" in features[0] else None
         targets = [as_ids(f"labels of features[{i}]", label) for i, label in enumerate(given or rows)]
         for index, (row, target) in enumerate(zip(rows, targets, strict=True)):

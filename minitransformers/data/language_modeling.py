@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from minitransformers.data.checks import as_ids, check_count, check_probability, special_token_ids, token_id
+from minitransformers.data.checks import check_count, check_probability, input_ids_of, special_token_ids, token_id
 from minitransformers.data.collators import DataCollatorMixin
 from minitransformers.data.masking import MaskedTokens, mask_tokens, maskable_tokens, words_from_offsets
 from minitransformers.data.randomness import Seeded, check_seed, generator_from
@@ -90,13 +90,13 @@ class DataCollatorForLanguageModeling(DataCollatorMixin, Seeded):
     def torch_call(self, features: Any) -> Any:
         """The batch as torch tensors."""
         if isinstance(features[0], Mapping):
-            had_mask = "attention_mask" in features[0]
-            lengths = [len(feature["input_ids"]) for feature in features]
             kept = [{k: v for k, v in one.items() if k not in ("labels", "offset_mapping")} for one in features]
             batch = self.tokenizer.pad(kept, return_tensors="pt", pad_to_multiple_of=self.pad_to_multiple_of)
+            had_mask = "attention_mask" in features[0]
+            lengths = [len(feature["input_ids"]) for feature in features]
             offsets = self._pad_offsets(features, batch["input_ids"].shape[1]) if self.whole_word_mask else None
         else:
-            rows = [as_ids(f"features[{index}]", feature) for index, feature in enumerate(features)]
+            rows = [input_ids_of(feature, index) for index, feature in enumerate(features)]
             had_mask, offsets = False, None
             lengths = [len(row) for row in rows]
             batch = {"input_ids": self._pad_rows(rows)}

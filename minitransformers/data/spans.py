@@ -6,7 +6,7 @@ Each is a function on the ids of one text, and a collator that corrupts the text
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from minitransformers.data.checks import as_ids, check_probability, special_token_ids, token_id
+from minitransformers.data.checks import check_probability, input_ids_of, special_token_ids, token_id
 from minitransformers.data.collators import DataCollatorForSeq2Seq, DataCollatorMixin
 from minitransformers.data.randomness import Seeded, check_seed
 from minitransformers.errors import InputError
@@ -253,9 +253,8 @@ class DenoisingCollator(DataCollatorMixin, Seeded):
         generator = self.generator
         examples = []
         for index, feature in enumerate(features):
-            mapping = hasattr(feature, "keys")
-            ids = as_ids(f"input_ids of features[{index}]", feature["input_ids"] if mapping else feature)
-            if mapping and feature.get("attention_mask") is not None:
+            ids = input_ids_of(feature, index)
+            if isinstance(feature, Mapping) and feature.get("attention_mask") is not None:
                 ids = ids[torch.as_tensor(feature["attention_mask"]).bool()]
             inputs, labels = self.corrupt(ids, generator)
             examples.append({"input_ids": inputs.tolist(), "labels": labels.tolist()})

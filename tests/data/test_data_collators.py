@@ -136,9 +136,13 @@ def test_default_data_collator(features, kind, objects):
     options=paddings(),
     side=sides,
     kind=kinds,
+    as_columns=st.booleans(),
 )
-def test_padding(features, options, side, kind):
+def test_padding(features, options, side, kind, as_columns):
     (our_features, their_features), (mine, reference) = copies(features), both(side)
+    if as_columns:  # what a slice of a data set is
+        our_features = {name: [example[name] for example in features] for name in features[0]}
+        their_features = dict(our_features)
     expected = transformers.DataCollatorWithPadding(reference, return_tensors=kind, **options)(their_features)
     got = minitransformers.DataCollatorWithPadding(mine, return_tensors=kind, **options)(our_features)
     assert "labels" in got
@@ -293,6 +297,13 @@ BAD = {
     "no examples": (lambda t: TOKENS(t)([]), "features is empty: a batch needs at least one example"),
     "no examples to stack": (lambda t: minitransformers.default_data_collator([]), "features is empty"),
     "no examples to pad": (lambda t: minitransformers.DataCollatorWithPadding(t)([]), "features is empty"),
+    "a batch already": (lambda t: TOKENS(t)({"input_ids": [[5]]}), "features must be a list of examples, got dict"),
+    "a generator": (lambda t: FLAT()(iter([ONE])), "features must be a list of examples, got list_iterator"),
+    "no ids to flatten": (
+        lambda t: FLAT()([{"input_id": [5]}]),
+        r"features\[0\] has no 'input_ids', only.*Did you mean",
+    ),
+    "no ids to pad": (lambda t: TOKENS(t)([{"ids": [5]}]), "pad needs 'input_ids', got only"),
     "a kind of tensor": (lambda t: TOKENS(t, return_tensors="tf")([ONE]), "return_tensors='tf' must be 'pt'.*or 'np'"),
     "the same, later": (lambda t: FLAT()([ONE], "jax"), "return_tensors='jax' must be 'pt'.*or 'np'"),
     "labels missing in one": (

@@ -415,6 +415,8 @@ BAD = {
         "has no pad_token, which texts of different lengths need",
     ),
     "no examples": (lambda t: MAKE(t)([]), "features is empty"),
+    "no ids": (lambda t: MAKE(t)([{"ids": [5]}]), "pad needs 'input_ids', got only"),
+    "a batch already": (lambda t: MAKE(t)({"input_ids": [[5]]}), "features must be a list of examples, got dict"),
     "ids in a table": (lambda t: MAKE(t)([[[5]], [[6]]]), r"features\[0\] must be one sequence of ids"),
     "static causal": (lambda t: MaskedDataset([], MAKE(t, mlm=False)), "collator has mlm=False"),
     "a number of versions": (

@@ -287,6 +287,10 @@ BAD = {
         lambda: DataCollatorForTextInfilling(both()[0], mean_span_length=0),
         "mean_span_length=0 must be above 0",
     ),
+    "no ids": (
+        lambda: DataCollatorForTextInfilling(both()[0])([{"ids": [5]}]),
+        r"features\[0\] has no 'input_ids', only \['ids'\]",
+    ),
     "no sentence ends": (
         lambda: DataCollatorForTextInfilling(both()[0], sentence_ends=["。"]),
         "none of sentence_ends=.*shuffle_sentences=False",
