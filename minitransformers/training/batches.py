@@ -16,7 +16,7 @@ from minitransformers.training.distributed import max_over_ranks, world_size
 from minitransformers.training.randomness import generator_state, random_state, set_generator_state, set_random_state
 
 if TYPE_CHECKING:
-    from minitransformers.training.run import Progress
+    from minitransformers.training.run import Run
 
 Batch = Mapping[str, Any]
 LABELS = ("labels", "next_sentence_label", "mc_labels", "start_positions")  # arguments whose values count in a loss
@@ -42,12 +42,16 @@ class Batches:
         except TypeError:  # an iterable has no length
             return 0
 
-    def epoch(self, progress: Progress, accumulation: int) -> Iterator[list[Batch]]:
+    def epoch(self, run: Run) -> Iterator[list[Batch]]:
         """The micro-batches of each step in the rest of the epoch; the last step may have fewer.
+
+        When the run is finished, it is still asked for the next step, to see whether the epoch is over too; random
+        numbers stay as if it had not been.
 
         Raises:
             InputError: there is no batch.
         """
+        progress = run.progress
         for part in _parts(self.source):
             if hasattr(part, "set_epoch"):
                 part.set_epoch(progress.epoch)
@@ -68,7 +72,14 @@ class Batches:
                 pass
             set_random_state(now)
             set_generator_state(self.source, self._later)
-        while micro_batches := list(islice(batches, accumulation)):
+        while True:
+            before = (random_state(), generator_state(self.source)) if run.is_finished else None
+            micro_batches = list(islice(batches, run.settings.accumulation))
+            if before is not None:
+                set_random_state(before[0])
+                set_generator_state(self.source, before[1])
+            if not micro_batches:
+                break
             yield micro_batches
 
     def count_for(self, rows: int, *, or_else: int) -> int:

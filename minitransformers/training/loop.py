@@ -63,7 +63,7 @@ def train(
     run.call("on_train_begin")
     while not run.is_finished or (progress.batch and not progress.left_epoch):
         run.call("on_epoch_begin")
-        for micro_batches in run.batches.epoch(progress, settings.accumulation):
+        for micro_batches in run.batches.epoch(run):
             if run.is_finished:
                 break
             run.call("on_step_begin")

@@ -11,6 +11,7 @@ from tiny_runs import bert, go, gpt2, loader, same, texts, weights
 
 from minitransformers.errors import InputError
 from minitransformers.training import Hooks, Settings, train
+from minitransformers.training.logs import JsonLines
 
 
 @pytest.mark.parametrize("make", [bert, gpt2])
@@ -143,6 +144,31 @@ def test_hooks(tmp_path):
         "train_begin", "epoch_begin", *first, "epoch_begin", *step, *short, "epoch_end", "train_end"
     ]  # fmt: skip
     assert names(tmp_path) == ["checkpoint-2"]
+
+
+class AtTheEnd(Hooks):
+    """Asks for an evaluation and a checkpoint at the end of each epoch, as many scripts do."""
+
+    def on_epoch_end(self, run):
+        run.should_evaluate = run.should_save = True
+
+
+@pytest.mark.parametrize("steps", [3, 4], ids=["at an epoch's end", "in an epoch's middle"])
+def test_a_run_that_is_over_does_nothing_when_started_again(steps, tmp_path):
+    """And one that gets more steps later is one that had them from the start."""
+    lines = {}
+    for name, parts in (("parts", [steps, steps, 8, 8]), ("whole", [8])):
+        for part in parts:
+            logger = JsonLines(tmp_path / f"{name}.jsonl")
+            go(tmp_path / name, part, validation=loader(), hooks=[AtTheEnd()], loggers=[logger])
+            lines.setdefault(name, []).append((tmp_path / f"{name}.jsonl").read_text().splitlines())
+    first, again, more, more_again = lines["parts"]
+    assert first == again
+    assert more == more_again
+    (whole,) = lines["whole"]
+    extra = [line for line in more if line not in whole]  # that of the end in the middle
+    assert [line for line in more if line in whole] == whole
+    assert len(extra) == (1 if steps == 4 else 0)
 
 
 def test_epochs(tmp_path):
