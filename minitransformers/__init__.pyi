@@ -32,7 +32,6 @@ from minitransformers.errors import (
     MinitransformersError as MinitransformersError,
     MissingFileError as MissingFileError,
     TokenizationError as TokenizationError,
-    TrainingError as TrainingError,
     UnknownArgumentError as UnknownArgumentError,
     UnknownNameError as UnknownNameError,
 )
@@ -79,6 +78,17 @@ from minitransformers.generation import (
     TypicalLogitsWarper as TypicalLogitsWarper,
     set_seed as set_seed,
 )
+from minitransformers.models.albert import (
+    AlbertConfig as AlbertConfig,
+    AlbertForMaskedLM as AlbertForMaskedLM,
+    AlbertForMultipleChoice as AlbertForMultipleChoice,
+    AlbertForPreTraining as AlbertForPreTraining,
+    AlbertForQuestionAnswering as AlbertForQuestionAnswering,
+    AlbertForSequenceClassification as AlbertForSequenceClassification,
+    AlbertForTokenClassification as AlbertForTokenClassification,
+    AlbertModel as AlbertModel,
+    AlbertPreTrainedModel as AlbertPreTrainedModel,
+)
 from minitransformers.models.bert import (
     BertConfig as BertConfig,
     BertForMaskedLM as BertForMaskedLM,
@@ -91,6 +101,28 @@ from minitransformers.models.bert import (
     BertLMHeadModel as BertLMHeadModel,
     BertModel as BertModel,
     BertPreTrainedModel as BertPreTrainedModel,
+)
+from minitransformers.models.distilbert import (
+    DistilBertConfig as DistilBertConfig,
+    DistilBertForMaskedLM as DistilBertForMaskedLM,
+    DistilBertForMultipleChoice as DistilBertForMultipleChoice,
+    DistilBertForQuestionAnswering as DistilBertForQuestionAnswering,
+    DistilBertForSequenceClassification as DistilBertForSequenceClassification,
+    DistilBertForTokenClassification as DistilBertForTokenClassification,
+    DistilBertModel as DistilBertModel,
+    DistilBertPreTrainedModel as DistilBertPreTrainedModel,
+)
+from minitransformers.models.electra import (
+    ElectraConfig as ElectraConfig,
+    ElectraForCausalLM as ElectraForCausalLM,
+    ElectraForMaskedLM as ElectraForMaskedLM,
+    ElectraForMultipleChoice as ElectraForMultipleChoice,
+    ElectraForPreTraining as ElectraForPreTraining,
+    ElectraForQuestionAnswering as ElectraForQuestionAnswering,
+    ElectraForSequenceClassification as ElectraForSequenceClassification,
+    ElectraForTokenClassification as ElectraForTokenClassification,
+    ElectraModel as ElectraModel,
+    ElectraPreTrainedModel as ElectraPreTrainedModel,
 )
 from minitransformers.models.gpt2 import (
     GPT2Config as GPT2Config,
@@ -136,10 +168,16 @@ from minitransformers.models.xlm_roberta import (
 from minitransformers.nn.cache import KeyValueCache as DynamicCache, KeyValueCache as KeyValueCache
 from minitransformers.tokenization import (
     AddedToken as AddedToken,
+    AlbertTokenizer as AlbertTokenizer,
+    AlbertTokenizerFast as AlbertTokenizerFast,
     AutoTokenizer as AutoTokenizer,
     BatchEncoding as BatchEncoding,
     BertTokenizer as BertTokenizer,
     BertTokenizerFast as BertTokenizerFast,
+    DistilBertTokenizer as DistilBertTokenizer,
+    DistilBertTokenizerFast as DistilBertTokenizerFast,
+    ElectraTokenizer as ElectraTokenizer,
+    ElectraTokenizerFast as ElectraTokenizerFast,
     GPT2Tokenizer as GPT2Tokenizer,
     GPT2TokenizerFast as GPT2TokenizerFast,
     OpenAIGPTTokenizer as OpenAIGPTTokenizer,
@@ -147,6 +185,10 @@ from minitransformers.tokenization import (
     PreTrainedTokenizer as PreTrainedTokenizer,
     PreTrainedTokenizerBase as PreTrainedTokenizerBase,
     PreTrainedTokenizerFast as PreTrainedTokenizerFast,
+    RobertaTokenizer as RobertaTokenizer,
+    RobertaTokenizerFast as RobertaTokenizerFast,
+    XLMRobertaTokenizer as XLMRobertaTokenizer,
+    XLMRobertaTokenizerFast as XLMRobertaTokenizerFast,
 )
 from minitransformers.training.schedules import (
     SchedulerType as SchedulerType,

@@ -21,6 +21,9 @@ from minitransformers.models.pretrained import PreTrainedModel
 # model_type -> the module of `minitransformers.models` that has its classes
 FAMILIES = {
     "bert": "bert",
+    "albert": "albert",
+    "distilbert": "distilbert",
+    "electra": "electra",
     "gpt2": "gpt2",
     "openai-gpt": "openai_gpt",
     "roberta": "roberta",
@@ -48,6 +51,9 @@ class ClassTable(Mapping[str, Any]):
 CONFIGS = ClassTable(
     {
         "bert": "BertConfig",
+        "albert": "AlbertConfig",
+        "distilbert": "DistilBertConfig",
+        "electra": "ElectraConfig",
         "gpt2": "GPT2Config",
         "openai-gpt": "OpenAIGPTConfig",
         "roberta": "RobertaConfig",
@@ -168,6 +174,9 @@ class AutoModel(_AutoModel):
     models = ClassTable(
         {
             "bert": "BertModel",
+            "albert": "AlbertModel",
+            "distilbert": "DistilBertModel",
+            "electra": "ElectraModel",
             "gpt2": "GPT2Model",
             "openai-gpt": "OpenAIGPTModel",
             "roberta": "RobertaModel",
@@ -182,6 +191,9 @@ class AutoModelForPreTraining(_AutoModel):
     models = ClassTable(
         {
             "bert": "BertForPreTraining",
+            "albert": "AlbertForPreTraining",
+            "distilbert": "DistilBertForMaskedLM",
+            "electra": "ElectraForPreTraining",
             "gpt2": "GPT2LMHeadModel",
             "openai-gpt": "OpenAIGPTLMHeadModel",
             "roberta": "RobertaForMaskedLM",
@@ -196,6 +208,9 @@ class AutoModelForMaskedLM(_AutoModel):
     models = ClassTable(
         {
             "bert": "BertForMaskedLM",
+            "albert": "AlbertForMaskedLM",
+            "distilbert": "DistilBertForMaskedLM",
+            "electra": "ElectraForMaskedLM",
             "roberta": "RobertaForMaskedLM",
             "xlm-roberta": "XLMRobertaForMaskedLM",
         }
@@ -208,6 +223,7 @@ class AutoModelForCausalLM(_AutoModel):
     models = ClassTable(
         {
             "bert": "BertLMHeadModel",
+            "electra": "ElectraForCausalLM",
             "gpt2": "GPT2LMHeadModel",
             "openai-gpt": "OpenAIGPTLMHeadModel",
             "roberta": "RobertaForCausalLM",
@@ -228,6 +244,9 @@ class AutoModelForSequenceClassification(_AutoModel):
     models = ClassTable(
         {
             "bert": "BertForSequenceClassification",
+            "albert": "AlbertForSequenceClassification",
+            "distilbert": "DistilBertForSequenceClassification",
+            "electra": "ElectraForSequenceClassification",
             "gpt2": "GPT2ForSequenceClassification",
             "openai-gpt": "OpenAIGPTForSequenceClassification",
             "roberta": "RobertaForSequenceClassification",
@@ -242,6 +261,9 @@ class AutoModelForTokenClassification(_AutoModel):
     models = ClassTable(
         {
             "bert": "BertForTokenClassification",
+            "albert": "AlbertForTokenClassification",
+            "distilbert": "DistilBertForTokenClassification",
+            "electra": "ElectraForTokenClassification",
             "gpt2": "GPT2ForTokenClassification",
             "roberta": "RobertaForTokenClassification",
             "xlm-roberta": "XLMRobertaForTokenClassification",
@@ -255,6 +277,9 @@ class AutoModelForQuestionAnswering(_AutoModel):
     models = ClassTable(
         {
             "bert": "BertForQuestionAnswering",
+            "albert": "AlbertForQuestionAnswering",
+            "distilbert": "DistilBertForQuestionAnswering",
+            "electra": "ElectraForQuestionAnswering",
             "gpt2": "GPT2ForQuestionAnswering",
             "roberta": "RobertaForQuestionAnswering",
             "xlm-roberta": "XLMRobertaForQuestionAnswering",
@@ -268,6 +293,9 @@ class AutoModelForMultipleChoice(_AutoModel):
     models = ClassTable(
         {
             "bert": "BertForMultipleChoice",
+            "albert": "AlbertForMultipleChoice",
+            "distilbert": "DistilBertForMultipleChoice",
+            "electra": "ElectraForMultipleChoice",
             "roberta": "RobertaForMultipleChoice",
             "xlm-roberta": "XLMRobertaForMultipleChoice",
         }

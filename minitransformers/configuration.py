@@ -371,8 +371,10 @@ def _validated(owner: str, name: str, value: Any, hint: Any, field: dataclasses.
 
 
 def _from_json(value: Any, hint: Any) -> Any:
-    """JSON has no integer keys and no dtypes; bring those back."""
+    """JSON has no integer keys and no dtypes, and its numbers may leave out ".0"; bring those back."""
     options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    if float in options and type(value) is int:
+        return float(value)
     if torch.dtype in options and isinstance(value, str):
         named = getattr(torch, value.removeprefix("torch."), None)
         return named if isinstance(named, torch.dtype) else value

@@ -86,6 +86,16 @@ class BaseModelOutput(ModelOutput):
 
 
 @dataclass
+class BaseModelOutputWithPooling(ModelOutput):
+    """An encoder's, with a vector for the sequence: `pooler_output` (batch, hidden)."""
+
+    last_hidden_state: Tensor | None = None
+    pooler_output: Tensor | None = None
+    hidden_states: HiddenStates = None
+    attentions: Attentions = None
+
+
+@dataclass
 class BaseModelOutputWithPoolingAndCrossAttentions(ModelOutput):
     """An encoder's, or BERT's as decoder.
 
@@ -161,6 +171,27 @@ class BertForPreTrainingOutput(ModelOutput):
     loss: Tensor | None = None
     prediction_logits: Tensor | None = None
     seq_relationship_logits: Tensor | None = None
+    hidden_states: HiddenStates = None
+    attentions: Attentions = None
+
+
+@dataclass
+class AlbertForPreTrainingOutput(ModelOutput):
+    """Both heads: `prediction_logits` (batch, length, vocabulary) and `sop_logits` (batch, 2), the sentences' order."""
+
+    loss: Tensor | None = None
+    prediction_logits: Tensor | None = None
+    sop_logits: Tensor | None = None
+    hidden_states: HiddenStates = None
+    attentions: Attentions = None
+
+
+@dataclass
+class ElectraForPreTrainingOutput(ModelOutput):
+    """`logits` (batch, length): above 0 where a token was replaced."""
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
     hidden_states: HiddenStates = None
     attentions: Attentions = None
 

@@ -12,12 +12,14 @@ import transformers
 
 import minitransformers
 from minitransformers import (
+    AlbertConfig,
     AutoConfig,
     AutoModel,
     BertConfig,
     BertModel,
     CheckpointError,
     ConfigError,
+    DistilBertConfig,
     GPT2Config,
     RobertaConfig,
     XLMRobertaConfig,
@@ -39,8 +41,10 @@ GPT2 = {
     "bos_token_id": 1,
     "eos_token_id": 2,
 }
+DISTILBERT = {"vocab_size": 11, "dim": 8, "n_layers": 1, "n_heads": 2, "hidden_dim": 8}
 OPENAI_GPT = {"vocab_size": 11, "n_embd": 8, "n_layer": 1, "n_head": 2, "n_positions": 9}
-FIELDS: dict[str, dict[str, Any]] = {"gpt2": GPT2, "openai-gpt": OPENAI_GPT}  # BERT's for all others
+# BERT's for all others
+FIELDS: dict[str, dict[str, Any]] = {"gpt2": GPT2, "openai-gpt": OPENAI_GPT, "distilbert": DISTILBERT}
 IDS = torch.tensor([[1, 2, 3]])
 
 
@@ -165,8 +169,8 @@ def test_unknown_families(tmp_path: Path) -> None:
         ("roberta-base", None, RobertaConfig),
         ("x", ["RobertaForMaskedLM"], RobertaConfig),
         ("xlm-roberta-base", None, XLMRobertaConfig),
-        ("x", ["DistilBertModel"], None),
-        ("albert-base", ["AlbertForMaskedLM"], None),
+        ("x", ["DistilBertModel"], DistilBertConfig),
+        ("albert-base", ["AlbertForMaskedLM"], AlbertConfig),
         ("bertweet", None, None),
     ],
 )

@@ -107,6 +107,34 @@ _TABLE = (
         ),
     ),
     Asset(
+        name="rxnmapper",
+        what="ALBERT of chemical reactions, 12 shared layers of 256, with its masked-token head",
+        licence="MIT",
+        package="wheel rxnmapper==0.4.3",
+        folder="rxnmapper/models/transformers/albert_heads_8_uspto_all_1310k/",
+        files=(
+            File("config.json", 1219, "ea0f3144af1d13a5d5928cff01abd8e7c14ab831ff7b6d73a14d4162864a876f"),
+            File("pytorch_model.bin", 3212952, "8541f3f500dae71abe678d546bd035ca946e2d1c819f6b2cf41a97faedd7e6a2"),
+            RXNFP_VOCABULARY,
+        ),
+    ),
+    Asset(
+        name="unidic-imitator",
+        what="ALBERT that splits Japanese text into words with their parts of speech, character by character",
+        licence="CC-BY-SA 3.0",
+        package="wheel unidic-lite-imitator-transformers==0.2.1",
+        folder="unidic_lite_imitator_transformers/",
+        files=(
+            File("config.json", 7850, "128112c2cd271f1a89285cf608364fb6e29593a96ded19fcd56d10bb8069a8ac"),
+            File(
+                "pytorch_model.bin",
+                1228147,
+                "98b0c906f6f499b1b11ed0941d7f602bc97d760be713c892cef6389aed76ef69",
+                packed_as="model.pth",
+            ),
+        ),
+    ),
+    Asset(
         name="gpt2-tokenizer",
         what="the 50,257 byte-pair tokens of GPT-2 and their merges",
         licence="MIT",

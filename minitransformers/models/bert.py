@@ -7,6 +7,7 @@ RoBERTa, XLM-RoBERTa and ELECTRA are BERT with a few parts changed: the methods 
 from __future__ import annotations
 
 import logging
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -157,10 +158,10 @@ class BertPreTrainedModel(PreTrainedModel):
     with other such parts.
     """
 
-    config_class = BertConfig
+    config_class: ClassVar[type[Config]] = BertConfig
     base_model_prefix = "bert"
     weights = WEIGHTS
-    optional_weights = (".pooler.", ".cross_attention.", ".cross_attention_norm.")
+    optional_weights: ClassVar[tuple[str, ...]] = (".pooler.", ".cross_attention.", ".cross_attention_norm.")
 
     config: BertConfig
 
@@ -351,7 +352,7 @@ def _block(config: BertConfig) -> EncoderBlock | DecoderBlock:
 # ---- pre-training heads (§3.1) ---------------------------------------------------------------------------------------
 
 
-class _WithMaskedLMHead(BertPreTrainedModel):
+class WithMaskedLMHead(BertPreTrainedModel):
     """Models whose `mlm_head` scores the vocabulary."""
 
     mlm_head: MaskedLMHead
@@ -365,7 +366,7 @@ class _WithMaskedLMHead(BertPreTrainedModel):
         self.mlm_head.decoder = embeddings
 
 
-class BertForPreTraining(_WithMaskedLMHead):
+class BertForPreTraining(WithMaskedLMHead):
     """BERT with both of its pre-training heads: masked tokens and next sentence (§3.1)."""
 
     def __init__(self, config: BertConfig) -> None:
@@ -418,7 +419,7 @@ class BertForPreTraining(_WithMaskedLMHead):
         )
 
 
-class BertForMaskedLM(_WithMaskedLMHead):
+class BertForMaskedLM(WithMaskedLMHead):
     """BERT that fills in masked tokens (§3.1, task 1)."""
 
     def __init__(self, config: BertConfig) -> None:
@@ -468,7 +469,7 @@ class BertForMaskedLM(_WithMaskedLMHead):
         return MaskedLMOutput(loss, logits, encoded.hidden_states, encoded.attentions)
 
 
-class BertLMHeadModel(_WithMaskedLMHead, GenerationMixin):
+class BertLMHeadModel(WithMaskedLMHead, GenerationMixin):
     """BERT as a decoder that predicts the next token; `config.is_decoder` should be True."""
 
     def __init__(self, config: BertConfig) -> None:
@@ -575,10 +576,13 @@ class BertForNextSentencePrediction(BertPreTrainedModel):
 # ---- fine-tuning heads (§4) ------------------------------------------------------------------------------------------
 
 
+# Any relative's configuration will do that has a hidden_size, labels and a dropout for the head (`head_dropout`).
+
+
 class BertForSequenceClassification(BertPreTrainedModel):
     """BERT with a linear layer over the pooled vector: classes, several labels at once, or a number (§4.1)."""
 
-    def __init__(self, config: BertConfig) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.build_backbone()
         self.dropout = nn.Dropout(config.head_dropout)
@@ -625,7 +629,7 @@ class BertForSequenceClassification(BertPreTrainedModel):
 class BertForMultipleChoice(BertPreTrainedModel):
     """BERT that scores each of several choices for a text (§4.4)."""
 
-    def __init__(self, config: BertConfig) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.build_backbone()
         self.dropout = nn.Dropout(config.head_dropout)
@@ -665,7 +669,7 @@ class BertForMultipleChoice(BertPreTrainedModel):
 class BertForTokenClassification(BertPreTrainedModel):
     """BERT with a linear layer over every token: named entities, parts of speech (§5.3)."""
 
-    def __init__(self, config: BertConfig) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.build_backbone(add_pooling_layer=False)
         self.dropout = nn.Dropout(config.head_dropout)
@@ -705,7 +709,7 @@ class BertForTokenClassification(BertPreTrainedModel):
 class BertForQuestionAnswering(BertPreTrainedModel):
     """BERT that finds the answer to a question in a text: where it starts and ends (§4.2)."""
 
-    def __init__(self, config: BertConfig) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__(config)
         if config.num_labels != 2:
             raise ConfigError(f"{type(self).__name__} needs num_labels=2 (start and end), got {config.num_labels}.")

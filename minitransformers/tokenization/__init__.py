@@ -5,24 +5,40 @@ Read `codec.py` for what a call does, `bert.py` and `gpt2.py` for two pipelines,
 
 from tokenizers import AddedToken
 
+from minitransformers.tokenization.albert import AlbertTokenizer, AlbertTokenizerFast
 from minitransformers.tokenization.auto import AutoTokenizer
-from minitransformers.tokenization.bert import BertTokenizer, BertTokenizerFast
+from minitransformers.tokenization.bert import (
+    BertTokenizer,
+    BertTokenizerFast,
+    DistilBertTokenizer,
+    DistilBertTokenizerFast,
+    ElectraTokenizer,
+    ElectraTokenizerFast,
+)
 from minitransformers.tokenization.encoding import BatchEncoding, CharSpan, TensorType, TokenSpan
 from minitransformers.tokenization.gpt2 import GPT2Tokenizer, GPT2TokenizerFast
 from minitransformers.tokenization.lengths import PaddingStrategy, TruncationStrategy
 from minitransformers.tokenization.openai_gpt import OpenAIGPTTokenizer, OpenAIGPTTokenizerFast
+from minitransformers.tokenization.roberta import RobertaTokenizer, RobertaTokenizerFast
 from minitransformers.tokenization.tokenizer import PreTrainedTokenizer
+from minitransformers.tokenization.xlm_roberta import XLMRobertaTokenizer, XLMRobertaTokenizerFast
 
 PreTrainedTokenizerBase = PreTrainedTokenizer
 PreTrainedTokenizerFast = PreTrainedTokenizer
 
 __all__ = [
     "AddedToken",
+    "AlbertTokenizer",
+    "AlbertTokenizerFast",
     "AutoTokenizer",
     "BatchEncoding",
     "BertTokenizer",
     "BertTokenizerFast",
     "CharSpan",
+    "DistilBertTokenizer",
+    "DistilBertTokenizerFast",
+    "ElectraTokenizer",
+    "ElectraTokenizerFast",
     "GPT2Tokenizer",
     "GPT2TokenizerFast",
     "OpenAIGPTTokenizer",
@@ -31,7 +47,11 @@ __all__ = [
     "PreTrainedTokenizer",
     "PreTrainedTokenizerBase",
     "PreTrainedTokenizerFast",
+    "RobertaTokenizer",
+    "RobertaTokenizerFast",
     "TensorType",
     "TokenSpan",
     "TruncationStrategy",
+    "XLMRobertaTokenizer",
+    "XLMRobertaTokenizerFast",
 ]

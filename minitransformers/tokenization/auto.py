@@ -7,24 +7,36 @@ from typing import Any, NoReturn
 
 from minitransformers.errors import InputError, TokenizationError, nearest
 from minitransformers.hub import Source
-from minitransformers.tokenization.bert import BertTokenizer
+from minitransformers.tokenization.albert import AlbertTokenizer
+from minitransformers.tokenization.bert import BertTokenizer, DistilBertTokenizer
 from minitransformers.tokenization.files import CONFIG_FILE, TOKENIZER_FILE, read_json
 from minitransformers.tokenization.gpt2 import GPT2Tokenizer
 from minitransformers.tokenization.openai_gpt import OpenAIGPTTokenizer
+from minitransformers.tokenization.roberta import RobertaTokenizer
 from minitransformers.tokenization.tokenizer import PreTrainedTokenizer
+from minitransformers.tokenization.xlm_roberta import XLMRobertaTokenizer
 
 # The names of tokenizer classes in files, without the "Fast" that transformers 4 put behind them.
 CLASSES: dict[str, type[PreTrainedTokenizer]] = {
+    "AlbertTokenizer": AlbertTokenizer,
     "BertTokenizer": BertTokenizer,
+    "DistilBertTokenizer": DistilBertTokenizer,
+    "ElectraTokenizer": BertTokenizer,
     "GPT2Tokenizer": GPT2Tokenizer,
     "OpenAIGPTTokenizer": OpenAIGPTTokenizer,
     "PreTrainedTokenizer": PreTrainedTokenizer,
+    "RobertaTokenizer": RobertaTokenizer,
     "TokenizersBackend": PreTrainedTokenizer,
+    "XLMRobertaTokenizer": XLMRobertaTokenizer,
 }
 
 # `model_type` in config.json -> the class, for checkpoints whose files name none.
 MODEL_TYPES: dict[str, type[PreTrainedTokenizer]] = {
-    **dict.fromkeys(("bert", "distilbert", "electra", "megatron-bert", "convbert", "nomic_bert"), BertTokenizer),
+    "albert": AlbertTokenizer,
+    "distilbert": DistilBertTokenizer,  # transformers has BertTokenizer, whose token_type_ids its model drops unseen
+    "roberta": RobertaTokenizer,
+    "xlm-roberta": XLMRobertaTokenizer,
+    **dict.fromkeys(("bert", "electra", "megatron-bert", "convbert", "nomic_bert"), BertTokenizer),
     **dict.fromkeys(("gpt2", "gpt_neo", "gptj", "opt", "phi", "codegen", "starcoder2"), GPT2Tokenizer),
     "openai-gpt": OpenAIGPTTokenizer,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike, fspath
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer, processors
-from tokenizers.models import BPE, WordPiece
+from tokenizers.models import BPE, Unigram, WordPiece
 
 from minitransformers.errors import MinitransformersError, MissingFileError, TokenizationError
 from minitransformers.tokenization.files import TokenizerFiles
@@ -101,10 +102,35 @@ def byte_pair_files(files: TokenizerFiles, wanted_by: str) -> dict[str, Any]:
     }
 
 
+def unigram(vocab: Iterable[Any], unk_id: int) -> Unigram:
+    """The unigram model of a vocabulary: (token, log-probability) in the order of the ids (Kudo, 2018, §3.2)."""
+    if isinstance(vocab, (str, PathLike, Mapping)):
+        raise TokenizationError(f"vocab must be a list of (token, score), in the order of the ids; got {vocab!r}.")
+    pairs = [_scored(entry) for entry in vocab]
+    if len(pairs) <= unk_id:
+        raise TokenizationError(f"vocab has {len(pairs)} tokens, and the unknown token must be number {unk_id}.")
+    with rust_errors(lambda message: f"vocab can't be used: {message}."):
+        return Unigram(pairs, unk_id=unk_id, byte_fallback=False)
+
+
+def unigram_options(tokenizer: Mapping[str, Any], wanted_by: str) -> dict[str, Any]:
+    """The arguments of a class with a unigram model that a tokenizer.json has: its vocabulary, and how to normalise.
+
+    The latter is a table that SentencePiece compiles into its models, kept under the name that transformers has for it.
+    """
+    options: dict[str, Any] = {"vocab": model_of(tokenizer, "Unigram", wanted_by)["vocab"]}
+    normalizer = tokenizer.get("normalizer") or {}
+    for step in normalizer.get("normalizers", [normalizer]):
+        if step.get("type") == "Precompiled" and step.get("precompiled_charsmap"):
+            options["_spm_precompiled_charsmap"] = b64decode(step["precompiled_charsmap"])
+            break
+    return options
+
+
 def post_processor_of(tokenizer: Mapping[str, Any]) -> processors.PostProcessor | None:
     """The post-processor that a tokenizer.json, given as data, describes."""
-    # Without vocabulary the file is read at once; the post-processor has all ids that it needs.
-    model = {**tokenizer["model"], "vocab": {}, "merges": []}
+    # With an empty model the file is read at once; the post-processor has all ids that it needs.
+    model = {"type": "BPE", "vocab": {}, "merges": []}
     with rust_errors(lambda message: f"tokenizer.json is damaged ({message}): get it again."):
         backend = Tokenizer.from_str(json.dumps({**tokenizer, "model": model, "added_tokens": []}))
     post_processor: processors.PostProcessor | None = backend.post_processor
@@ -114,7 +140,7 @@ def post_processor_of(tokenizer: Mapping[str, Any]) -> processors.PostProcessor 
 def model_of(tokenizer: Mapping[str, Any], kind: str, wanted_by: str) -> dict[str, Any]:
     """The section `model` of a tokenizer.json, if it is of the kind that a class needs."""
     model = tokenizer.get("model")
-    if not isinstance(model, dict) or not isinstance(model.get("vocab"), dict):
+    if not isinstance(model, dict) or not isinstance(model.get("vocab"), list if kind == "Unigram" else dict):
         raise TokenizationError("tokenizer.json has no model with a vocabulary: is the file whole?")
     if model.get("type", kind) != kind:  # old files don't say
         raise TokenizationError(
@@ -129,6 +155,14 @@ def _pair(merge: Any) -> tuple[str, str]:
     if not isinstance(parts, (list, tuple)) or len(parts) != 2 or not all(isinstance(part, str) for part in parts):
         raise TokenizationError(f"A merge must be two tokens, as a pair or as 'a b'; got {merge!r}.")
     return parts[0], parts[1]
+
+
+def _scored(entry: Any) -> tuple[str, float]:
+    if isinstance(entry, (list, tuple)) and len(entry) == 2:
+        token, score = entry
+        if isinstance(token, str) and isinstance(score, (int, float)):
+            return token, score
+    raise TokenizationError(f"vocab must be a list of (token, score), in the order of the ids; got {entry!r} in it.")
 
 
 def _check_ids(vocab: Mapping[str, int]) -> None:

@@ -5,7 +5,7 @@ Devlin et al., 2018, §3; WordPiece: Wu et al., 2016, §4.1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
 
@@ -35,7 +35,7 @@ class BertTokenizer(PreTrainedTokenizer):
     """
 
     vocab_files_names: Mapping[str, str] = {"vocab_file": "vocab.txt", "tokenizer_file": TOKENIZER_FILE}
-    model_input_names = ("input_ids", "token_type_ids", "attention_mask")
+    model_input_names: Sequence[str] = ("input_ids", "token_type_ids", "attention_mask")
 
     def __init__(
         self,
@@ -104,4 +104,11 @@ def _piece(token: str | None, segment: int) -> list[str]:
     return [] if token is None else [f"{token}:{segment}"]
 
 
-BertTokenizerFast = BertTokenizer
+class DistilBertTokenizer(BertTokenizer):
+    """BERT's tokenizer for a model without segments: a call gives no `token_type_ids`."""
+
+    model_input_names = ("input_ids", "attention_mask")
+
+
+BertTokenizerFast = ElectraTokenizer = ElectraTokenizerFast = BertTokenizer
+DistilBertTokenizerFast = DistilBertTokenizer

@@ -34,7 +34,6 @@ class Progress:
         best, best_step: the best value of `Settings.metric`, and when that was.
         waited: evaluations since then.
         stopped: the run has been ended before its time, by `Settings.patience` or a hook.
-        left_epoch: the run has ended in the middle of an epoch, and the hooks were told.
         loss, grad_norm, learning_rate: of the last step.
         loss_sum, loss_steps: since the last record, for its mean.
     """
@@ -50,7 +49,6 @@ class Progress:
     best_step: int | None = None
     waited: int = 0
     stopped: bool = False
-    left_epoch: bool = False
     loss: float = math.nan
     grad_norm: float = math.nan
     learning_rate: float = math.nan
@@ -118,7 +116,6 @@ class Run:
         progress, settings = self.progress, self.settings
         progress.step += 1
         progress.batch += batches
-        progress.left_epoch = False
         progress.rows += int(rows)
         progress.tokens += int(tokens)
         progress.loss, progress.grad_norm, progress.learning_rate = loss, grad_norm, learning_rate

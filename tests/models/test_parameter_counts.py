@@ -17,6 +17,12 @@ PUBLISHED: dict[str, tuple[str, dict[str, Any], int]] = {
     "bert-base-uncased": ("BertModel", {}, 109_482_240),
     "gpt2": ("GPT2LMHeadModel", {}, 124_439_808),
     "openai-gpt": ("OpenAIGPTLMHeadModel", {}, 116_534_784),
+    "albert-base-v2": (
+        "AlbertModel",
+        {"hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072},
+        11_683_584,
+    ),
+    "distilbert-base-uncased": ("DistilBertModel", {}, 66_362_880),
     "roberta-base": ("RobertaModel", {"max_position_embeddings": 514, "type_vocab_size": 1}, 124_645_632),
 }
 

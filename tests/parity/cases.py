@@ -168,5 +168,5 @@ class Pair:
 @contextmanager
 def rounding_nothing() -> Iterator[None]:
     """Keep the reference from rounding to float32 in a float64 run, as its causal language-model loss does."""
-    with patch.object(torch.Tensor, "float", lambda tensor: tensor):
+    with patch.object(torch.Tensor, "float", lambda tensor: tensor if tensor.is_floating_point() else tensor.double()):
         yield

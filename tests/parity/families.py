@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from albert_cases import ALBERT
 from bert_cases import BERT
 from cases import Case, Family
+from distilbert_cases import DISTILBERT
+from electra_cases import ELECTRA
 from gpt2_cases import GPT2
 from openai_gpt_cases import OPENAI_GPT
 from roberta_cases import ROBERTA, XLM_ROBERTA
 
-FAMILIES: list[Family] = [BERT, GPT2, OPENAI_GPT, ROBERTA, XLM_ROBERTA]
+FAMILIES: list[Family] = [BERT, GPT2, OPENAI_GPT, ROBERTA, XLM_ROBERTA, ALBERT, DISTILBERT, ELECTRA]
 CASES: list[Case] = [case for family in FAMILIES for case in family.cases]
 CLASSES: list[Case] = [case for family in FAMILIES for case in family.classes]
 

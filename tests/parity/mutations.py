@@ -84,6 +84,11 @@ def positions_count_padding(pair: Pair) -> None:
     model.default_positions = lambda ids, mask, length, past_length: count_positions(length, past_length + first)
 
 
+def groups_not_in_turn(pair: Pair) -> None:
+    model = pair.ours.base_model
+    model.groups = nn.ModuleList(reversed(list(model.groups)))
+
+
 def other_labels(pair: Pair) -> None:
     for name, labels in _labels(pair).items():
         if labels.is_floating_point():
@@ -135,6 +140,7 @@ MUTATIONS: dict[str, Callable[[Pair], None]] = {
     "linear head": linear_head,
     "positions from 0": positions_from_0,
     "positions count padding": positions_count_padding,
+    "groups not in turn": groups_not_in_turn,
     "other labels": other_labels,
     "labels not shifted": labels_not_shifted,
     "untied": untied,
@@ -150,3 +156,5 @@ EVERYWHERE = (
     "no mask",
     "training mode",
 )
+# For a head on a backbone that has been tried with all of them.
+OF_A_HEAD = ("attention scale", "training mode", "other labels")

@@ -10,17 +10,16 @@ import torch
 from cases import Case, Family
 from drawing import Draw, Example, Sizes
 from hypothesis import strategies as st
-from mutations import EVERYWHERE
+from mutations import EVERYWHERE, OF_A_HEAD
 from task_examples import (
-    PROBLEMS,
     Kind,
+    any_sequence_classification,
     backbone,
     causal_lm,
     decoder,
     masked_lm,
     multiple_choice,
     question_answering,
-    sequence_classification,
     token_classification,
 )
 
@@ -52,7 +51,14 @@ _PER_SEQUENCE = frozenset({"last_hidden_state"})
 _ALWAYS = (*EVERYWHERE, "positions from 0")
 _POOLED = (*_ALWAYS, "linear pooler")
 _CAUSAL = (*_ALWAYS, "sees the future")
-_LANGUAGE_MODEL = (*_CAUSAL, "labels not shifted", "untied", "linear head", "positions count padding")
+_LANGUAGE_MODEL = (
+    *OF_A_HEAD,
+    "sees the future",
+    "labels not shifted",
+    "untied",
+    "linear head",
+    "positions count padding",
+)
 
 _CASES = [
     Case("RobertaModel", backbone(_KIND, add_pooling_layer=True), _PER_TOKEN, _POOLED),
@@ -68,7 +74,7 @@ _CASES = [
         "RobertaForMaskedLM",
         masked_lm(_KIND),
         _PER_TOKEN,
-        (*_ALWAYS, "other labels", "untied", "linear head"),
+        (*OF_A_HEAD, "untied", "linear head"),
     ),
     Case(
         "RobertaForCausalLM",
@@ -77,28 +83,24 @@ _CASES = [
         _LANGUAGE_MODEL,
         has_cache=True,
     ),
-    *(
-        Case(
-            "RobertaForSequenceClassification",
-            sequence_classification(_KIND, problem),
-            _PER_SEQUENCE,
-            (*_ALWAYS, "other labels", "linear head"),
-            about,
-        )
-        for problem, about in PROBLEMS.items()
+    Case(
+        "RobertaForSequenceClassification",
+        any_sequence_classification(_KIND),
+        _PER_SEQUENCE,
+        (*OF_A_HEAD, "linear head"),
     ),
     Case(
         "RobertaForTokenClassification",
         token_classification(_KIND),
         _PER_TOKEN,
-        (*_ALWAYS, "positions count padding", "other labels"),
+        (*OF_A_HEAD, "positions count padding"),
     ),
-    Case("RobertaForQuestionAnswering", question_answering(_KIND), _PER_TOKEN, (*_ALWAYS, "other labels")),
+    Case("RobertaForQuestionAnswering", question_answering(_KIND), _PER_TOKEN, OF_A_HEAD),
     Case(
         "RobertaForMultipleChoice",
         multiple_choice(_KIND),
         _PER_SEQUENCE,
-        (*_POOLED, "other labels"),
+        (*OF_A_HEAD, "linear pooler"),
     ),
 ]
 
@@ -116,10 +118,6 @@ ROBERTA = Family(
 XLM_ROBERTA = replace(
     ROBERTA,
     config_class="XLMRobertaConfig",
-    cases=[
-        replace(case, name=f"XLM{case.name}", mutations=())
-        for case in _CASES
-        if case.about in ("", "one class", "as decoder")
-    ],
+    cases=[replace(case, name=f"XLM{case.name}", mutations=()) for case in _CASES],
     smallest_of={"XLMRobertaForCausalLM": {"is_decoder": True}},
 )

@@ -95,6 +95,11 @@ def sequence_classification(draw: Draw, kind: Kind, problem: str) -> Example:
     return Example(chosen, arguments, real, draw(seeds()))
 
 
+def any_sequence_classification(kind: Kind) -> st.SearchStrategy[Example]:
+    """Of every problem, for classes whose loss is BERT's."""
+    return st.one_of([sequence_classification(kind, problem) for problem in PROBLEMS])
+
+
 def problem_labels(draw: Draw, problem: str, rows: int, num_labels: int) -> Any:
     if problem == "single_label_classification":
         return class_labels(draw, rows, num_labels)

@@ -8,7 +8,6 @@ Prints one JSON object: how many were killed where, and how many steps were take
 import json
 import os
 import random
-import shutil
 import signal
 import sys
 import time
@@ -94,16 +93,16 @@ def pause(stage, pipe):
         os.write(pipe, b"p")
         time.sleep(60)
 
-    write_tensors = state.write_tensors
-    rename, rmtree = Path.rename, shutil.rmtree
+    saved = {name: getattr(state, name) for name in ("_write_tensors", "_synchronise", "_remove_old")}
+    rename, rmtree = Path.rename, state.shutil.rmtree
     if stage == STAGES[0]:
 
         def write(tensors, directory):
             half = dict(list(tensors.items())[: len(tensors) // 2])
-            write_tensors(half, directory)
+            saved["_write_tensors"](half, directory)
             stop()
 
-        state.write_tensors = write
+        state._write_tensors = write
     elif stage == STAGES[1]:
 
         def before(self, target):
@@ -123,7 +122,7 @@ def pause(stage, pipe):
                     stop()
             return rmtree(path, *arguments, **options)
 
-        shutil.rmtree = removing
+        state.shutil.rmtree = removing
 
 
 def fork(directory, stage=None):
