@@ -365,7 +365,7 @@ def test_loading_what_is_not_there(tmp_path: Path) -> None:
         BertTokenizer.from_pretrained(tmp_path / "nowhere")
     with pytest.raises(InputError, match="name_or_path must be"):
         AutoTokenizer.from_pretrained("")
-    with pytest.raises(TokenizationError, match=r"does not say which tokenizer.*one of BertTokenizer"):
+    with pytest.raises(TokenizationError, match=r"does not say which tokenizer.*one of .*BertTokenizer"):
         AutoTokenizer.from_pretrained(tmp_path)
     write(tmp_path, tokenizer_config__json={"tokenizer_class": "LlamaTokenizerFast"})
     with pytest.raises(TokenizationError, match="'LlamaTokenizerFast', which this library does not have"):

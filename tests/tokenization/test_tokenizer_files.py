@@ -221,7 +221,7 @@ def test_which_class(plain: Path, tmp_path: Path) -> None:
     write(plain, "config.json", {})
     assert type(AutoTokenizer.from_pretrained(plain, config=Config())) is BertTokenizer
     BertTokenizer.from_pretrained(plain).save_pretrained(tmp_path)
-    write(tmp_path, "tokenizer_config.json", {"tokenizer_class": "RobertaTokenizer"})
+    write(tmp_path, "tokenizer_config.json", {"tokenizer_class": "DebertaTokenizer"})
     assert type(AutoTokenizer.from_pretrained(tmp_path)) is PreTrainedTokenizer
 
 
