@@ -42,6 +42,7 @@ def assert_same_run(directory, expected):
 def test_two_processes_and_one(run_script, runs):
     """Whole runs; DDP → FSDP2 and back; two → one and one → two."""
     run_script("parallel_training.py", runs, launcher=TORCHRUN)
+    assert_same_run(runs / "gpt2-full-disk", runs / "gpt2-alone")
     for family in FAMILIES:
         for kind, other in (("ddp", "fsdp"), ("fsdp", "ddp")):
             alone = runs / f"{family}-alone"

@@ -4,6 +4,7 @@ For a decoder with tied weights and an encoder with two heads: whole runs with D
 one and go on with the other; runs that go on from checkpoints of one process, which are in DIRECTORY already.
 """
 
+import errno
 import sys
 from pathlib import Path
 
@@ -14,6 +15,32 @@ from torch.distributed.tensor import DTensor
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from parallel_runs import HALF, STEPS, build, go, is_tied
+
+from minitransformers.errors import TrainingError
+from minitransformers.training import state
+from minitransformers.training.distributed import rank
+
+
+def a_full_disk_on_one_of_them(directory):
+    """Both stop with an error, and neither waits for the other; the checkpoint before is as it was."""
+    go(build("gpt2", "ddp"), directory, HALF)
+    write_json = state.write_json
+
+    def full(path, value):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if rank() == 1:
+        state.write_json = full
+    try:
+        go(build("gpt2", "ddp"), directory, STEPS)
+    except TrainingError as error:
+        assert "No space left" in str(error)  # noqa: PT017
+    else:
+        raise AssertionError("the disk was full, and nobody noticed")
+    state.write_json = write_json
+    dist.barrier()
+    assert [path.name for path in directory.glob("*checkpoint*")] == [f"checkpoint-{HALF}"]
+    go(build("gpt2", "ddp"), directory, STEPS)
 
 
 def main():
@@ -29,6 +56,7 @@ def main():
             assert is_tied(model)
             assert all(isinstance(weight, DTensor) == (other == "fsdp") for weight in model.parameters())
             go(build(family, kind), directory / f"{family}-alone-{kind}", STEPS)
+    a_full_disk_on_one_of_them(directory / "gpt2-full-disk")
     dist.destroy_process_group()
 
 
