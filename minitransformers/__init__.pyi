@@ -32,6 +32,7 @@ from minitransformers.errors import (
     MinitransformersError as MinitransformersError,
     MissingFileError as MissingFileError,
     TokenizationError as TokenizationError,
+    TrainingError as TrainingError,
     UnknownArgumentError as UnknownArgumentError,
     UnknownNameError as UnknownNameError,
 )

@@ -61,7 +61,7 @@ def train(
     scaler, progress, device = run.scaler, run.progress, run.device
     resume(run)
     run.call("on_train_begin")
-    while progress.batch or not run.is_finished:
+    while not run.is_finished or (progress.batch and not progress.left_epoch):
         run.call("on_epoch_begin")
         for micro_batches in run.batches.epoch(run):
             if run.is_finished:
@@ -100,10 +100,9 @@ def train(
             _do_what_is_due(run, validation, evaluate)
         else:
             run.next_epoch()
+        progress.left_epoch = progress.batch > 0  # the run ends in its middle
         run.call("on_epoch_end")
         _do_what_is_due(run, validation, evaluate)
-        if progress.batch:  # the run ended in the middle of the epoch
-            break
     run.call("on_train_end")
     return run
 

@@ -34,6 +34,7 @@ class Progress:
         best, best_step: the best value of `Settings.metric`, and when that was.
         waited: evaluations since then.
         stopped: the run has been ended before its time, by `Settings.patience` or a hook.
+        left_epoch: the run has ended in the middle of an epoch, and the hooks were told.
         loss, grad_norm, learning_rate: of the last step.
         loss_sum, loss_steps: since the last record, for its mean.
     """
@@ -49,6 +50,7 @@ class Progress:
     best_step: int | None = None
     waited: int = 0
     stopped: bool = False
+    left_epoch: bool = False
     loss: float = math.nan
     grad_norm: float = math.nan
     learning_rate: float = math.nan
@@ -116,6 +118,7 @@ class Run:
         progress, settings = self.progress, self.settings
         progress.step += 1
         progress.batch += batches
+        progress.left_epoch = False
         progress.rows += int(rows)
         progress.tokens += int(tokens)
         progress.loss, progress.grad_norm, progress.learning_rate = loss, grad_norm, learning_rate
@@ -180,8 +183,11 @@ class Run:
             self.should_save = self.should_save or settings.output_dir is not None
 
     def next_epoch(self) -> None:
-        """Count an epoch."""
+        """Count an epoch; where it is the last, the run is to be saved."""
+        was_finished = self.is_finished
         self.progress.epoch, self.progress.batch, self.progress.rows = self.progress.epoch + 1, 0, 0
+        if self.is_finished and not was_finished:
+            self.should_save = self.settings.output_dir is not None
 
     def explain_nan(self, loss: float) -> str:
         """What to say, and to do, when the loss is not finite."""

@@ -45,7 +45,7 @@ def test_no_space_left_at_the_last_moment(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     go(tmp_path, 2)
-    monkeypatch.setattr(state, "_synchronise", full)
+    monkeypatch.setattr(state, "synchronise", full)
     with pytest.raises(TrainingError, match="No space left on device") as raised:
         go(tmp_path, 4)
     assert isinstance(raised.value.__cause__, OSError)

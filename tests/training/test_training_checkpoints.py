@@ -173,7 +173,9 @@ def test_a_run_that_is_over_does_nothing_when_started_again(steps, tmp_path):
 
 def test_epochs(tmp_path):
     """As many as asked for, each with all batches; a half-full last step is a step."""
-    run = go(None, None, epochs=2, accumulation=4)
+    run = go(tmp_path, None, epochs=2, accumulation=4)
+    assert names(tmp_path) == ["checkpoint-4"]  # saved, though nobody knew at step 4 that it was the last
+    assert not go(tmp_path, None, epochs=2, accumulation=4).history
     assert (run.progress.step, run.progress.epoch, run.num_steps) == (4, 2, 4)
     assert go(None, 3, epochs=2).progress.step == 3
     assert not go(None, 0).history

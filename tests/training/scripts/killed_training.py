@@ -8,6 +8,7 @@ Prints one JSON object: how many were killed where, and how many steps were take
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -93,16 +94,16 @@ def pause(stage, pipe):
         os.write(pipe, b"p")
         time.sleep(60)
 
-    saved = {name: getattr(state, name) for name in ("_write_tensors", "_synchronise", "_remove_old")}
-    rename, rmtree = Path.rename, state.shutil.rmtree
+    write_tensors = state.write_tensors
+    rename, rmtree = Path.rename, shutil.rmtree
     if stage == STAGES[0]:
 
         def write(tensors, directory):
             half = dict(list(tensors.items())[: len(tensors) // 2])
-            saved["_write_tensors"](half, directory)
+            write_tensors(half, directory)
             stop()
 
-        state._write_tensors = write
+        state.write_tensors = write
     elif stage == STAGES[1]:
 
         def before(self, target):
@@ -122,7 +123,7 @@ def pause(stage, pipe):
                     stop()
             return rmtree(path, *arguments, **options)
 
-        state.shutil.rmtree = removing
+        shutil.rmtree = removing
 
 
 def fork(directory, stage=None):
