@@ -191,6 +191,25 @@ from minitransformers.tokenization import (
     XLMRobertaTokenizer as XLMRobertaTokenizer,
     XLMRobertaTokenizerFast as XLMRobertaTokenizerFast,
 )
+from minitransformers.training.arguments import (
+    IntervalStrategy as IntervalStrategy,
+    SaveStrategy as SaveStrategy,
+    TrainingArguments as TrainingArguments,
+)
+from minitransformers.training.callbacks import (
+    DefaultFlowCallback as DefaultFlowCallback,
+    EarlyStoppingCallback as EarlyStoppingCallback,
+    PrinterCallback as PrinterCallback,
+    ProgressCallback as ProgressCallback,
+    TrainerCallback as TrainerCallback,
+    TrainerControl as TrainerControl,
+    TrainerState as TrainerState,
+)
+from minitransformers.training.predictions import (
+    EvalPrediction as EvalPrediction,
+    PredictionOutput as PredictionOutput,
+    TrainOutput as TrainOutput,
+)
 from minitransformers.training.schedules import (
     SchedulerType as SchedulerType,
     get_constant_schedule as get_constant_schedule,
@@ -206,6 +225,7 @@ from minitransformers.training.schedules import (
     get_scheduler as get_scheduler,
     get_wsd_schedule as get_wsd_schedule,
 )
+from minitransformers.training.trainer import Trainer as Trainer
 
 __version__: str
 __all__: list[str]

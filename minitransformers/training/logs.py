@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from minitransformers.atomic import write_text
 from minitransformers.errors import InputError, MinitransformersError
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Record = Mapping[str, Any]
 
 
+@runtime_checkable
 class Logger(Protocol):
     """What a run tells its numbers to."""
 

@@ -9,6 +9,7 @@ released code). Embeddings are matrices too.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from enum import StrEnum
 from typing import Any
 
@@ -33,13 +34,16 @@ class OptimizerNames(StrEnum):
     RMSPROP = "rmsprop"
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(
+    model: nn.Module, weight_decay: float | int, decayed: Collection[str] | None = None
+) -> list[dict[str, Any]]:
     """What a `torch.optim` optimizer takes: a group with `weight_decay`, and one without.
 
     A parameter that is shared, such as a tied embedding, is in them once; one with `requires_grad=False` is not. As in
-    `transformers`, both groups are there even if empty, and the parameters stand in the model's order.
+    `transformers`, both groups are there even if empty, and the parameters stand in the model's order. `decayed` are
+    the names of those in the first group, by default `decay_parameter_names(model)`.
     """
-    decayed = decay_parameter_names(model)
+    decayed = decay_parameter_names(model) if decayed is None else decayed
     trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     return [
         {"params": [parameter for name, parameter in trained if name in decayed], "weight_decay": weight_decay},
@@ -58,22 +62,21 @@ def decay_parameter_names(model: nn.Module) -> set[str]:
 
 
 def create_optimizer(
-    model: nn.Module,
+    groups: list[dict[str, Any]],
     name: str | OptimizerNames = "adamw_torch_fused",
     *,
-    learning_rate: float = 5e-5,
-    weight_decay: float = 0.0,
-    betas: tuple[float, float] = (0.9, 0.999),
-    eps: float = 1e-8,
+    learning_rate: float | int = 5e-5,
+    betas: tuple[float | int, float | int] = (0.9, 0.999),
+    eps: float | int = 1e-8,
 ) -> Optimizer:
-    """The optimizer of that name over `parameter_groups(model)`.
+    """The optimizer of that name.
 
     Args:
+        groups: what `parameter_groups` gives.
         name: one of `OptimizerNames`; both AdamWs (Loshchilov & Hutter, 2017, algorithm 2) compute the same, the fused
             one in one kernel.
         betas, eps: AdamW's; the others have PyTorch's defaults.
     """
-    groups = parameter_groups(model, weight_decay)
     match optimizer_name(name):
         case OptimizerNames.ADAMW_TORCH:
             return torch.optim.AdamW(groups, lr=learning_rate, betas=betas, eps=eps)

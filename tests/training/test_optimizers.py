@@ -139,7 +139,7 @@ def test_norms_and_biases_that_people_write_themselves() -> None:
 def test_decay_pulls_matrices_towards_zero_and_nothing_else() -> None:
     model = build(minitransformers, "BertForSequenceClassification")
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-    optimizer = create_optimizer(model, "adamw_torch", learning_rate=0.1, weight_decay=0.5)
+    optimizer = create_optimizer(parameter_groups(model, 0.5), "adamw_torch", learning_rate=0.1)
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
@@ -153,6 +153,6 @@ def test_unknown_optimizers() -> None:
     with pytest.raises(
         InputError, match=r"no optimizer 'adamw_torhc' here: choose one of .*Did you mean 'adamw_torch'"
     ):
-        create_optimizer(nn.Linear(1, 1), "adamw_torhc")
+        create_optimizer(parameter_groups(nn.Linear(1, 1), 0.0), "adamw_torhc")
     theirs = {kind.value for kind in transformers.training_args.OptimizerNames}
     assert {kind.value for kind in OptimizerNames} <= theirs

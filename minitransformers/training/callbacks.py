@@ -1,0 +1,420 @@
+"""What listens to a `Trainer`: callbacks, the state that they read and the control by which they ask for things.
+
+    class StopWhenGood(TrainerCallback):
+        def on_evaluate(self, args, state, control, metrics, **kwargs):
+            control.should_training_stop = metrics["eval_accuracy"] > 0.9
+
+Events, arguments and their order are those of `transformers`. Each method is given `args`, `state`, `control`, and by
+name `model`, `processing_class`, `optimizer`, `lr_scheduler`, `train_dataloader` and `eval_dataloader`; `on_log` also
+`logs`, `on_evaluate` and `on_predict` also `metrics`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+from collections.abc import Callable, Sequence, Sized
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from minitransformers.atomic import write_text
+from minitransformers.errors import CheckpointError, InputError
+from minitransformers.training.arguments import IntervalStrategy, SaveStrategy, TrainingArguments
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class TrainerState:
+    """How far a run is.
+
+    Attributes:
+        epoch: epochs done, the last one in part.
+        global_step: updates done, of `max_steps`.
+        logging_steps, eval_steps, save_steps: of the arguments, as whole numbers of steps.
+        log_history: all that was logged, with the step it belongs to.
+        best_metric, best_global_step, best_model_checkpoint: of the best evaluation so far.
+        total_flos: about how many multiplications and additions training has taken (Kaplan et al., 2020, §2.1).
+    """
+
+    epoch: float | int = 0
+    global_step: int = 0
+    max_steps: int = 0
+    logging_steps: int | float = 500
+    eval_steps: int | float = 500
+    save_steps: int | float = 500
+    train_batch_size: int | None = None
+    num_train_epochs: int = 0
+    num_input_tokens_seen: int = 0
+    total_flos: float | int = 0
+    log_history: list[dict[str, Any]] = field(default_factory=list)
+    best_metric: float | None = None
+    best_global_step: int | None = None
+    best_model_checkpoint: str | None = None
+    is_local_process_zero: bool = True
+    is_world_process_zero: bool = True
+    is_hyper_param_search: bool = False
+    trial_name: str | None = None
+    trial_params: dict[str, Any] | None = None
+    stateful_callbacks: dict[str, Any] = field(default_factory=dict)
+
+    def save_to_json(self, json_path: str | os.PathLike[str]) -> None:
+        """Write all of it to a file."""
+        write_text(json_path, json.dumps(asdict(self), indent=2, sort_keys=True) + "\n")
+
+    @classmethod
+    def load_from_json(cls, json_path: str | os.PathLike[str]) -> TrainerState:
+        """Read what `save_to_json` wrote."""
+        values = json.loads(Path(json_path).read_text("utf-8"))
+        unknown = values.keys() - {each.name for each in fields(cls)}
+        if unknown:
+            raise CheckpointError(f"{json_path} is not the state of a Trainer: it has {sorted(unknown)}.")
+        return cls(**values)
+
+    def compute_steps(self, args: TrainingArguments, max_steps: int) -> None:
+        """Read the arguments' intervals, of which those below 1 are parts of all steps."""
+        for name in ("logging_steps", "eval_steps", "save_steps"):
+            steps = getattr(args, name)
+            if steps is not None:
+                setattr(self, name, math.ceil(max_steps * steps) if steps < 1 else steps)
+
+
+class ExportableState:
+    """A callback whose counters are kept in checkpoints: `state()` gives {"args": …, "attributes": …}."""
+
+    def state(self) -> dict[str, Any]:
+        """The arguments it is made with, and the attributes that change."""
+        raise NotImplementedError(f"{type(self).__name__} needs a method state().")
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Any:
+        """Made anew of what `state()` gave."""
+        instance = cls(**state["args"])
+        for name, value in state["attributes"].items():
+            setattr(instance, name, value)
+        return instance
+
+
+@dataclass
+class TrainerControl:
+    """What callbacks ask for: a callback sets a field to True, and the `Trainer` sets it back."""
+
+    should_training_stop: bool = False
+    should_epoch_stop: bool = False
+    should_save: bool = False
+    should_evaluate: bool = False
+    should_log: bool = False
+
+
+class TrainerCallback:
+    """What is told of a run's events; a subclass says what to do at those that concern it.
+
+    A method may change `control`, and return it or nothing.
+    """
+
+    def on_init_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> Any:
+        """The `Trainer` has been made."""
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> Any:
+        """Training begins, or goes on from a checkpoint."""
+
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> Any:
+        """Training is over."""
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> Any:
+        """An epoch begins."""
+
+    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> Any:
+        """An epoch is over."""
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> Any:
+        """Before the first batch of an update."""
+
+    def on_substep_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> Any:
+        """After each batch of an update but the last."""
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> Any:
+        """Gradients are there, and clipped."""
+
+    def on_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> Any:
+        """Weights are new; gradients are there still."""
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> Any:
+        """After an update; logging, evaluation and saving come next."""
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> Any:
+        """After an evaluation."""
+
+    def on_predict(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: Any, **kwargs: Any
+    ) -> Any:
+        """After `predict`."""
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> Any:
+        """After a checkpoint was written."""
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> Any:
+        """After something was logged."""
+
+    def on_prediction_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> Any:
+        """After each batch of an evaluation or prediction."""
+
+
+# What an event takes back: it has been seen to, or a new epoch or step begins.
+DONE: dict[str, tuple[str, ...]] = {
+    "on_train_begin": ("should_training_stop",),
+    "on_epoch_begin": ("should_epoch_stop",),
+    "on_step_begin": ("should_log", "should_evaluate", "should_save"),
+    "on_log": ("should_log",),
+    "on_evaluate": ("should_evaluate",),
+    "on_save": ("should_save",),
+}
+
+
+class CallbackHandler:
+    """Tells callbacks of events, in the order in which they were added."""
+
+    def __init__(self, callbacks: Sequence[Any]) -> None:
+        self.callbacks: list[Any] = []
+        for callback in callbacks:
+            self.add(callback)
+
+    def add(self, callback: Any) -> None:
+        """Add a callback, or one of that class."""
+        callback = callback() if isinstance(callback, type) else callback
+        missing = [event for event in vars(TrainerCallback) if event.startswith("on_") and not hasattr(callback, event)]
+        if missing:
+            raise InputError(
+                f"{callback!r} cannot be a callback, it has no {missing[0]}(): derive it from TrainerCallback."
+            )
+        if type(callback) in map(type, self.callbacks):
+            logger.warning("There is a %s among the callbacks already; now there are two.", type(callback).__name__)
+        self.callbacks.append(callback)
+
+    def pop(self, callback: Any) -> Any:
+        """Take out that callback, or the first of that class, and give it; None where there is none."""
+        is_it: Callable[[Any], bool] = (
+            (lambda each: isinstance(each, callback)) if isinstance(callback, type) else (lambda each: each == callback)
+        )
+        found = next((each for each in self.callbacks if is_it(each)), None)
+        if found is not None:
+            self.callbacks.remove(found)
+        return found
+
+    def call(
+        self, event: str, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        """Tell all of an event; give the control as it is then."""
+        for name in DONE.get(event, ()):
+            setattr(control, name, False)
+        for callback in self.callbacks:
+            control = getattr(callback, event)(args, state, control, **kwargs) or control
+        return control
+
+
+class DefaultFlowCallback(TrainerCallback):
+    """When to log, evaluate, save and stop, as the arguments say."""
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        """After so many steps, and at the last one."""
+        step, is_last = state.global_step, state.global_step >= state.max_steps
+        if (step == 1 and args.logging_first_step) or (
+            args.logging_strategy == IntervalStrategy.STEPS and step % state.logging_steps == 0
+        ):
+            control.should_log = True
+        if args.eval_strategy == IntervalStrategy.STEPS and args.eval_delay <= step:
+            control.should_evaluate |= step % state.eval_steps == 0 or is_last
+        if args.save_strategy == SaveStrategy.STEPS:
+            control.should_save |= step % state.save_steps == 0 or is_last
+        control.should_training_stop |= is_last
+        return control
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        """After each epoch."""
+        control.should_log |= args.logging_strategy == IntervalStrategy.EPOCH
+        control.should_evaluate |= args.eval_strategy == IntervalStrategy.EPOCH and args.eval_delay <= state.epoch
+        control.should_save |= args.save_strategy == SaveStrategy.EPOCH
+        return control
+
+
+class ProgressCallback(TrainerCallback):
+    """Bars for training and evaluation on the terminal, by tqdm, and what is logged above them."""
+
+    def __init__(self, max_str_len: int = 100) -> None:
+        self.training_bar: Any = None
+        self.prediction_bar: Any = None
+        self.max_str_len = max_str_len
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """A bar as long as the run."""
+        if state.is_world_process_zero:
+            self.training_bar = tqdm(total=state.max_steps, initial=state.global_step, dynamic_ncols=True)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """One step on."""
+        if self.training_bar is not None:
+            self.training_bar.update(1)
+
+    def on_prediction_step(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        eval_dataloader: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """One batch of an evaluation on."""
+        if state.is_world_process_zero and isinstance(eval_dataloader, Sized):
+            if self.prediction_bar is None:
+                is_alone = self.training_bar is None
+                self.prediction_bar = tqdm(total=len(eval_dataloader), leave=is_alone, dynamic_ncols=True)
+            self.prediction_bar.update(1)
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """The evaluation's bar goes."""
+        if self.prediction_bar is not None:
+            self.prediction_bar.close()
+        self.prediction_bar = None
+
+    def on_predict(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: Any, **kwargs: Any
+    ) -> None:
+        """The same."""
+        self.on_evaluate(args, state, control)
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **kwargs: Any
+    ) -> None:
+        """A line above the bar."""
+        if self.training_bar is not None:
+            shown = {name: value for name, value in logs.items() if name != "total_flos"}
+            self.training_bar.write(str({name: self._short(value) for name, value in shown.items()}))
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """The bar stays as it is."""
+        if self.training_bar is not None:
+            self.training_bar.close()
+        self.training_bar = None
+
+    def _short(self, value: Any) -> Any:
+        if isinstance(value, str) and len(value) > self.max_str_len:
+            return f"[{len(value)} characters, more than max_str_len={self.max_str_len}]"
+        return f"{value:.4g}" if isinstance(value, float) else value
+
+
+class PrinterCallback(TrainerCallback):
+    """Prints what is logged."""
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **kwargs: Any
+    ) -> None:
+        """One dictionary a line."""
+        if state.is_local_process_zero and logs is not None:
+            shown = {name: value for name, value in logs.items() if name != "total_flos"}
+            print({name: f"{value:.4g}" if isinstance(value, float) else value for name, value in shown.items()})
+
+
+class LossCurveCallback(TrainerCallback):
+    """Draws the losses so far with each evaluation, and at the end, to loss.png in `output_dir`."""
+
+    def __init__(self) -> None:
+        from minitransformers.visualization import draw_losses  # asks for matplotlib here, not at the first evaluation
+
+        self._draw = draw_losses
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Draw, where there is something to draw."""
+        drawn = ("loss", "eval_loss")
+        if state.is_world_process_zero and any(name in record for record in state.log_history for name in drawn):
+            self._draw(state.log_history, title=args.run_name or "", path=Path(args.output_dir or "") / "loss.png")
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """The same."""
+        self.on_evaluate(args, state, control)
+
+
+class EarlyStoppingCallback(TrainerCallback, ExportableState):
+    """Ends training when evaluations have not become better for a while.
+
+    Args:
+        early_stopping_patience: after so many evaluations in a row that are not better.
+        early_stopping_threshold: better means by more than this.
+    """
+
+    def __init__(self, early_stopping_patience: int = 1, early_stopping_threshold: float | int | None = 0.0) -> None:
+        self.early_stopping_patience = early_stopping_patience
+        self.early_stopping_threshold = early_stopping_threshold or 0.0
+        self.early_stopping_patience_counter = 0
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Look whether there will be evaluations and a metric to follow."""
+        if args.metric_for_best_model is None:
+            raise InputError("EarlyStoppingCallback follows metric_for_best_model: set it in TrainingArguments.")
+        if args.eval_strategy == IntervalStrategy.NO:
+            raise InputError("EarlyStoppingCallback follows evaluations: set eval_strategy to 'steps' or 'epoch'.")
+        if not args.load_best_model_at_end:
+            logger.warning("The model will be the last one, not the best: load_best_model_at_end=True would load that.")
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: Any = None, **kwargs: Any
+    ) -> None:
+        """Count evaluations that were not better."""
+        name = with_prefix(args.metric_for_best_model or "loss")
+        value = metrics.get(name)
+        if value is None:
+            logger.warning("EarlyStoppingCallback finds no %s among the metrics: it does nothing.", name)
+            return
+        if state.best_metric is None:
+            is_better = True
+        else:
+            gain = value - state.best_metric if args.greater_is_better else state.best_metric - value
+            is_better = gain > self.early_stopping_threshold and gain > 0
+        self.early_stopping_patience_counter = 0 if is_better else self.early_stopping_patience_counter + 1
+        if self.early_stopping_patience_counter >= self.early_stopping_patience:
+            control.should_training_stop = True
+
+    def state(self) -> dict[str, Any]:
+        """The arguments, and how many evaluations in a row were not better."""
+        return {
+            "args": {
+                "early_stopping_patience": self.early_stopping_patience,
+                "early_stopping_threshold": self.early_stopping_threshold,
+            },
+            "attributes": {"early_stopping_patience_counter": self.early_stopping_patience_counter},
+        }
+
+
+def with_prefix(metric: str) -> str:
+    """A metric's name as evaluations have it."""
+    return metric if metric.startswith("eval_") else f"eval_{metric}"
