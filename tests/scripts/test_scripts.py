@@ -60,6 +60,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(root / "tiny-classifier", "BertForSequenceClassification", transformers.BertConfig(**bert, num_labels=2))
     write(root / "tiny-tagger", "BertForTokenClassification", transformers.BertConfig(**bert, **labels))
     write(root / "tiny-reader", "BertForQuestionAnswering", transformers.BertConfig(**bert))
+    write(root / "tiny-masked", "BertForMaskedLM", transformers.BertConfig(**bert))
     for name in ("tiny-classifier", "tiny-tagger", "tiny-reader"):
         for file in ("vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
             shutil.copy(fetch("minilm") / file, root / name / file)
