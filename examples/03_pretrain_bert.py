@@ -81,6 +81,7 @@ def main() -> None:
             vocab_size=len(tokenizer), max_position_embeddings=length, hidden_size=width, num_hidden_layers=layers,
             num_attention_heads=heads, intermediate_size=4 * width, pad_token_id=tokenizer.pad_token_id,
             hidden_dropout_prob=options.dropout, attention_probs_dropout_prob=options.dropout,
+            initializer_range=0.02 * (768 / width) ** 0.5,  # narrow layers need larger weights for outputs as large
         )
     )  # fmt: skip
     say(f"{len(pairs):,} pairs to learn from and {len(held_out):,} to measure on, of up to {length} tokens.")
@@ -91,7 +92,7 @@ def main() -> None:
     optimizer = torch.optim.AdamW(parameter_groups(trained, weight_decay=0.01), lr=rate)
     schedule = get_linear_schedule_with_warmup(optimizer, num_warmup_steps=steps // 20, num_training_steps=steps)
     sampler = DistributedSampler(pairs) if is_distributed() else RandomSampler(pairs)
-    mask = DataCollatorForLanguageModeling(tokenizer, seed=options.seed)
+    mask = DataCollatorForLanguageModeling(tokenizer, mlm_probability=options.masked, seed=options.seed)
     batches = DataLoader(pairs, batch_size=batch, sampler=sampler, collate_fn=mask, drop_last=True)
     # Masked once, so that each evaluation asks the same.
     same_mask = DataCollatorForLanguageModeling(tokenizer, seed=options.seed)
@@ -195,6 +196,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, help="pairs in a batch, on each process")
     parser.add_argument("--accumulation", type=int, default=1, help="batches that make up one step (1)")
     parser.add_argument("--times", type=int, default=10, help="how often each text is cut into pairs (10)")
+    parser.add_argument("--masked", type=float, default=0.15, help="portion of tokens to select while training (0.15)")
     parser.add_argument("--learning-rate", type=float, help="at its highest")
     parser.add_argument("--dropout", type=float, default=0.0, help="against learning by heart; 0.1 for many epochs (0)")
     parser.add_argument(

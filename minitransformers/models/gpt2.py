@@ -28,6 +28,7 @@ from minitransformers.models.inputs import (
     flatten_choices,
     read_shape,
     warn_if_left_padded,
+    warn_if_packed,
 )
 from minitransformers.models.pretrained import PreTrainedModel, attention_kernel_name
 from minitransformers.nn.blocks import DecoderBlock
@@ -251,10 +252,12 @@ class GPT2Model(GPT2PreTrainedModel):
             dtype=self.dtype,
             device=self.device,
         )
-        if attention_mask is None and cache is None and position_ids is not None:
+        if attention_mask is None and position_ids is not None and cache is None:
             documents = documents_from_positions(position_ids)
             if not can_read_values(documents) or documents.any():  # several documents packed into one row
                 mask = AttentionMask(causal_mask(length, device=documents.device) & document_mask(documents))
+        else:
+            warn_if_packed(attention_mask, position_ids, past_length)
         context_mask = check_context(
             encoder_hidden_states,
             encoder_attention_mask,

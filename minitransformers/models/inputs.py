@@ -14,7 +14,12 @@ from torch import Tensor
 from minitransformers.errors import InputError
 from minitransformers.nn.cache import KeyValueCache
 from minitransformers.nn.losses import IGNORED
-from minitransformers.nn.masks import AttentionMask, can_read_values, read_attention_mask
+from minitransformers.nn.masks import (
+    AttentionMask,
+    can_read_values,
+    documents_from_positions,
+    read_attention_mask,
+)
 
 
 def read_shape(input_ids: Tensor | None, inputs_embeds: Tensor | None, hidden_size: int) -> tuple[int, int]:
@@ -298,6 +303,21 @@ def warn_if_left_padded(attention_mask: Tensor | None, position_ids: Tensor | No
         warnings.warn(
             "The batch is padded on the left and position_ids are not given, so that positions count the padding. "
             "Pass position_ids=positions_from_mask(attention_mask), pad on the right, or use generate().",
+            stacklevel=4,
+        )
+
+
+def warn_if_packed(attention_mask: Tensor | None, position_ids: Tensor | None, past_length: int) -> None:
+    """Say so where documents that are packed into one row will see each other because a cache is being made.
+
+    The reference tells documents apart by positions that start anew, and does so only without a cache.
+    """
+    if attention_mask is not None or position_ids is None or past_length or not can_read_values(position_ids):
+        return
+    if documents_from_positions(position_ids).any():
+        warnings.warn(
+            "position_ids start anew within a row. Documents that are packed so are kept apart only without a cache: "
+            "pass use_cache=False, or a mask of four dimensions.",
             stacklevel=4,
         )
 

@@ -238,6 +238,17 @@ def test_left_padding_without_positions_warns(name):
         model(input_ids)
 
 
+def test_packed_documents_with_a_cache_warn():
+    """They would see each other, as in the reference: what keeps them apart works only without a cache."""
+    model, ids, positions = small_model("GPT2LMHeadModel"), torch.tensor([[1, 2, 3, 4]]), torch.tensor([[0, 1, 0, 1]])
+    with pytest.warns(UserWarning, match="kept apart only without a cache: pass use_cache=False"):
+        model(ids, position_ids=positions)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model(ids, position_ids=positions, use_cache=False)
+        model(ids, position_ids=torch.arange(4)[None])
+
+
 def test_a_bidirectional_model_says_nothing_about_left_padding():
     mask = torch.tensor([[0, 0, 1, 1]])
     with warnings.catch_warnings():

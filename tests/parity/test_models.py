@@ -33,7 +33,9 @@ from minitransformers.nn.attention import MultiHeadAttention
 EVERYTHING = {"output_hidden_states": True, "output_attentions": True}
 
 pytestmark = pytest.mark.filterwarnings(
-    "ignore:The batch is padded on the left", "ignore:With inputs_embeds padding cannot be seen"
+    "ignore:The batch is padded on the left",
+    "ignore:With inputs_embeds padding cannot be seen",
+    "ignore:position_ids start anew",
 )
 
 
