@@ -4,6 +4,8 @@ from minitransformers.auto import (
     AutoConfig as AutoConfig,
     AutoModel as AutoModel,
     AutoModelForCausalLM as AutoModelForCausalLM,
+    AutoModelForImageClassification as AutoModelForImageClassification,
+    AutoModelForMaskedImageModeling as AutoModelForMaskedImageModeling,
     AutoModelForMaskedLM as AutoModelForMaskedLM,
     AutoModelForMultipleChoice as AutoModelForMultipleChoice,
     AutoModelForNextSentencePrediction as AutoModelForNextSentencePrediction,
@@ -78,6 +80,11 @@ from minitransformers.generation import (
     TopPLogitsWarper as TopPLogitsWarper,
     TypicalLogitsWarper as TypicalLogitsWarper,
     set_seed as set_seed,
+)
+from minitransformers.image_processing import (
+    AutoImageProcessor as AutoImageProcessor,
+    BatchFeature as BatchFeature,
+    ViTImageProcessor as ViTImageProcessor,
 )
 from minitransformers.models.albert import (
     AlbertConfig as AlbertConfig,
@@ -154,6 +161,13 @@ from minitransformers.models.roberta import (
     RobertaForTokenClassification as RobertaForTokenClassification,
     RobertaModel as RobertaModel,
     RobertaPreTrainedModel as RobertaPreTrainedModel,
+)
+from minitransformers.models.vit import (
+    ViTConfig as ViTConfig,
+    ViTForImageClassification as ViTForImageClassification,
+    ViTForMaskedImageModeling as ViTForMaskedImageModeling,
+    ViTModel as ViTModel,
+    ViTPreTrainedModel as ViTPreTrainedModel,
 )
 from minitransformers.models.xlm_roberta import (
     XLMRobertaConfig as XLMRobertaConfig,

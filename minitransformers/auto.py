@@ -27,6 +27,7 @@ FAMILIES = {
     "gpt2": "gpt2",
     "openai-gpt": "openai_gpt",
     "roberta": "roberta",
+    "vit": "vit",
     "xlm-roberta": "xlm_roberta",
 }
 
@@ -57,6 +58,7 @@ CONFIGS = ClassTable(
         "gpt2": "GPT2Config",
         "openai-gpt": "OpenAIGPTConfig",
         "roberta": "RobertaConfig",
+        "vit": "ViTConfig",
         "xlm-roberta": "XLMRobertaConfig",
     }
 )
@@ -180,6 +182,7 @@ class AutoModel(_AutoModel):
             "gpt2": "GPT2Model",
             "openai-gpt": "OpenAIGPTModel",
             "roberta": "RobertaModel",
+            "vit": "ViTModel",
             "xlm-roberta": "XLMRobertaModel",
         }
     )
@@ -300,3 +303,15 @@ class AutoModelForMultipleChoice(_AutoModel):
             "xlm-roberta": "XLMRobertaForMultipleChoice",
         }
     )
+
+
+class AutoModelForImageClassification(_AutoModel):
+    """Tells what an image shows."""
+
+    models = ClassTable({"vit": "ViTForImageClassification"})
+
+
+class AutoModelForMaskedImageModeling(_AutoModel):
+    """Paints in the hidden parts of an image."""
+
+    models = ClassTable({"vit": "ViTForMaskedImageModeling"})

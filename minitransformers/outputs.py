@@ -271,3 +271,23 @@ class OpenAIGPTDoubleHeadsModelOutput(ModelOutput):
     mc_logits: Tensor | None = None
     hidden_states: HiddenStates = None
     attentions: Attentions = None
+
+
+@dataclass
+class ImageClassifierOutput(ModelOutput):
+    """`logits` (batch, labels)."""
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    hidden_states: HiddenStates = None
+    attentions: Attentions = None
+
+
+@dataclass
+class MaskedImageModelingOutput(ModelOutput):
+    """`reconstruction` (batch, channels, height, width) of the images."""
+
+    loss: Tensor | None = None
+    reconstruction: Tensor | None = None
+    hidden_states: HiddenStates = None
+    attentions: Attentions = None

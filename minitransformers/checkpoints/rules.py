@@ -22,7 +22,7 @@ from typing import Literal
 class Rule:
     """One line of a table; made by the functions below."""
 
-    kind: Literal["rename", "transpose", "tie", "drop", "alias", "double"]
+    kind: Literal["rename", "transpose", "tie", "drop", "alias", "double", "stored"]
     theirs: str
     ours: str
 
@@ -57,6 +57,11 @@ def double(theirs: str, of: str) -> Rule:
     return Rule("double", theirs, of)
 
 
+def stored(theirs: str, of: str) -> Rule:
+    """The name that their files have, as in former years, for what their modules call otherwise today."""
+    return Rule("stored", theirs, of)
+
+
 @dataclass(frozen=True)
 class Renamed:
     """Where a tensor belongs: its name on the other side, and whether it must be transposed on the way."""
@@ -80,7 +85,9 @@ class WeightTable:
         self._reading = [(_Pattern(rule.theirs, base), rule.ours, rule.kind == "transpose") for rule in moves]
         self._writing = [(_Pattern(rule.ours, base), rule.theirs, rule.kind == "transpose") for rule in moves]
         self._dropped = [_Pattern(rule.theirs, base) for rule in rules if rule.kind == "drop"]
-        self._aliases = [(_Pattern(rule.theirs, base), rule.ours) for rule in rules if rule.kind in ("alias", "double")]
+        aliases = [rule for rule in rules if rule.kind in ("alias", "double", "stored")]
+        self._aliases = [(_Pattern(rule.theirs, base), rule.ours) for rule in aliases]
+        self._stored = [(_Pattern(rule.ours, base), rule.theirs) for rule in rules if rule.kind == "stored"]
         self.ties = {rule.theirs: rule.ours for rule in rules if rule.kind == "tie"}
         self.doubles = {rule.theirs: rule.ours for rule in rules if rule.kind == "double"}
 
@@ -94,8 +101,13 @@ class WeightTable:
         return _first(self._reading, theirs)
 
     def to_theirs(self, ours: str) -> Renamed:
-        """Under which name a tensor of our model stands in a file."""
+        """Under which name a tensor of our model stands in theirs."""
         return _first(self._writing, _plain(ours))
+
+    def in_files(self, theirs: str) -> str:
+        """The name that a file has for what their modules call `theirs`."""
+        names = (pattern.replace(theirs, template) for pattern, template in self._stored)
+        return next((name for name in names if name is not None), theirs)
 
 
 class _Pattern:

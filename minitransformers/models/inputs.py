@@ -199,6 +199,46 @@ def check_mask(name: str, mask: Tensor | None, num_heads: int) -> None:
         )
 
 
+def check_pixels(
+    pixel_values: Tensor | None,
+    *,
+    num_channels: int,
+    image_size: tuple[int, int],
+    patch_size: tuple[int, int],
+    may_be_of_another_size: bool,
+) -> Tensor:
+    """Refuse what is no batch of images that a model can cut into patches; else give it back."""
+    if pixel_values is None:
+        raise InputError("Pass pixel_values: an image processor makes them of images.")
+    if not isinstance(pixel_values, Tensor) or not pixel_values.is_floating_point():
+        raise InputError(
+            f"pixel_values must be a floating-point tensor, got {_kind(pixel_values)}: make it with an image "
+            f"processor, which brings pixels of 0 … 255 to the range that the model was trained with."
+        )
+    shape = tuple(pixel_values.shape)
+    if pixel_values.ndim != 4 or not shape[0]:
+        remedy = ": add the batch dimension with pixel_values[None]." if pixel_values.ndim == 3 else "."
+        raise InputError(f"pixel_values has shape {shape}; expected (batch, channels, height, width){remedy}")
+    if shape[1] != num_channels:
+        remedy = " The channels come first: pixel_values.permute(0, 3, 1, 2)." if shape[3] == num_channels else ""
+        raise InputError(
+            f"pixel_values has shape {shape}, that is {shape[1]} channels; the model has num_channels={num_channels}."
+            f"{remedy}"
+        )
+    size = shape[2:]
+    if size != image_size and not may_be_of_another_size:
+        raise InputError(
+            f"pixel_values shows images of {size[0]} × {size[1]} pixels; the model takes image_size={image_size}: "
+            f"resize them with an image processor, or pass interpolate_pos_encoding=True."
+        )
+    if not all(size) or any(side % patch for side, patch in zip(size, patch_size, strict=True)):
+        raise InputError(
+            f"pixel_values shows images of {size[0]} × {size[1]} pixels, which patches of {patch_size[0]} × "
+            f"{patch_size[1]} do not divide: resize or crop them."
+        )
+    return pixel_values
+
+
 def check_logits_to_keep(logits_to_keep: int | Tensor, shape: tuple[int, int], labels: Tensor | None) -> None:
     """Refuse what does not say which logits to keep (see `keep_positions`), or labels for logits that are not kept."""
     length = shape[1]

@@ -279,6 +279,7 @@ class PreTrainedModel(nn.Module):
             raise InputError(f"save_directory={str(directory)!r} is a file; pass a directory.")
         state = self.state_dict() if state_dict is None else state_dict
         tensors = to_reference_names(state, self.weights, shared=not self.config.tie_word_embeddings)
+        tensors = {self.weights.in_files(name): tensor for name, tensor in tensors.items()}
         write_checkpoint(directory, tensors, max_shard_size=max_shard_size)
         self.config.architectures = [type(self).__name__]
         self.config.dtype = self.dtype
@@ -362,6 +363,8 @@ class PreTrainedModel(nn.Module):
             The token embedding.
         """
         embeddings = self.get_input_embeddings()
+        if not isinstance(embeddings, nn.Embedding):
+            raise InputError(f"{type(self).__name__} has no token embedding to resize.")
         size = embeddings.num_embeddings if new_num_tokens is None else new_num_tokens
         if size < 1:
             raise InputError(f"new_num_tokens={new_num_tokens} must be at least 1.")

@@ -16,6 +16,7 @@ from minitransformers.nn.feed_forward import ACTIVATIONS, FeedForward, GatedFeed
 from minitransformers.nn.heads import DenseClassifier, MaskedLMHead, Pooler, SequenceSummary
 from minitransformers.nn.masks import AttentionMask, causal_mask, document_mask, padding_mask, read_attention_mask
 from minitransformers.nn.normalization import LayerNorm, RMSNorm, layer_norm, rms_norm
+from minitransformers.nn.patches import PatchEmbedding, cut_into_patches, resize_positions
 from minitransformers.nn.positions import (
     LearnedPositions,
     Rotary,
@@ -46,6 +47,7 @@ __all__ = [
     "LearnedPositions",
     "MaskedLMHead",
     "MultiHeadAttention",
+    "PatchEmbedding",
     "Pooler",
     "RMSNorm",
     "Rotary",
@@ -55,6 +57,7 @@ __all__ = [
     "attention_kernel",
     "causal_mask",
     "count_positions",
+    "cut_into_patches",
     "document_mask",
     "eager_attention",
     "fused_attention",
@@ -63,6 +66,7 @@ __all__ = [
     "padding_mask",
     "positions_from_mask",
     "read_attention_mask",
+    "resize_positions",
     "rms_norm",
     "rotary_frequencies",
     "rotary_positions",

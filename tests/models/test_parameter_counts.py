@@ -23,6 +23,7 @@ PUBLISHED: dict[str, tuple[str, dict[str, Any], int]] = {
         11_683_584,
     ),
     "distilbert-base-uncased": ("DistilBertModel", {}, 66_362_880),
+    "google/vit-base-patch16-224": ("ViTForImageClassification", {"num_labels": 1000}, 86_567_656),
     "roberta-base": ("RobertaModel", {"max_position_embeddings": 514, "type_vocab_size": 1}, 124_645_632),
 }
 

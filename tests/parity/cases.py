@@ -167,6 +167,13 @@ class Pair:
 
 @contextmanager
 def rounding_nothing() -> Iterator[None]:
-    """Keep the reference from rounding to float32 in a float64 run, as its causal language-model loss does."""
-    with patch.object(torch.Tensor, "float", lambda tensor: tensor if tensor.is_floating_point() else tensor.double()):
+    """Keep the reference from rounding to float32 in a float64 run, as losses and attentions of some models do."""
+
+    def softmax_in_its_own_dtype(tensor: Tensor, dim: int, dtype: torch.dtype | None = None) -> Tensor:
+        return tensor.softmax(dim)
+
+    with (
+        patch.object(torch.Tensor, "float", lambda tensor: tensor if tensor.is_floating_point() else tensor.double()),
+        patch.object(nn.functional, "softmax", softmax_in_its_own_dtype),
+    ):
         yield

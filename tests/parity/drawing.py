@@ -111,7 +111,7 @@ def token_inputs(
     arguments: dict[str, Any] = {}
 
     kind = draw(st.sampled_from(masks))
-    mask, is_token = _attention_mask(draw, kind, values, rows, length, sizes.num_heads)
+    mask, is_token = attention_mask(draw, kind, values, rows, length, sizes.num_heads)
     if choices is None and draw(st.sampled_from([False, False, True])):
         arguments["inputs_embeds"] = values.normal(rows, length, sizes.embedding_size or sizes.hidden_size)
     else:
@@ -146,7 +146,7 @@ def _unflatten(tensor: Tensor, batch: int, choices: int) -> Tensor:
     return tensor.expand(batch * choices, *tensor.shape[1:]).unflatten(0, (batch, choices))
 
 
-def _attention_mask(
+def attention_mask(
     draw: Draw, kind: str, values: Values, rows: int, length: int, num_heads: int
 ) -> tuple[Tensor | None, Tensor]:
     """The mask, and which tokens are no padding."""

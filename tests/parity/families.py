@@ -10,8 +10,9 @@ from electra_cases import ELECTRA
 from gpt2_cases import GPT2
 from openai_gpt_cases import OPENAI_GPT
 from roberta_cases import ROBERTA, XLM_ROBERTA
+from vit_cases import VIT
 
-FAMILIES: list[Family] = [BERT, GPT2, OPENAI_GPT, ROBERTA, XLM_ROBERTA, ALBERT, DISTILBERT, ELECTRA]
+FAMILIES: list[Family] = [BERT, GPT2, OPENAI_GPT, ROBERTA, XLM_ROBERTA, ALBERT, DISTILBERT, ELECTRA, VIT]
 CASES: list[Case] = [case for family in FAMILIES for case in family.cases]
 CLASSES: list[Case] = [case for family in FAMILIES for case in family.classes]
 

@@ -13,6 +13,7 @@ from cases import Pair
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from minitransformers.models.vit import ViTEmbeddings
 from minitransformers.nn.attention import MultiHeadAttention
 from minitransformers.nn.feed_forward import ACTIVATIONS, FeedForward
 from minitransformers.nn.heads import DenseClassifier, MaskedLMHead
@@ -41,6 +42,8 @@ def position_offset(pair: Pair) -> None:
     for module in pair.ours.modules():
         if isinstance(module, LearnedPositions):
             module.weight.data = module.weight.data.roll(1, dims=0)
+        if isinstance(module, ViTEmbeddings):
+            module.position_embeddings.data = module.position_embeddings.data.roll(1, dims=1)
 
 
 def no_segments(pair: Pair) -> None:
@@ -122,6 +125,15 @@ def other_padding_token(pair: Pair) -> None:
         config.pad_token_id = (config.pad_token_id + 1) % config.vocab_size
 
 
+def patches_turned(pair: Pair) -> None:
+    weight = pair.ours.base_model.embeddings.patch_embedding.projection.weight
+    weight.data = weight.data.transpose(2, 3).contiguous()
+
+
+def nothing_hidden(pair: Pair) -> None:
+    pair.our_arguments.pop("bool_masked_pos", None)
+
+
 def training_mode(pair: Pair) -> None:
     torch.manual_seed(0)
     pair.ours.train()
@@ -145,6 +157,8 @@ MUTATIONS: dict[str, Callable[[Pair], None]] = {
     "labels not shifted": labels_not_shifted,
     "untied": untied,
     "other padding token": other_padding_token,
+    "patches turned": patches_turned,
+    "nothing hidden": nothing_hidden,
     "training mode": training_mode,
 }
 EVERYWHERE = (

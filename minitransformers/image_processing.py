@@ -1,0 +1,363 @@
+"""From images to `pixel_values`: resize, rescale, normalise, as the preprocessor_config.json of a checkpoint says.
+
+In PyTorch alone: images may be arrays, tensors, or anything that looks like a PIL image, which is never imported.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from os import PathLike
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from minitransformers.atomic import write_text
+from minitransformers.configuration import read_config_file
+from minitransformers.errors import CheckpointError, InputError, UnknownArgumentError, nearest
+from minitransformers.hub import Source
+
+PREPROCESSOR_FILE = "preprocessor_config.json"
+
+# The numbers that PIL, and so the files, have for ways to resize, and PyTorch's names of the ones that are covered.
+RESAMPLING = {0: "nearest-exact", 2: "bilinear", 3: "bicubic"}
+
+ProcessorType = TypeVar("ProcessorType", bound="ViTImageProcessor")
+
+
+class BatchFeature(dict[str, Any]):
+    """What an image processor gives: `pixel_values`, read by key or attribute, and passed on as `model(**inputs)`."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"There is no {name!r} here; there is {', '.join(self)}.") from None
+
+    def to(self, *args: Any, **kwargs: Any) -> BatchFeature:
+        """Move its tensors to another device, or bring them to another dtype."""
+        moved = {
+            name: value.to(*args, **kwargs) if isinstance(value, Tensor) else value for name, value in self.items()
+        }
+        self.update(moved)
+        return self
+
+
+class ViTImageProcessor:
+    """Brings images to the size and range that a ViT was trained with.
+
+    (pixels · rescale_factor − image_mean) / image_std, after resizing. 8-bit images are resized as PIL does it
+    (see `resize_as_pil`), images of floating-point numbers without rounding.
+
+    Args:
+        do_resize, size, resample: resize to `size`, {"height": …, "width": …} or a number for a square, in PIL's way
+            0 (nearest), 2 (bilinear) or 3 (bicubic).
+        do_rescale, rescale_factor: multiply, usually by 1/255.
+        do_normalize, image_mean, image_std: subtract and divide, a number for all channels or one for each.
+        do_convert_rgb: make three channels of one.
+        unused: keys of a file that mean nothing here; they are kept, and written back.
+    """
+
+    model_input_names = ("pixel_values",)
+
+    def __init__(
+        self,
+        *,
+        do_resize: bool = True,
+        size: int | Mapping[str, int] | None = None,
+        resample: int = 2,
+        do_rescale: bool = True,
+        rescale_factor: float = 1 / 255,
+        do_normalize: bool = True,
+        image_mean: float | list[float] | None = None,
+        image_std: float | list[float] | None = None,
+        do_convert_rgb: bool | None = None,
+        unused: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.settings: dict[str, Any] = _checked(
+            do_resize=do_resize,
+            size={"height": 224, "width": 224} if size is None else size,
+            resample=resample,
+            do_rescale=do_rescale,
+            rescale_factor=rescale_factor,
+            do_normalize=do_normalize,
+            image_mean=[0.5, 0.5, 0.5] if image_mean is None else image_mean,
+            image_std=[0.5, 0.5, 0.5] if image_std is None else image_std,
+            do_convert_rgb=do_convert_rgb,
+        )
+        self._unused = dict(unused or {})
+
+    def __getattr__(self, name: str) -> Any:
+        settings = self.__dict__.get("settings", {})
+        if name in settings:
+            return settings[name]
+        raise AttributeError(f"{type(self).__name__} has no {name!r}.{nearest(name, settings)}")
+
+    def __call__(
+        self, images: Any, return_tensors: str | None = None, input_data_format: str | None = None, **overrides: Any
+    ) -> BatchFeature:
+        """Process one image or several.
+
+        Args:
+            images: an image, or a list or batch of them: PIL images, or arrays or tensors of (height, width), (height,
+                width, channels) or (channels, height, width).
+            return_tensors: "pt" or "np" for one tensor or array (batch, channels, height, width), float32; None for a
+                list.
+            input_data_format: "channels_first" or "channels_last"; told from the shape if None.
+            overrides: arguments of the constructor that count for this call.
+
+        Raises:
+            InputError: what is no image, or does not fit the settings.
+        """
+        for name in overrides.keys() - self.settings.keys():
+            raise UnknownArgumentError(
+                f"{type(self).__name__} takes no argument {name!r}.{nearest(name, self.settings)}"
+            )
+        if return_tensors not in (None, "pt", "np"):
+            raise InputError(f"return_tensors={return_tensors!r} must be 'pt', 'np' or None.")
+        if input_data_format not in (None, "channels_first", "channels_last"):
+            raise InputError(f"input_data_format={input_data_format!r} must be 'channels_first' or 'channels_last'.")
+        settings = _checked(**{**self.settings, **overrides})
+        pixels = [_process(image, input_data_format, settings) for image in _as_list(images)]
+        if return_tensors is None:
+            return BatchFeature(pixel_values=pixels)
+        if len({image.shape for image in pixels}) > 1:
+            shapes = ", ".join(str(tuple(image.shape)) for image in pixels[:4])
+            raise InputError(f"Images of different shapes ({shapes} …) make no batch: leave do_resize on.")
+        batch = torch.stack(pixels)
+        return BatchFeature(pixel_values=batch if return_tensors == "pt" else batch.numpy())
+
+    preprocess = __call__
+
+    @classmethod
+    def from_pretrained(
+        cls: type[ProcessorType],
+        pretrained_model_name_or_path: str | PathLike[str],
+        *,
+        cache_dir: str | PathLike[str] | None = None,
+        force_download: bool = False,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        revision: str | None = None,
+        subfolder: str = "",
+        **overrides: Any,
+    ) -> ProcessorType:
+        """Read preprocessor_config.json of a directory or of a hub's repository; `overrides` win over it."""
+        source = Source(
+            pretrained_model_name_or_path, cache_dir, revision, subfolder, local_files_only, token, force_download
+        )
+        content = read_config_file(source.file(PREPROCESSOR_FILE))
+        known = {name: value for name, value in content.items() if name in cls().settings and value is not None}
+        for name in overrides.keys() - cls().settings.keys():
+            raise UnknownArgumentError(f"{cls.__name__} takes no argument {name!r}.{nearest(name, cls().settings)}")
+        return cls(**{**known, **overrides}, unused={key: content[key] for key in content.keys() - known.keys()})
+
+    def save_pretrained(self, save_directory: str | PathLike[str]) -> None:
+        """Write preprocessor_config.json, which `from_pretrained` here and in `transformers` reads."""
+        Path(save_directory).mkdir(parents=True, exist_ok=True)
+        content = {**self._unused, **self.settings, "image_processor_type": type(self).__name__}
+        write_text(Path(save_directory) / PREPROCESSOR_FILE, json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__} {json.dumps(self.settings, indent=2)}"
+
+
+class AutoImageProcessor:
+    """Loads the image processor of a checkpoint; it has no instances of its own."""
+
+    def __init__(self) -> NoReturn:
+        raise InputError("AutoImageProcessor has no instances: use AutoImageProcessor.from_pretrained(name_or_path).")
+
+    @staticmethod
+    def from_pretrained(pretrained_model_name_or_path: str | PathLike[str], **options: Any) -> ViTImageProcessor:
+        """Load the processor that preprocessor_config.json names; see `ViTImageProcessor.from_pretrained`.
+
+        Raises:
+            CheckpointError: it names one that this library does not have.
+        """
+        processor = ViTImageProcessor.from_pretrained(pretrained_model_name_or_path, **options)
+        kinds = [processor._unused.get(key) for key in ("image_processor_type", "feature_extractor_type")]
+        name = next((kind for kind in kinds if kind is not None), "ViTImageProcessor")
+        if name not in ("ViTImageProcessor", "ViTImageProcessorFast", "ViTImageProcessorPil", "ViTFeatureExtractor"):
+            raise CheckpointError(
+                f"{str(pretrained_model_name_or_path)!r} has the image processor {name!r}, which this library does not "
+                f"have: it has ViTImageProcessor."
+            )
+        return processor
+
+
+# ---- checking --------------------------------------------------------------------------------------------------------
+
+
+def _checked(**settings: Any) -> dict[str, Any]:
+    for name in ("do_resize", "do_rescale", "do_normalize"):
+        if not isinstance(settings[name], bool):
+            raise InputError(f"{name}={settings[name]!r} must be True or False.")
+    size = settings["size"]
+    if isinstance(size, int) and not isinstance(size, bool):
+        size = {"height": size, "width": size}
+    if not isinstance(size, Mapping) or set(size) != {"height", "width"} or not all(map(_is_side, size.values())):
+        raise InputError(f"size={settings['size']!r} must be a number, or {{'height': …, 'width': …}}.")
+    settings["size"] = dict(size)
+    if settings["resample"] not in RESAMPLING:
+        raise InputError(
+            f"resample={settings['resample']!r} must be 0 (nearest), 2 (bilinear) or 3 (bicubic), as PIL numbers them."
+        )
+    settings["resample"] = int(settings["resample"])
+    for name in ("image_mean", "image_std"):
+        value = settings[name]
+        values = value if isinstance(value, (list, tuple)) else [value]
+        if not values or not all(isinstance(each, (int, float)) for each in values):
+            raise InputError(f"{name}={value!r} must be a number, or one for each channel.")
+        settings[name] = value if isinstance(value, (int, float)) else list(value)
+    if settings["image_std"] == 0 or (isinstance(settings["image_std"], list) and 0 in settings["image_std"]):
+        raise InputError(f"image_std={settings['image_std']} must not be 0: it divides.")
+    return settings
+
+
+def _is_side(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+# ---- one image -------------------------------------------------------------------------------------------------------
+
+
+def _as_list(images: Any) -> list[Any]:
+    if isinstance(images, (list, tuple)):
+        found = [image for each in images for image in _as_list(each)]
+    elif isinstance(images, (np.ndarray, Tensor)) and images.ndim == 4:
+        found = list(images)
+    else:
+        found = [images]
+    if not found:
+        raise InputError("There are no images: pass at least one.")
+    return found
+
+
+def _process(image: Any, data_format: str | None, settings: Mapping[str, Any]) -> Tensor:
+    """(channels, height, width) in float32."""
+    pixels = _read(image, data_format, settings["do_convert_rgb"])
+    if settings["do_resize"]:
+        size = (settings["size"]["height"], settings["size"]["width"])
+        pixels = _resize(pixels, size, RESAMPLING[settings["resample"]])
+    pixels = pixels.float()
+    if settings["do_rescale"]:
+        pixels = pixels * settings["rescale_factor"]
+    if settings["do_normalize"]:
+        mean, std = (torch.tensor(settings[name]).reshape(-1, 1, 1) for name in ("image_mean", "image_std"))
+        for name, values in (("image_mean", mean), ("image_std", std)):
+            if len(values) not in (1, len(pixels)):
+                remedy = " Pass do_convert_rgb=True." if len(pixels) == 1 else ""
+                raise InputError(f"The image has {len(pixels)} channels and {name} {len(values)} numbers.{remedy}")
+        pixels = (pixels - mean) / std
+    return pixels
+
+
+def _read(image: Any, data_format: str | None, convert_rgb: bool | None) -> Tensor:
+    """The pixels of any kind of image as a tensor (channels, height, width)."""
+    if not isinstance(image, (np.ndarray, Tensor)):
+        if not (hasattr(image, "convert") and hasattr(image, "mode")):  # as PIL images have
+            raise InputError(
+                f"An image must be a PIL image, an array or a tensor, got {type(image).__name__}: open files with "
+                f"PIL.Image.open(path)."
+            )
+        image = np.array(image.convert("RGB") if convert_rgb else image)
+        data_format = "channels_last"
+    pixels = torch.from_numpy(np.array(image, order="C")) if isinstance(image, np.ndarray) else image
+    if pixels.is_complex() or pixels.dtype == torch.bool:
+        raise InputError(f"An image must hold numbers such as 0 … 255, got {pixels.dtype}.")
+    if pixels.ndim == 2:
+        pixels = pixels[None]
+    elif pixels.ndim == 3:
+        if data_format is None:
+            first, last = pixels.shape[0] in (1, 3, 4), pixels.shape[-1] in (1, 3, 4)
+            if not (first or last):
+                raise InputError(
+                    f"An image has shape {tuple(pixels.shape)}, in which neither the first nor the last dimension can "
+                    f"be channels (1, 3 or 4): pass input_data_format='channels_first' or 'channels_last'."
+                )
+            data_format = "channels_first" if first else "channels_last"
+        if data_format == "channels_last":
+            pixels = pixels.permute(2, 0, 1)
+    else:
+        raise InputError(
+            f"An image has shape {tuple(pixels.shape)}; expected (height, width), (height, width, channels) or "
+            f"(channels, height, width)."
+        )
+    if not pixels.numel():
+        raise InputError(f"An image has shape {tuple(pixels.shape)}, that is no pixels.")
+    return pixels.expand(3, -1, -1) if convert_rgb and len(pixels) == 1 else pixels
+
+
+# ---- resizing --------------------------------------------------------------------------------------------------------
+
+
+def _resize(pixels: Tensor, size: tuple[int, int], mode: str) -> Tensor:
+    if pixels.shape[1:] == size:
+        return pixels
+    if pixels.dtype == torch.uint8 and mode in _FILTERS:
+        return resize_as_pil(pixels, size, mode)
+    if pixels.dtype != torch.uint8:
+        pixels = pixels.float()
+    return F.interpolate(pixels[None].contiguous(), size=size, mode=mode, antialias=mode in _FILTERS)[0]
+
+
+def resize_as_pil(pixels: Tensor, size: tuple[int, int], mode: str) -> Tensor:
+    """8-bit (channels, height, width) pixels in another (height, width), computed as PIL does it.
+
+    Each new pixel is a weighted mean of those near its place; where the image gets smaller, of all those that it
+    covers. Rows are resized first, then columns, each rounded to 8 bits: bit for bit PIL's result, except that PIL
+    takes columns first for some sizes, which makes one level of difference (bilinear). (PyTorch's own kernel for 8 bits
+    fails at a width of 1.)
+    """
+    height, width = size
+    wide = _resampled(pixels.double(), width, mode)
+    return _resampled(wide.mT, height, mode).mT.to(torch.uint8)
+
+
+def _resampled(lines: Tensor, length: int, mode: str) -> Tensor:
+    if lines.shape[-1] == length:
+        return lines
+    windows = _windows(lines.shape[-1], length, mode)
+    sums = torch.stack([lines[..., start : start + len(weights)] @ weights for start, weights in windows], dim=-1)
+    return (sums + 0.5).floor().clamp(0, 255)
+
+
+@lru_cache(maxsize=16)
+def _windows(old: int, new: int, mode: str) -> list[tuple[int, Tensor]]:
+    """For each new pixel where its window of old ones begins, and their weights."""
+    weigh, reach = _FILTERS[mode]
+    scale = old / new
+    stretch = max(scale, 1.0)
+    windows = []
+    for index in range(new):
+        centre = (index + 0.5) * scale
+        start = max(0, int(centre - reach * stretch + 0.5))
+        stop = min(old, int(centre + reach * stretch + 0.5))
+        weights = [weigh(abs(place + 0.5 - centre) / stretch) for place in range(start, stop)]
+        total = sum(weights)
+        # Whole multiples of 2⁻²², as PIL has them: products with 8-bit numbers, and their sums, are then exact.
+        fixed = [math.copysign(math.floor(abs(weight / total) * 2**22 + 0.5), weight) / 2**22 for weight in weights]
+        windows.append((start, torch.tensor(fixed, dtype=torch.float64)))
+    return windows
+
+
+def _triangle(distance: float) -> float:
+    return max(0.0, 1.0 - distance)
+
+
+def _cubic(distance: float) -> float:
+    """The piecewise cubic with a = −1/2 (Keys, 1981, eq. 15)."""
+    if distance < 1:
+        return (1.5 * distance - 2.5) * distance * distance + 1
+    return -0.5 * (((distance - 5) * distance + 8) * distance - 4) if distance < 2 else 0.0
+
+
+# For each way to resize: the weight of a pixel by its distance, and the distance at which it ends.
+_FILTERS: dict[str, tuple[Callable[[float], float], float]] = {"bilinear": (_triangle, 1.0), "bicubic": (_cubic, 2.0)}
