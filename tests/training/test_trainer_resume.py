@@ -59,8 +59,7 @@ def with_dropout(directory: Path, **arguments: Any) -> Any:
     return made
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-@given(stop=st.integers(1, 4), later=st.booleans())
+@given(strategy=st.sampled_from(sorted(STRATEGIES)), stop=st.integers(1, 4), later=st.booleans())
 def test_resumed_is_never_stopped(strategy: str, stop: int, later: bool) -> None:
     arguments = STRATEGIES[strategy]
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
