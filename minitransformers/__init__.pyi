@@ -142,6 +142,51 @@ from minitransformers.models.gpt2 import (
     GPT2Model as GPT2Model,
     GPT2PreTrainedModel as GPT2PreTrainedModel,
 )
+from minitransformers.models.gpt_neo import (
+    GPTNeoConfig as GPTNeoConfig,
+    GPTNeoForCausalLM as GPTNeoForCausalLM,
+    GPTNeoForQuestionAnswering as GPTNeoForQuestionAnswering,
+    GPTNeoForSequenceClassification as GPTNeoForSequenceClassification,
+    GPTNeoForTokenClassification as GPTNeoForTokenClassification,
+    GPTNeoModel as GPTNeoModel,
+    GPTNeoPreTrainedModel as GPTNeoPreTrainedModel,
+)
+from minitransformers.models.gpt_neox import (
+    GPTNeoXConfig as GPTNeoXConfig,
+    GPTNeoXForCausalLM as GPTNeoXForCausalLM,
+    GPTNeoXForQuestionAnswering as GPTNeoXForQuestionAnswering,
+    GPTNeoXForSequenceClassification as GPTNeoXForSequenceClassification,
+    GPTNeoXForTokenClassification as GPTNeoXForTokenClassification,
+    GPTNeoXModel as GPTNeoXModel,
+    GPTNeoXPreTrainedModel as GPTNeoXPreTrainedModel,
+)
+from minitransformers.models.llama import (
+    LlamaConfig as LlamaConfig,
+    LlamaForCausalLM as LlamaForCausalLM,
+    LlamaForQuestionAnswering as LlamaForQuestionAnswering,
+    LlamaForSequenceClassification as LlamaForSequenceClassification,
+    LlamaForTokenClassification as LlamaForTokenClassification,
+    LlamaModel as LlamaModel,
+    LlamaPreTrainedModel as LlamaPreTrainedModel,
+)
+from minitransformers.models.mistral import (
+    MistralConfig as MistralConfig,
+    MistralForCausalLM as MistralForCausalLM,
+    MistralForQuestionAnswering as MistralForQuestionAnswering,
+    MistralForSequenceClassification as MistralForSequenceClassification,
+    MistralForTokenClassification as MistralForTokenClassification,
+    MistralModel as MistralModel,
+    MistralPreTrainedModel as MistralPreTrainedModel,
+)
+from minitransformers.models.modernbert import (
+    ModernBertConfig as ModernBertConfig,
+    ModernBertForMaskedLM as ModernBertForMaskedLM,
+    ModernBertForQuestionAnswering as ModernBertForQuestionAnswering,
+    ModernBertForSequenceClassification as ModernBertForSequenceClassification,
+    ModernBertForTokenClassification as ModernBertForTokenClassification,
+    ModernBertModel as ModernBertModel,
+    ModernBertPreTrainedModel as ModernBertPreTrainedModel,
+)
 from minitransformers.models.openai_gpt import (
     OpenAIGPTConfig as OpenAIGPTConfig,
     OpenAIGPTDoubleHeadsModel as OpenAIGPTDoubleHeadsModel,
@@ -151,6 +196,15 @@ from minitransformers.models.openai_gpt import (
     OpenAIGPTPreTrainedModel as OpenAIGPTPreTrainedModel,
 )
 from minitransformers.models.pretrained import PreTrainedModel as PreTrainedModel
+from minitransformers.models.qwen2 import (
+    Qwen2Config as Qwen2Config,
+    Qwen2ForCausalLM as Qwen2ForCausalLM,
+    Qwen2ForQuestionAnswering as Qwen2ForQuestionAnswering,
+    Qwen2ForSequenceClassification as Qwen2ForSequenceClassification,
+    Qwen2ForTokenClassification as Qwen2ForTokenClassification,
+    Qwen2Model as Qwen2Model,
+    Qwen2PreTrainedModel as Qwen2PreTrainedModel,
+)
 from minitransformers.models.roberta import (
     RobertaConfig as RobertaConfig,
     RobertaForCausalLM as RobertaForCausalLM,
@@ -195,11 +249,17 @@ from minitransformers.tokenization import (
     ElectraTokenizerFast as ElectraTokenizerFast,
     GPT2Tokenizer as GPT2Tokenizer,
     GPT2TokenizerFast as GPT2TokenizerFast,
+    GPTNeoXTokenizer as GPTNeoXTokenizer,
+    GPTNeoXTokenizerFast as GPTNeoXTokenizerFast,
+    LlamaTokenizer as LlamaTokenizer,
+    LlamaTokenizerFast as LlamaTokenizerFast,
     OpenAIGPTTokenizer as OpenAIGPTTokenizer,
     OpenAIGPTTokenizerFast as OpenAIGPTTokenizerFast,
     PreTrainedTokenizer as PreTrainedTokenizer,
     PreTrainedTokenizerBase as PreTrainedTokenizerBase,
     PreTrainedTokenizerFast as PreTrainedTokenizerFast,
+    Qwen2Tokenizer as Qwen2Tokenizer,
+    Qwen2TokenizerFast as Qwen2TokenizerFast,
     RobertaTokenizer as RobertaTokenizer,
     RobertaTokenizerFast as RobertaTokenizerFast,
     XLMRobertaTokenizer as XLMRobertaTokenizer,

@@ -114,6 +114,7 @@ class Config:
             )
         for name, field in self._fields.items():
             setattr(self, name, values.get(name, field.default))
+        self.complete()
 
         if self.id2label is None:
             self.num_labels = 2 if num_labels is None else num_labels
@@ -128,6 +129,9 @@ class Config:
         if self.label2id is None and self.id2label is not None:
             self.label2id = {label: index for index, label in self.id2label.items()}
         self.validate()
+
+    def complete(self) -> None:
+        """Give a value to fields that are None and follow from others; subclasses say which. Runs once."""
 
     def validate(self) -> None:
         """Check that the values fit each other; subclasses add their own conditions.

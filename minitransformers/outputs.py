@@ -86,6 +86,16 @@ class BaseModelOutput(ModelOutput):
 
 
 @dataclass
+class BaseModelOutputWithPast(ModelOutput):
+    """A decoder's: `last_hidden_state` (batch, length, hidden) and the cache of keys and values."""
+
+    last_hidden_state: Tensor | None = None
+    past_key_values: Any = None
+    hidden_states: HiddenStates = None
+    attentions: Attentions = None
+
+
+@dataclass
 class BaseModelOutputWithPooling(ModelOutput):
     """An encoder's, with a vector for the sequence: `pooler_output` (batch, hidden)."""
 
@@ -138,6 +148,17 @@ class CausalLMOutput(ModelOutput):
 
     loss: Tensor | None = None
     logits: Tensor | None = None
+    hidden_states: HiddenStates = None
+    attentions: Attentions = None
+
+
+@dataclass
+class CausalLMOutputWithPast(ModelOutput):
+    """`logits` (batch, length, vocabulary): which token comes next."""
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    past_key_values: Any = None
     hidden_states: HiddenStates = None
     attentions: Attentions = None
 

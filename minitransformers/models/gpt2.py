@@ -21,14 +21,12 @@ from minitransformers.models.inputs import (
     check_labels,
     check_length,
     check_logits_to_keep,
-    check_mask,
     check_sequence_labels,
     check_span,
     choices_shape,
     flatten_choices,
+    read_causal_mask,
     read_shape,
-    warn_if_left_padded,
-    warn_if_packed,
 )
 from minitransformers.models.pretrained import PreTrainedModel, attention_kernel_name
 from minitransformers.nn.blocks import DecoderBlock
@@ -41,14 +39,6 @@ from minitransformers.nn.losses import (
     sequence_classification_loss,
     span_loss,
     token_cross_entropy,
-)
-from minitransformers.nn.masks import (
-    AttentionMask,
-    can_read_values,
-    causal_mask,
-    document_mask,
-    documents_from_positions,
-    read_attention_mask,
 )
 from minitransformers.nn.normalization import LayerNorm
 from minitransformers.nn.positions import LearnedPositions, count_positions
@@ -236,28 +226,21 @@ class GPT2Model(GPT2PreTrainedModel):
         cache = self.read_cache(past_key_values, use_cache, batch_size)
         past_length = 0 if cache is None else cache.length
         check_dtype("inputs_embeds", inputs_embeds, self.dtype, may_be_widened=True)
-        check_mask("attention_mask", attention_mask, config.n_head)
         check_ids("input_ids", input_ids, (batch_size, length), config.vocab_size, "vocab_size")
         check_ids("token_type_ids", token_type_ids, (batch_size, length), config.vocab_size, "vocab_size")
         check_ids("position_ids", position_ids, (batch_size, length), config.n_positions, "n_positions")
         if position_ids is None:
             check_length(length, past_length, config.n_positions)
-        warn_if_left_padded(attention_mask, position_ids, past_length)
-        mask = read_attention_mask(
+        mask = read_causal_mask(
             attention_mask,
+            position_ids,
+            cache,
             batch_size=batch_size,
-            query_length=length,
-            key_length=past_length + length,
-            is_causal=True,
+            length=length,
+            num_heads=config.n_head,
             dtype=self.dtype,
             device=self.device,
         )
-        if attention_mask is None and position_ids is not None and cache is None:
-            documents = documents_from_positions(position_ids)
-            if not can_read_values(documents) or documents.any():  # several documents packed into one row
-                mask = AttentionMask(causal_mask(length, device=documents.device) & document_mask(documents))
-        else:
-            warn_if_packed(attention_mask, position_ids, past_length)
         context_mask = check_context(
             encoder_hidden_states,
             encoder_attention_mask,

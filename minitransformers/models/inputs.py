@@ -17,6 +17,8 @@ from minitransformers.nn.losses import IGNORED
 from minitransformers.nn.masks import (
     AttentionMask,
     can_read_values,
+    causal_mask,
+    document_mask,
     documents_from_positions,
     read_attention_mask,
 )
@@ -81,12 +83,24 @@ def check_ids(name: str, ids: Tensor | None, shape: tuple[int, ...], limit: int,
         shape: the expected shape, such as (batch, length); a batch of 1 stands for all rows.
         limit_name: the field of the config that sets the limit, for the message.
     """
-    if ids is None:
-        return
+    if ids is not None:
+        check_ids_shape(name, ids, shape)
+        check_range(name, ids, limit, limit_name)
+
+
+def check_ids_shape(name: str, ids: Tensor, shape: tuple[int, ...]) -> None:
+    """Refuse what is no tensor of whole numbers of this shape; a batch of 1 stands for all rows."""
     check_type(name, ids)
     if tuple(ids.shape) not in (shape, (1, *shape[1:])):
         raise InputError(f"{name} has shape {tuple(ids.shape)}; expected {shape}.")
-    check_range(name, ids, limit, limit_name)
+
+
+def check_unlimited_positions(position_ids: Tensor | None, shape: tuple[int, int]) -> None:
+    """Refuse position ids of another shape or type, or below 0; there is no largest one."""
+    if position_ids is not None:
+        check_ids_shape("position_ids", position_ids, shape)
+        if can_read_values(position_ids) and (position_ids < 0).any():
+            raise InputError(f"position_ids holds {int(position_ids.min())}; positions count from 0.")
 
 
 def check_range(name: str, ids: Tensor, limit: int, limit_name: str) -> None:
@@ -318,6 +332,42 @@ def check_context(
     )
 
 
+def read_causal_mask(
+    attention_mask: Tensor | None,
+    position_ids: Tensor | None,
+    cache: KeyValueCache | None,
+    *,
+    batch_size: int,
+    length: int,
+    num_heads: int,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> AttentionMask:
+    """Who may attend to whom in a decoder: what `attention_mask` says, to the past only.
+
+    Where there is neither mask nor cache and positions start anew, a row is several documents that do not see each
+    other.
+    """
+    check_mask("attention_mask", attention_mask, num_heads)
+    if attention_mask is None and cache is None and position_ids is not None:
+        documents = documents_from_positions(position_ids)
+        if not can_read_values(documents) or documents.any():
+            return AttentionMask(causal_mask(length, device=documents.device) & document_mask(documents))
+    past_length = 0 if cache is None else cache.length
+    warn_if_left_padded(attention_mask, position_ids, past_length, stacklevel=5)
+    if cache is not None:
+        warn_if_packed(attention_mask, position_ids, past_length)
+    return read_attention_mask(
+        attention_mask,
+        batch_size=batch_size,
+        query_length=length,
+        key_length=past_length + length,
+        is_causal=True,
+        dtype=dtype,
+        device=device,
+    )
+
+
 def check_ends_are_known(batch_size: int, input_ids: Tensor | None, pad_token_id: int | None) -> None:
     """Refuse several sequences without a padding token where the last token of each one counts; it would be unknown.
 
@@ -332,7 +382,9 @@ def check_ends_are_known(batch_size: int, input_ids: Tensor | None, pad_token_id
         warnings.warn("With inputs_embeds padding cannot be seen: the last vector counts.", stacklevel=4)
 
 
-def warn_if_left_padded(attention_mask: Tensor | None, position_ids: Tensor | None, past_length: int) -> None:
+def warn_if_left_padded(
+    attention_mask: Tensor | None, position_ids: Tensor | None, past_length: int, stacklevel: int = 4
+) -> None:
     """Say so where a decoder's positions will count the padding in front of a text.
 
     That is what the reference computes too, and hardly ever what is wanted.
@@ -343,7 +395,7 @@ def warn_if_left_padded(attention_mask: Tensor | None, position_ids: Tensor | No
         warnings.warn(
             "The batch is padded on the left and position_ids are not given, so that positions count the padding. "
             "Pass position_ids=positions_from_mask(attention_mask), pad on the right, or use generate().",
-            stacklevel=4,
+            stacklevel=stacklevel,
         )
 
 
@@ -358,7 +410,7 @@ def warn_if_packed(attention_mask: Tensor | None, position_ids: Tensor | None, p
         warnings.warn(
             "position_ids start anew within a row. Documents that are packed so are kept apart only without a cache: "
             "pass use_cache=False, or a mask of four dimensions.",
-            stacklevel=4,
+            stacklevel=5,
         )
 
 

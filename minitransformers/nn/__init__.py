@@ -14,7 +14,14 @@ from minitransformers.nn.cache import AttentionCache, KeyValueCache
 from minitransformers.nn.embeddings import Embeddings
 from minitransformers.nn.feed_forward import ACTIVATIONS, FeedForward, GatedFeedForward, activation_function
 from minitransformers.nn.heads import DenseClassifier, MaskedLMHead, Pooler, SequenceSummary
-from minitransformers.nn.masks import AttentionMask, causal_mask, document_mask, padding_mask, read_attention_mask
+from minitransformers.nn.masks import (
+    AttentionMask,
+    causal_mask,
+    document_mask,
+    local_mask,
+    padding_mask,
+    read_attention_mask,
+)
 from minitransformers.nn.normalization import LayerNorm, RMSNorm, layer_norm, rms_norm
 from minitransformers.nn.patches import PatchEmbedding, cut_into_patches, resize_positions
 from minitransformers.nn.positions import (
@@ -62,6 +69,7 @@ __all__ = [
     "eager_attention",
     "fused_attention",
     "layer_norm",
+    "local_mask",
     "merge_heads",
     "padding_mask",
     "positions_from_mask",

@@ -141,6 +141,7 @@ class MultiHeadAttention(nn.Module):
         num_key_value_heads: number of heads that keys and values have, each of which serves as many heads of queries
             (grouped-query attention: Ainslie et al., 2023); default: `num_heads`.
         dropout: probability with which an attention weight is dropped while training.
+        bias: whether the projections have biases; `output_bias` says it for the last one, where that differs.
         causal: a query sees only itself and what came before it.
         cross: the keys and values come from a context of width `context_size` (default: `hidden_size`).
         fused: queries, keys and values come from one projection `query_key_value` (with `cross`: keys and values from
@@ -161,6 +162,7 @@ class MultiHeadAttention(nn.Module):
         num_key_value_heads: int | None = None,
         dropout: float = 0.0,
         bias: bool = True,
+        output_bias: bool | None = None,
         causal: bool = False,
         cross: bool = False,
         context_size: int | None = None,
@@ -194,7 +196,7 @@ class MultiHeadAttention(nn.Module):
             self.key_value = nn.Linear(context_size, 2 * key_size, bias=bias)
         else:
             self.query_key_value = nn.Linear(hidden_size, inner_size + 2 * key_size, bias=bias)
-        self.output = nn.Linear(inner_size, hidden_size, bias=bias)
+        self.output = nn.Linear(inner_size, hidden_size, bias=bias if output_bias is None else output_bias)
 
     def forward(
         self,
@@ -241,12 +243,9 @@ class MultiHeadAttention(nn.Module):
         cache: AttentionCache | None,
         rotary: Rotary | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        widths = [
-            heads * self.head_dim for heads in (self.num_heads, self.num_key_value_heads, self.num_key_value_heads)
-        ]
         if not self.cross:
             if self.fused:
-                query, key, value = self.query_key_value(hidden_states).split(widths, dim=-1)
+                query, key, value = self.split_fused(self.query_key_value(hidden_states))
             else:
                 query, key, value = self.query(hidden_states), self.key(hidden_states), self.value(hidden_states)
         else:
@@ -257,7 +256,7 @@ class MultiHeadAttention(nn.Module):
             if context is None:
                 raise InputError("Cross-attention needs context=…, or a cache that holds its keys and values.")
             if self.fused:
-                key, value = self.key_value(context).split(widths[1:], dim=-1)
+                key, value = self.key_value(context).chunk(2, dim=-1)
             else:
                 key, value = self.key(context), self.value(context)
 
@@ -268,6 +267,12 @@ class MultiHeadAttention(nn.Module):
         if cache is not None:
             key, value = cache.append(key, value)
         return query, self._for_all_heads(key), self._for_all_heads(value)
+
+    def split_fused(self, fused: Float[Tensor, "batch length all"]) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of all heads: they lie one after the other, unless a family has another order."""
+        widths = (self.num_heads, self.num_key_value_heads, self.num_key_value_heads)
+        query, key, value = torch.split(fused, [heads * self.head_dim for heads in widths], dim=-1)
+        return query, key, value
 
     def _for_all_heads(self, per_head: Tensor) -> Tensor:
         """Keys or values, each head of them repeated for the heads of queries that share it."""

@@ -15,12 +15,15 @@ def token_cross_entropy(
     labels: Int[Tensor, "*batch"],
     *,
     num_items: int | Int[Tensor, ""] | None = None,
+    upcast: bool = False,
 ) -> Float[Tensor, ""]:
     """Mean of −log p(label) over the labels that are not -100; NaN where there is none.
 
     `num_items` divides the sum in place of their number: with the count of a whole batch, the losses of its
-    micro-batches add up to the batch's.
+    micro-batches add up to the batch's. `upcast`: score half-precision logits in float32.
     """
+    if upcast and logits.dtype in (torch.float16, torch.bfloat16):
+        logits = logits.float()
     logits, labels = logits.flatten(0, -2), labels.flatten().long()
     if num_items is None:
         return F.cross_entropy(logits, labels, ignore_index=IGNORED)
@@ -37,9 +40,7 @@ def causal_lm_loss(
 
     Labels are shifted here, so a model is given `labels=input_ids`. Half-precision logits are scored in float32.
     """
-    if logits.dtype in (torch.float16, torch.bfloat16):
-        logits = logits.float()
-    return token_cross_entropy(logits[..., :-1, :], labels[..., 1:], num_items=num_items)
+    return token_cross_entropy(logits[..., :-1, :], labels[..., 1:], num_items=num_items, upcast=True)
 
 
 def classification_problem(num_labels: int, labels: Tensor, problem_type: str | None) -> str:

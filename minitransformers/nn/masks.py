@@ -33,6 +33,26 @@ def causal_mask(
     return (key_position <= query_position)[None, None]
 
 
+def local_mask(
+    query_length: int,
+    key_length: int | None = None,
+    *,
+    before: int,
+    after: int = 0,
+    device: torch.device | str | None = None,
+) -> Bool[Tensor, "1 1 query key"]:
+    """A query may attend to itself, to the `before` tokens before it and to the `after` tokens after it.
+
+    Local or sliding-window attention (Child et al., 2019, §4.2; Beltagy et al., 2020, §3.1): with `after=0` causality
+    is part of it, and a window of w tokens, the query's own included, is `before=w - 1`. The queries are the last of
+    the keys, as in `causal_mask`.
+    """
+    key_length = query_length if key_length is None else key_length
+    query_position = torch.arange(query_length, device=device)[:, None] + (key_length - query_length)
+    distance = query_position - torch.arange(key_length, device=device)[None, :]
+    return ((distance <= before) & (distance >= -after))[None, None]
+
+
 def document_mask(document_ids: Int[Tensor, "batch length"]) -> Bool[Tensor, "batch 1 length length"]:
     """Block-diagonal: tokens attend within their own document, for documents packed into one row.
 
@@ -56,6 +76,10 @@ class AttentionMask(NamedTuple):
     allowed: Bool[Tensor, "#batch #heads #query key"] | None = None
     bias: Float[Tensor, "#batch #heads #query key"] | None = None
     is_causal: bool = False
+
+    def restricted_to(self, rule: Bool[Tensor, "#batch #heads #query key"]) -> AttentionMask:
+        """What both this mask and `rule` allow; where this one is causal, `rule` must be too."""
+        return AttentionMask(rule if self.allowed is None else self.allowed & rule, self.bias)
 
 
 def read_attention_mask(

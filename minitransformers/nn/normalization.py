@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 def layer_norm(
@@ -27,10 +29,11 @@ class LayerNorm(nn.LayerNorm):
     Args:
         hidden_size: width of the last dimension.
         eps: added to the variance; 1e-12 in BERT, 1e-5 in GPT-2.
+        bias: whether there is one.
     """
 
-    def __init__(self, hidden_size: int, eps: float = 1e-5) -> None:
-        super().__init__(hidden_size, eps=eps)
+    def __init__(self, hidden_size: int, eps: float = 1e-5, *, bias: bool = True) -> None:
+        super().__init__(hidden_size, eps=eps, bias=bias)
 
 
 def rms_norm(
@@ -45,7 +48,7 @@ def rms_norm(
 
 
 class RMSNorm(nn.RMSNorm):
-    """`rms_norm` with a learned weight, in PyTorch's fused kernel, which works in float32 inside.
+    """`rms_norm` with a learned weight, in PyTorch's fused kernel.
 
     Args:
         hidden_size: width of the last dimension.
@@ -54,3 +57,12 @@ class RMSNorm(nn.RMSNorm):
 
     def __init__(self, hidden_size: int, eps: float = 1e-6) -> None:
         super().__init__(hidden_size, eps=eps)
+
+    def forward(self, hidden_states: Float[Tensor, "*batch hidden"]) -> Float[Tensor, "*batch hidden"]:
+        """Norm the last dimension; in half precision the division is in float32, the weight's product is not."""
+        dtype = hidden_states.dtype
+        if dtype not in (torch.float16, torch.bfloat16):
+            return super().forward(hidden_states)
+        # In one step it would be rounded once less, and not as it was in training.
+        normed = F.rms_norm(hidden_states.float(), self.normalized_shape, eps=self.eps)
+        return self.weight * normed.to(dtype)

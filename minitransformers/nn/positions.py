@@ -5,6 +5,7 @@ Learned (Devlin et al., 2018), sinusoidal (Vaswani et al., 2017, §3.5) and rota
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -59,25 +60,103 @@ class Rotary(NamedTuple):
 
 
 def rotary_positions(
-    position_ids: Int[Tensor, "#batch length"], frequencies: Float[Tensor, " half"], *, dtype: torch.dtype
+    position_ids: Int[Tensor, "#batch length"],
+    frequencies: Float[Tensor, " half"],
+    *,
+    dtype: torch.dtype,
+    scale: float = 1.0,
 ) -> Rotary:
     """The turn of each position: position · frequency, one angle for every pair of features (Su et al., 2021, §3.2.2).
 
     Args:
         frequencies: of the pairs; see `rotary_frequencies`.
         dtype: of the result. Angles are computed in float32, in which large positions would be lost in narrower types.
+        scale: factor by which turned vectors become longer.
     """
     angle = position_ids[..., None].float() * frequencies.float()
     angle = torch.cat([angle, angle], dim=-1)  # feature i is paired with feature i + half
-    return Rotary(angle.cos().to(dtype), angle.sin().to(dtype))
+    return Rotary((angle.cos() * scale).to(dtype), (angle.sin() * scale).to(dtype))
 
 
 def rotary_frequencies(
-    rotated: int, *, base: float = 10_000.0, device: torch.device | None = None
+    rotated: int, *, base: float | Float[Tensor, ""] = 10_000.0, device: torch.device | None = None
 ) -> Float[Tensor, " half"]:
     """1 / base^(2i/rotated) for each of the rotated/2 pairs of features."""
     exponent = torch.arange(0, rotated, 2, dtype=torch.float32, device=device) / rotated
     return 1.0 / base**exponent
+
+
+# Texts longer than those a model was trained on need slower turns: four ways to get them.
+
+
+def linear_frequencies(frequencies: Float[Tensor, " half"], factor: float) -> Float[Tensor, " half"]:
+    """All slower by `factor`: a text of `factor` times the length turns no further (Chen et al., 2023, eq. 4)."""
+    return frequencies / factor
+
+
+def dynamic_base(
+    base: float, rotated: int, longest: Int[Tensor, ""], trained_length: int, factor: float
+) -> Float[Tensor, ""]:
+    """A base that grows with the text, so that only slow turns become slower (NTK: Peng et al., 2023, §3.1).
+
+    Args:
+        longest: number of positions that the text reaches; up to `trained_length` the base stays.
+        factor: how fast it grows from there.
+    """
+    stretch = factor * longest.clamp(min=trained_length) / trained_length - (factor - 1)
+    return base * stretch ** (rotated / (rotated - 2))
+
+
+def llama3_frequencies(
+    frequencies: Float[Tensor, " half"],
+    *,
+    factor: float,
+    low_freq_factor: float,
+    high_freq_factor: float,
+    trained_length: int,
+) -> Float[Tensor, " half"]:
+    """Slow turns slower by `factor`, fast ones as they are, a ramp in between: Llama 3.1 (Grattafiori et al., 2024).
+
+    A turn is slow that makes less than `low_freq_factor` rounds in the length that the model was trained on, and fast
+    that makes more than `high_freq_factor`.
+    """
+    wavelength = 2 * math.pi / frequencies
+    rounds = trained_length / wavelength
+    kept = ((rounds - low_freq_factor) / (high_freq_factor - low_freq_factor)).clamp(0, 1)
+    return (1 - kept) * frequencies / factor + kept * frequencies
+
+
+def yarn_frequencies(
+    rotated: int,
+    *,
+    base: float,
+    factor: float,
+    trained_length: int,
+    beta_fast: float = 32.0,
+    beta_slow: float = 1.0,
+    truncate: bool = True,
+    device: torch.device | None = None,
+) -> Float[Tensor, " half"]:
+    """As `llama3_frequencies`, with a ramp that is even in the number of the pair (Peng et al., 2023, §3.2).
+
+    Args:
+        beta_fast, beta_slow: turns that make more rounds than `beta_fast` in `trained_length` stay as they are, those
+            that make less than `beta_slow` become slower by `factor`.
+        truncate: whether the ramp starts and ends at whole numbers of pairs.
+    """
+
+    def pair_with(rounds: float) -> float:
+        return rotated * math.log(trained_length / (rounds * 2 * math.pi)) / (2 * math.log(base))
+
+    low, high = pair_with(beta_fast), pair_with(beta_slow)
+    if truncate:
+        low, high = math.floor(low), math.ceil(high)
+    low, high = max(low, 0), min(high, rotated - 1)
+    high = high + 0.001 if low == high else high
+    growth = base ** (torch.arange(0, rotated, 2, dtype=torch.float32, device=device) / rotated)
+    pair = torch.arange(len(growth), dtype=torch.float32, device=device)
+    kept = 1 - ((pair - low) / (high - low)).clamp(0, 1)
+    return 1 / (factor * growth) * (1 - kept) + 1 / growth * kept
 
 
 def rotate(
@@ -86,10 +165,10 @@ def rotate(
     """Turn each pair of features (i, i + half) by the angle of its position (Su et al., 2021, eq. 34).
 
     The product of a turned query and a turned key depends on their distance alone. Features beyond the first `rotated`
-    stay as they are.
+    stay as they are. Where `rotary` is of a wider type, products are, and the result is not.
     """
     cos, sin = (wave[:, None] for wave in rotary)  # alike for all heads
     turned, kept = per_head[..., : cos.shape[-1]], per_head[..., cos.shape[-1] :]
     first, second = turned.chunk(2, dim=-1)
-    turned = turned * cos + torch.cat([-second, first], dim=-1) * sin
+    turned = (turned * cos + torch.cat([-second, first], dim=-1) * sin).to(per_head.dtype)
     return torch.cat([turned, kept], dim=-1) if kept.shape[-1] else turned

@@ -16,6 +16,14 @@ from minitransformers.tokenization.bert import (
     ElectraTokenizerFast,
 )
 from minitransformers.tokenization.encoding import BatchEncoding, CharSpan, TensorType, TokenSpan
+from minitransformers.tokenization.from_files import (
+    GPTNeoXTokenizer,
+    GPTNeoXTokenizerFast,
+    LlamaTokenizer,
+    LlamaTokenizerFast,
+    Qwen2Tokenizer,
+    Qwen2TokenizerFast,
+)
 from minitransformers.tokenization.gpt2 import GPT2Tokenizer, GPT2TokenizerFast
 from minitransformers.tokenization.lengths import PaddingStrategy, TruncationStrategy
 from minitransformers.tokenization.openai_gpt import OpenAIGPTTokenizer, OpenAIGPTTokenizerFast
@@ -41,12 +49,18 @@ __all__ = [
     "ElectraTokenizerFast",
     "GPT2Tokenizer",
     "GPT2TokenizerFast",
+    "GPTNeoXTokenizer",
+    "GPTNeoXTokenizerFast",
+    "LlamaTokenizer",
+    "LlamaTokenizerFast",
     "OpenAIGPTTokenizer",
     "OpenAIGPTTokenizerFast",
     "PaddingStrategy",
     "PreTrainedTokenizer",
     "PreTrainedTokenizerBase",
     "PreTrainedTokenizerFast",
+    "Qwen2Tokenizer",
+    "Qwen2TokenizerFast",
     "RobertaTokenizer",
     "RobertaTokenizerFast",
     "TensorType",

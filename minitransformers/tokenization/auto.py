@@ -10,6 +10,7 @@ from minitransformers.hub import Source
 from minitransformers.tokenization.albert import AlbertTokenizer
 from minitransformers.tokenization.bert import BertTokenizer, DistilBertTokenizer
 from minitransformers.tokenization.files import CONFIG_FILE, TOKENIZER_FILE, read_json
+from minitransformers.tokenization.from_files import GPTNeoXTokenizer, LlamaTokenizer, Qwen2Tokenizer
 from minitransformers.tokenization.gpt2 import GPT2Tokenizer
 from minitransformers.tokenization.openai_gpt import OpenAIGPTTokenizer
 from minitransformers.tokenization.roberta import RobertaTokenizer
@@ -23,8 +24,11 @@ CLASSES: dict[str, type[PreTrainedTokenizer]] = {
     "DistilBertTokenizer": DistilBertTokenizer,
     "ElectraTokenizer": BertTokenizer,
     "GPT2Tokenizer": GPT2Tokenizer,
+    "GPTNeoXTokenizer": GPTNeoXTokenizer,
+    "LlamaTokenizer": LlamaTokenizer,
     "OpenAIGPTTokenizer": OpenAIGPTTokenizer,
     "PreTrainedTokenizer": PreTrainedTokenizer,
+    "Qwen2Tokenizer": Qwen2Tokenizer,
     "RobertaTokenizer": RobertaTokenizer,
     "TokenizersBackend": PreTrainedTokenizer,
     "XLMRobertaTokenizer": XLMRobertaTokenizer,
@@ -38,6 +42,9 @@ MODEL_TYPES: dict[str, type[PreTrainedTokenizer]] = {
     "xlm-roberta": XLMRobertaTokenizer,
     **dict.fromkeys(("bert", "electra", "megatron-bert", "convbert", "nomic_bert"), BertTokenizer),
     **dict.fromkeys(("gpt2", "gpt_neo", "gptj", "opt", "phi", "codegen", "starcoder2"), GPT2Tokenizer),
+    "gpt_neox": GPTNeoXTokenizer,
+    **dict.fromkeys(("mistral", "modernbert"), PreTrainedTokenizer),
+    "qwen2": Qwen2Tokenizer,
     "openai-gpt": OpenAIGPTTokenizer,
 }
 

@@ -25,6 +25,37 @@ PUBLISHED: dict[str, tuple[str, dict[str, Any], int]] = {
     "distilbert-base-uncased": ("DistilBertModel", {}, 66_362_880),
     "google/vit-base-patch16-224": ("ViTForImageClassification", {"num_labels": 1000}, 86_567_656),
     "roberta-base": ("RobertaModel", {"max_position_embeddings": 514, "type_vocab_size": 1}, 124_645_632),
+    "gpt-neo-125m": (
+        "GPTNeoForCausalLM",
+        {"hidden_size": 768, "num_layers": 12, "num_heads": 12, "attention_types": [[["global", "local"], 6]]},
+        125_198_592,
+    ),
+    "pythia-160m": (
+        "GPTNeoXForCausalLM",
+        {
+            "vocab_size": 50304,
+            "hidden_size": 768,
+            "num_hidden_layers": 12,
+            "num_attention_heads": 12,
+            "intermediate_size": 3072,
+        },
+        162_322_944,
+    ),
+    "Llama-2-7b": ("LlamaForCausalLM", {}, 6_738_415_616),
+    "Mistral-7B": ("MistralForCausalLM", {}, 7_241_732_096),
+    "Qwen2-0.5B": (
+        "Qwen2ForCausalLM",
+        {
+            "hidden_size": 896,
+            "intermediate_size": 4864,
+            "num_hidden_layers": 24,
+            "num_attention_heads": 14,
+            "num_key_value_heads": 2,
+            "tie_word_embeddings": True,
+        },
+        494_032_768,
+    ),
+    "ModernBERT-base": ("ModernBertForMaskedLM", {}, 149_655_232),
 }
 
 

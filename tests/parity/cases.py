@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 from unittest.mock import patch
 
@@ -16,6 +16,7 @@ from comparing import Flat, flat, gradients
 from drawing import Example, as_the_reference_takes_it, cast, redraw_parameters
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 import minitransformers as mt
 
@@ -106,9 +107,9 @@ class Pair:
 
     def __init__(self, case: Case, example: Example, dtype: torch.dtype = torch.float64) -> None:
         self.case, self.example, self.dtype = case, example, dtype
-        self.reference = self._reference(example.config).double()
+        self.reference = self._reference(example.config)
         redraw_parameters(self.reference, example.seed)
-        self.reference.to(dtype)
+        to_dtype(self.reference, dtype)
         self.ours = case.ours(case.ours.config_class(**example.config), **example.constructor).eval()
         self.ours.load_hf_state_dict({name: tensor.clone() for name, tensor in self.reference.state_dict().items()})
         self.our_arguments = cast(example.arguments, dtype)
@@ -121,26 +122,42 @@ class Pair:
 
     def run_reference(self, **further: Any) -> tuple[Flat, Flat]:
         """The reference's outputs and gradients, with its eager kernel."""
-        with rounding_nothing() if self.dtype == torch.float64 else nullcontext():
+        with self.exactly():
             return self._run(self.reference, {**self.reference_arguments, **further})
+
+    def run_more_precisely(self, **further: Any) -> tuple[Flat, Flat]:
+        """What the reference gives for the same numbers, rounded to this pair's dtype, where it computes in float64."""
+        model = to_dtype(copy.deepcopy(self.reference), torch.float64)
+        with rounding_nothing():
+            return self._run(model, cast({**self.reference_arguments, **further}, torch.float64))
+
+    def exactly(self) -> AbstractContextManager[None]:
+        """Inside, the reference computes in the dtype of this pair, float64 included."""
+        return rounding_nothing() if self.dtype == torch.float64 else nullcontext()
+
+    def cache_that_keeps_all(self) -> Any:
+        """A cache for the reference, where its own would forget what windows no longer see; None elsewhere."""
+        forgets = getattr(self.reference.config, "sliding_window", None) is not None
+        return transformers.DynamicCache() if forgets else None
 
     def run_the_references_other_programs(self, **further: Any) -> Iterator[tuple[Flat, Flat]]:
         """What the reference gives where it computes the same by other programs.
 
-        It has two kernels of attention, and two of GELU: a formula and a fused one. Of a class that has but one kernel,
-        the other program is the same in float64: how far its own rounding takes it.
+        It has two kernels of attention, two of GELU, a formula and a fused one, and two of RMS norms. Of a class that
+        has but one kernel of attention, the other program is the same in float64: how far its own rounding takes it.
         """
         arguments = {**self.reference_arguments, **further}
         model, has_formula = self._with_fused_activation
         if has_formula:
             yield self._run(model, arguments)
-        if not model._supports_sdpa:
-            exact = as_the_reference_takes_it(cast(self.our_arguments, torch.float64), torch.float64)
-            with rounding_nothing():
-                yield self._run(copy.deepcopy(model).double(), {**exact, **further})
-            return
-        model.set_attn_implementation("sdpa")
-        yield self._run(model, {**arguments, "output_attentions": False})
+        with fused_rms_norms(model) as has_norms:
+            if has_norms:
+                yield self._run(model, arguments)
+            if not model._supports_sdpa:
+                yield self.run_more_precisely(**further)
+                return
+            model.set_attn_implementation("sdpa")
+            yield self._run(model, {**arguments, "output_attentions": False})
         model.set_attn_implementation("eager")
 
     @cached_property
@@ -149,7 +166,7 @@ class Pair:
         fused = {key: FUSED_ACTIVATIONS.get(value, value) for key, value in config.items() if isinstance(value, str)}
         if fused == {key: config[key] for key in fused}:
             return self.reference, False
-        model = self._reference({**config, **fused}).to(self.dtype)
+        model = to_dtype(self._reference({**config, **fused}), self.dtype)
         model.load_state_dict(self.reference.state_dict())
         return model, True
 
@@ -157,23 +174,64 @@ class Pair:
         config = {**config, "attn_implementation": "eager"}
         if self.dtype == torch.float64:  # in which the reference cannot run this, and it should change nothing
             config.pop("reorder_and_upcast_attn", None)
-        return self.case.reference(self.case.reference.config_class(**config), **self.example.constructor).eval()
+        model = self.case.reference(self.case.reference.config_class(**config), **self.example.constructor).eval()
+        return to_dtype(model, torch.float64)
 
     def _run(self, model: nn.Module, arguments: dict[str, Any]) -> tuple[Flat, Flat]:
         per_token = self.case.per_token - ({"logits"} if "logits_to_keep" in arguments else set())
+        if model is not self.ours and arguments.get("use_cache", getattr(model.config, "use_cache", False)):
+            cache = self.cache_that_keeps_all()
+            arguments = {**arguments, **({} if cache is None else {"past_key_values": cache})}
         tensors = flat(model(**arguments), self.example.real, per_token)
         return tensors, gradients(model, tensors, self.ours.weights)
 
 
 @contextmanager
-def rounding_nothing() -> Iterator[None]:
-    """Keep the reference from rounding to float32 in a float64 run, as losses and attentions of some models do."""
+def fused_rms_norms(model: nn.Module) -> Iterator[bool]:
+    """Let PyTorch's fused kernel compute the norms that the reference has as a formula; give whether there are any."""
 
-    def softmax_in_its_own_dtype(tensor: Tensor, dim: int, dtype: torch.dtype | None = None) -> Tensor:
-        return tensor.softmax(dim)
+    def fused(norm: nn.Module, hidden_states: Tensor) -> Tensor:
+        return F.rms_norm(hidden_states, norm.weight.shape, norm.weight, norm.variance_epsilon)
+
+    norms = [module for module in model.modules() if hasattr(module, "variance_epsilon")]
+    for norm in norms:
+        norm.forward = partial(fused, norm)
+    yield bool(norms)
+    for norm in norms:
+        del norm.forward
+
+
+def to_dtype(model: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """Convert the parameters, and not what is computed of the configuration: `from_pretrained` does the same."""
+    computed = {module: dict(module.named_buffers(recurse=False)) for module in model.modules()}
+    model.to(dtype)
+    for module, buffers in computed.items():
+        for name, buffer in buffers.items():
+            setattr(module, name, buffer)
+    return model
+
+
+@contextmanager
+def rounding_nothing() -> Iterator[None]:
+    """Keep the reference from rounding to float32 in a float64 run, as its losses, softmax and RMS norms do."""
+    to, softmax = torch.Tensor.to, F.softmax
+
+    def to_nothing_narrower(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        narrows = tensor.dtype == torch.float64 and torch.float32 in (*args, kwargs.get("dtype"))
+        return tensor if narrows else to(tensor, *args, **kwargs)
+
+    def as_wide_as_it_is(tensor: Tensor) -> Tensor:
+        if tensor.is_floating_point():
+            return tensor
+        # Labels are scored beside float64; the angles of rotary positions (…, length, 1) are float32 everywhere.
+        return to(tensor, torch.float32 if tensor.ndim == 3 else torch.float64)
+
+    def softmax_as_it_is(tensor: Tensor, *args: Any, dtype: torch.dtype | None = None, **kwargs: Any) -> Tensor:
+        return softmax(tensor, *args, **kwargs, dtype=None if tensor.dtype == torch.float64 else dtype)
 
     with (
-        patch.object(torch.Tensor, "float", lambda tensor: tensor if tensor.is_floating_point() else tensor.double()),
-        patch.object(nn.functional, "softmax", softmax_in_its_own_dtype),
+        patch.object(torch.Tensor, "float", as_wide_as_it_is),
+        patch.object(torch.Tensor, "to", to_nothing_narrower),
+        patch.object(F, "softmax", softmax_as_it_is),
     ):
         yield

@@ -35,6 +35,7 @@ class Sizes:
     pad_token_id: int | None = None
     causal: bool = False
     embedding_size: int | None = None
+    has_windows: bool = False
 
 
 @dataclass
@@ -138,7 +139,9 @@ def token_inputs(
 
     if choices is not None:
         arguments = {name: _unflatten(tensor, batch, choices) for name, tensor in arguments.items()}
-    real = is_token if kind == "left" and sizes.causal else torch.ones_like(is_token)
+    # Padding in front of a text has no key to attend to; behind a window, no padding need have any.
+    may_lack_keys = (kind == "left" and sizes.causal) or sizes.has_windows
+    real = is_token if may_lack_keys else torch.ones_like(is_token)
     return arguments, real
 
 

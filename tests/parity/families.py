@@ -8,11 +8,31 @@ from cases import Case, Family
 from distilbert_cases import DISTILBERT
 from electra_cases import ELECTRA
 from gpt2_cases import GPT2
+from gpt_neo_cases import GPT_NEO
+from gpt_neox_cases import GPT_NEOX
+from llama_cases import LLAMA, MISTRAL, QWEN2
+from modernbert_cases import MODERNBERT
 from openai_gpt_cases import OPENAI_GPT
 from roberta_cases import ROBERTA, XLM_ROBERTA
 from vit_cases import VIT
 
-FAMILIES: list[Family] = [BERT, GPT2, OPENAI_GPT, ROBERTA, XLM_ROBERTA, ALBERT, DISTILBERT, ELECTRA, VIT]
+FAMILIES: list[Family] = [
+    BERT,
+    GPT2,
+    OPENAI_GPT,
+    ROBERTA,
+    XLM_ROBERTA,
+    ALBERT,
+    DISTILBERT,
+    ELECTRA,
+    GPT_NEO,
+    GPT_NEOX,
+    LLAMA,
+    MISTRAL,
+    MODERNBERT,
+    QWEN2,
+    VIT,
+]
 CASES: list[Case] = [case for family in FAMILIES for case in family.cases]
 CLASSES: list[Case] = [case for family in FAMILIES for case in family.classes]
 

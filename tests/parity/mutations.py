@@ -7,6 +7,7 @@ example has nothing to change (no mask, no labels): the test looks for an exampl
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from cases import Pair
@@ -15,20 +16,69 @@ from torch.nn import functional as F
 
 from minitransformers.models.vit import ViTEmbeddings
 from minitransformers.nn.attention import MultiHeadAttention
-from minitransformers.nn.feed_forward import ACTIVATIONS, FeedForward
+from minitransformers.nn.blocks import Block
+from minitransformers.nn.feed_forward import ACTIVATIONS, FeedForward, GatedFeedForward
 from minitransformers.nn.heads import DenseClassifier, MaskedLMHead
 from minitransformers.nn.positions import LearnedPositions, count_positions
 
 
 def norm_eps(pair: Pair) -> None:
     for module in pair.ours.modules():
-        if isinstance(module, nn.LayerNorm):
-            module.eps += 1e-6
+        if isinstance(module, (nn.LayerNorm, nn.RMSNorm)):
+            module.eps = (module.eps or 0.0) + 1e-6
 
 
 def other_gelu(pair: Pair) -> None:
     for module in pair.ours.modules():
         if isinstance(module, FeedForward):
+            module.activation = ACTIVATIONS["gelu_new"] if module.activation is F.gelu else F.gelu
+
+
+def other_gate(pair: Pair) -> None:
+    for module in pair.ours.modules():
+        if isinstance(module, GatedFeedForward):
+            module.activation = ACTIVATIONS["gelu_new"] if module.activation is F.gelu else F.gelu
+
+
+def rotary_base(pair: Pair) -> None:
+    parameters = pair.ours.config.rope_parameters
+    for each in (parameters, *parameters.values()):
+        if isinstance(each, dict) and "rope_theta" in each:
+            each["rope_theta"] *= 1.001
+
+
+def other_sharing_of_heads(pair: Pair) -> None:
+    def in_turn(attention: MultiHeadAttention, per_head: Tensor) -> Tensor:
+        return per_head.repeat(1, attention.num_heads // attention.num_key_value_heads, 1, 1)
+
+    for module in pair.ours.modules():
+        if isinstance(module, MultiHeadAttention):
+            module._for_all_heads = partial(in_turn, module)
+
+
+def wider_window(pair: Pair) -> None:
+    config = pair.ours.config
+    for name in ("sliding_window", "window_size"):
+        if name in config._fields and getattr(config, name) is not None:
+            setattr(config, name, getattr(config, name) + 1)
+    if "local_attention" in config._fields:
+        config.local_attention += 2
+
+
+def one_base_for_all_layers(pair: Pair) -> None:
+    parameters = pair.ours.config.rope_parameters
+    parameters["sliding_attention"] = parameters["full_attention"]
+
+
+def one_sub_layer_after_the_other(pair: Pair) -> None:
+    for module in pair.ours.modules():
+        if isinstance(module, Block):
+            module.forward = partial(Block.forward, module)
+
+
+def other_activation(pair: Pair) -> None:
+    for module in pair.ours.modules():
+        if hasattr(module, "activation"):
             module.activation = ACTIVATIONS["gelu_new"] if module.activation is F.gelu else F.gelu
 
 
@@ -142,7 +192,14 @@ def training_mode(pair: Pair) -> None:
 MUTATIONS: dict[str, Callable[[Pair], None]] = {
     "norm eps": norm_eps,
     "other GELU": other_gelu,
+    "other gate": other_gate,
     "attention scale": attention_scale,
+    "rotary base": rotary_base,
+    "other sharing of heads": other_sharing_of_heads,
+    "wider window": wider_window,
+    "one base for all layers": one_base_for_all_layers,
+    "one sub-layer after the other": one_sub_layer_after_the_other,
+    "other activation": other_activation,
     "position offset": position_offset,
     "no segments": no_segments,
     "no mask": no_mask,

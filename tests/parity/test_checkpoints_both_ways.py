@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from cases import Case, Pair, rounding_nothing
+from cases import Case, Pair
 from comparing import assert_same, flat
 from families import CASES, CLASSES, FAMILIES, family_of
 from hypothesis import given, settings, strategies as st
@@ -68,9 +68,10 @@ def load_reference(pair: Pair, path: Path) -> Any:
 @torch.no_grad()
 def assert_same_outputs(pair: Pair, ours: Any, reference: Any) -> None:
     per_token = pair.case.per_token - ({"logits"} if "logits_to_keep" in pair.our_arguments else set())
-    with rounding_nothing():
-        theirs = {k: v for k, v in reference(**pair.reference_arguments).items() if k != "loss"}
-    mine = {k: v for k, v in ours(**pair.our_arguments).items() if k != "loss"}
+    not_compared = {"loss", *(["past_key_values"] if pair.cache_that_keeps_all() is not None else [])}
+    with pair.exactly():
+        theirs = {k: v for k, v in reference(**pair.reference_arguments).items() if k not in not_compared}
+    mine = {k: v for k, v in ours(**pair.our_arguments).items() if k not in not_compared}
     assert_same(flat(mine, pair.example.real, per_token), flat(theirs, pair.example.real, per_token))
 
 
@@ -259,6 +260,11 @@ def test_another_head_is_reported_as_the_reference_reports_it(saved: str, loaded
         options = {"output_loading_info": True, "ignore_mismatched_sizes": True}
         _, ours = BY_NAME[loaded].ours.from_pretrained(path, **options)
         _, theirs = BY_NAME[loaded].reference.from_pretrained(path, **options)
+    if BY_NAME[saved].reference.base_model_prefix != BY_NAME[loaded].reference.base_model_prefix:
+        # Between models that call their backbone differently the reference finds nothing; we find all but the heads.
+        heads = ("lm_head", "score", "qa_outputs")
+        assert all(name.startswith(heads) for name in {*ours["missing_keys"], *ours["unexpected_keys"]}), ours
+        return
     theirs = {name: set(found) for name, found in theirs.items()}
     if saved == "OpenAIGPTDoubleHeadsModel" and loaded != "OpenAIGPTLMHeadModel":
         # The reference stores the embedding as the output layer only, and does not find it there again.

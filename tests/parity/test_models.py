@@ -63,7 +63,11 @@ def without_attentions(results: tuple[Flat, Flat]) -> tuple[Flat, Flat]:
 @pytest.mark.parametrize("case", CASES, ids=repr)
 @given(data=st.data())
 def test_rounds_no_worse_than_the_reference(case: Case, dtype: torch.dtype, data: st.DataObject) -> None:
-    """At most four times as far from the reference's eager program as its other programs are, and one last place."""
+    """At most four times as far from the reference's eager program as its other programs are, and one last place.
+
+    Some examples magnify rounding (a softmax of large scores), and other programs may be near by chance, or be none.
+    Further away we must be as near to the numbers themselves as the reference is, or half as near: that is chance too.
+    """
     pair = Pair(case, data.draw(case.examples), dtype)
     outputs, gradients = pair.run_reference(**EVERYTHING)
     other_outputs, other_gradients = zip(*pair.run_the_references_other_programs(**EVERYTHING), strict=True)
@@ -72,8 +76,13 @@ def test_rounds_no_worse_than_the_reference(case: Case, dtype: torch.dtype, data
     for kernel, further in (("eager", EVERYTHING), ("sdpa", {"output_hidden_states": True})):
         ours, our_gradients = pair.run_ours(kernel, **further)
         assert {name: t.dtype for name, t in ours.items()} == {name: outputs[name].dtype for name in ours}
-        assert distance(ours, outputs, dtype) <= allowed
-        assert distance_of_gradients(our_gradients, gradients, dtype) <= allowed_of_gradients
+        if distance(ours, outputs, dtype) > allowed:
+            exact, _ = pair.run_more_precisely(**EVERYTHING)
+            assert distance(ours, exact, dtype) <= 2 * distance(outputs, exact, dtype)
+        if distance_of_gradients(our_gradients, gradients, dtype) > allowed_of_gradients:
+            _, exact = pair.run_more_precisely(**EVERYTHING)
+            ours_is, theirs_is = (distance_of_gradients(each, exact, dtype) for each in (our_gradients, gradients))
+            assert ours_is <= 2 * theirs_is
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.has_cache], ids=repr)
@@ -90,13 +99,14 @@ def test_chunks_continue_from_the_cache(case: Case, data: st.DataObject) -> None
     train = data.draw(st.booleans())  # with gradients the cache works another way
     pair = Pair(case, example)
     pair.ours.set_attn_implementation(data.draw(st.sampled_from(["eager", "sdpa"])))
-    our_cache = their_cache = None
+    our_cache, their_cache = None, pair.cache_that_keeps_all()
     with nullcontext() if train else torch.no_grad():
         for start, stop in zip([0, *sorted(cuts)], [*sorted(cuts), length], strict=True):
             ours = pair.ours(**chunk(pair.our_arguments, start, stop), past_key_values=our_cache, use_cache=True)
-            theirs = pair.reference(
-                **chunk(pair.reference_arguments, start, stop), past_key_values=their_cache, use_cache=True
-            )
+            with pair.exactly():
+                theirs = pair.reference(
+                    **chunk(pair.reference_arguments, start, stop), past_key_values=their_cache, use_cache=True
+                )
             our_cache, their_cache = ours.past_key_values, theirs.past_key_values
             real = example.real[:, start:stop]
             by_token = case.per_token if example.real.all() else case.per_token & set(theirs)
