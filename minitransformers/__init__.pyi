@@ -11,6 +11,7 @@ from minitransformers.auto import (
     AutoModelForNextSentencePrediction as AutoModelForNextSentencePrediction,
     AutoModelForPreTraining as AutoModelForPreTraining,
     AutoModelForQuestionAnswering as AutoModelForQuestionAnswering,
+    AutoModelForSeq2SeqLM as AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification as AutoModelForSequenceClassification,
     AutoModelForTokenClassification as AutoModelForTokenClassification,
 )
@@ -49,7 +50,9 @@ from minitransformers.generation import (
     ForcedBOSTokenLogitsProcessor as ForcedBOSTokenLogitsProcessor,
     ForcedEOSTokenLogitsProcessor as ForcedEOSTokenLogitsProcessor,
     GenerateBeamDecoderOnlyOutput as GenerateBeamDecoderOnlyOutput,
+    GenerateBeamEncoderDecoderOutput as GenerateBeamEncoderDecoderOutput,
     GenerateDecoderOnlyOutput as GenerateDecoderOnlyOutput,
+    GenerateEncoderDecoderOutput as GenerateEncoderDecoderOutput,
     GenerationConfig as GenerationConfig,
     InfNanRemoveLogitsProcessor as InfNanRemoveLogitsProcessor,
     LogitNormalization as LogitNormalization,
@@ -96,6 +99,15 @@ from minitransformers.models.albert import (
     AlbertForTokenClassification as AlbertForTokenClassification,
     AlbertModel as AlbertModel,
     AlbertPreTrainedModel as AlbertPreTrainedModel,
+)
+from minitransformers.models.bart import (
+    BartConfig as BartConfig,
+    BartForCausalLM as BartForCausalLM,
+    BartForConditionalGeneration as BartForConditionalGeneration,
+    BartForQuestionAnswering as BartForQuestionAnswering,
+    BartForSequenceClassification as BartForSequenceClassification,
+    BartModel as BartModel,
+    BartPreTrainedModel as BartPreTrainedModel,
 )
 from minitransformers.models.bert import (
     BertConfig as BertConfig,
@@ -215,6 +227,22 @@ from minitransformers.models.roberta import (
     RobertaForTokenClassification as RobertaForTokenClassification,
     RobertaModel as RobertaModel,
     RobertaPreTrainedModel as RobertaPreTrainedModel,
+)
+from minitransformers.models.t5 import (
+    T5Config as T5Config,
+    T5EncoderModel as T5EncoderModel,
+    T5ForConditionalGeneration as T5ForConditionalGeneration,
+    T5ForQuestionAnswering as T5ForQuestionAnswering,
+    T5ForSequenceClassification as T5ForSequenceClassification,
+    T5ForTokenClassification as T5ForTokenClassification,
+    T5Model as T5Model,
+    T5PreTrainedModel as T5PreTrainedModel,
+)
+from minitransformers.models.transformer import (
+    TransformerConfig as TransformerConfig,
+    TransformerForConditionalGeneration as TransformerForConditionalGeneration,
+    TransformerModel as TransformerModel,
+    TransformerPreTrainedModel as TransformerPreTrainedModel,
 )
 from minitransformers.models.vit import (
     ViTConfig as ViTConfig,

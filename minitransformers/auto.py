@@ -20,8 +20,9 @@ from minitransformers.models.pretrained import PreTrainedModel
 
 # model_type -> the module of `minitransformers.models` that has its classes
 FAMILIES = {
-    "bert": "bert",
     "albert": "albert",
+    "bart": "bart",
+    "bert": "bert",
     "distilbert": "distilbert",
     "electra": "electra",
     "gpt2": "gpt2",
@@ -33,6 +34,7 @@ FAMILIES = {
     "openai-gpt": "openai_gpt",
     "qwen2": "qwen2",
     "roberta": "roberta",
+    "t5": "t5",
     "vit": "vit",
     "xlm-roberta": "xlm_roberta",
 }
@@ -57,8 +59,9 @@ class ClassTable(Mapping[str, Any]):
 
 CONFIGS = ClassTable(
     {
-        "bert": "BertConfig",
         "albert": "AlbertConfig",
+        "bart": "BartConfig",
+        "bert": "BertConfig",
         "distilbert": "DistilBertConfig",
         "electra": "ElectraConfig",
         "gpt2": "GPT2Config",
@@ -70,6 +73,7 @@ CONFIGS = ClassTable(
         "openai-gpt": "OpenAIGPTConfig",
         "qwen2": "Qwen2Config",
         "roberta": "RobertaConfig",
+        "t5": "T5Config",
         "vit": "ViTConfig",
         "xlm-roberta": "XLMRobertaConfig",
     }
@@ -187,8 +191,9 @@ class AutoModel(_AutoModel):
 
     models = ClassTable(
         {
-            "bert": "BertModel",
             "albert": "AlbertModel",
+            "bart": "BartModel",
+            "bert": "BertModel",
             "distilbert": "DistilBertModel",
             "electra": "ElectraModel",
             "gpt2": "GPT2Model",
@@ -200,6 +205,7 @@ class AutoModel(_AutoModel):
             "openai-gpt": "OpenAIGPTModel",
             "qwen2": "Qwen2Model",
             "roberta": "RobertaModel",
+            "t5": "T5Model",
             "vit": "ViTModel",
             "xlm-roberta": "XLMRobertaModel",
         }
@@ -211,13 +217,15 @@ class AutoModelForPreTraining(_AutoModel):
 
     models = ClassTable(
         {
-            "bert": "BertForPreTraining",
             "albert": "AlbertForPreTraining",
+            "bart": "BartForConditionalGeneration",
+            "bert": "BertForPreTraining",
             "distilbert": "DistilBertForMaskedLM",
             "electra": "ElectraForPreTraining",
             "gpt2": "GPT2LMHeadModel",
             "openai-gpt": "OpenAIGPTLMHeadModel",
             "roberta": "RobertaForMaskedLM",
+            "t5": "T5ForConditionalGeneration",
             "xlm-roberta": "XLMRobertaForMaskedLM",
         }
     )
@@ -228,8 +236,9 @@ class AutoModelForMaskedLM(_AutoModel):
 
     models = ClassTable(
         {
-            "bert": "BertForMaskedLM",
             "albert": "AlbertForMaskedLM",
+            "bart": "BartForConditionalGeneration",
+            "bert": "BertForMaskedLM",
             "distilbert": "DistilBertForMaskedLM",
             "electra": "ElectraForMaskedLM",
             "modernbert": "ModernBertForMaskedLM",
@@ -244,6 +253,7 @@ class AutoModelForCausalLM(_AutoModel):
 
     models = ClassTable(
         {
+            "bart": "BartForCausalLM",
             "bert": "BertLMHeadModel",
             "electra": "ElectraForCausalLM",
             "gpt2": "GPT2LMHeadModel",
@@ -259,6 +269,12 @@ class AutoModelForCausalLM(_AutoModel):
     )
 
 
+class AutoModelForSeq2SeqLM(_AutoModel):
+    """Writes a text, given another one."""
+
+    models = ClassTable({"bart": "BartForConditionalGeneration", "t5": "T5ForConditionalGeneration"})
+
+
 class AutoModelForNextSentencePrediction(_AutoModel):
     """Tells whether one sentence follows another."""
 
@@ -270,8 +286,9 @@ class AutoModelForSequenceClassification(_AutoModel):
 
     models = ClassTable(
         {
-            "bert": "BertForSequenceClassification",
             "albert": "AlbertForSequenceClassification",
+            "bart": "BartForSequenceClassification",
+            "bert": "BertForSequenceClassification",
             "distilbert": "DistilBertForSequenceClassification",
             "electra": "ElectraForSequenceClassification",
             "gpt2": "GPT2ForSequenceClassification",
@@ -283,6 +300,7 @@ class AutoModelForSequenceClassification(_AutoModel):
             "openai-gpt": "OpenAIGPTForSequenceClassification",
             "qwen2": "Qwen2ForSequenceClassification",
             "roberta": "RobertaForSequenceClassification",
+            "t5": "T5ForSequenceClassification",
             "xlm-roberta": "XLMRobertaForSequenceClassification",
         }
     )
@@ -293,8 +311,8 @@ class AutoModelForTokenClassification(_AutoModel):
 
     models = ClassTable(
         {
-            "bert": "BertForTokenClassification",
             "albert": "AlbertForTokenClassification",
+            "bert": "BertForTokenClassification",
             "distilbert": "DistilBertForTokenClassification",
             "electra": "ElectraForTokenClassification",
             "gpt2": "GPT2ForTokenClassification",
@@ -305,6 +323,7 @@ class AutoModelForTokenClassification(_AutoModel):
             "modernbert": "ModernBertForTokenClassification",
             "qwen2": "Qwen2ForTokenClassification",
             "roberta": "RobertaForTokenClassification",
+            "t5": "T5ForTokenClassification",
             "xlm-roberta": "XLMRobertaForTokenClassification",
         }
     )
@@ -315,8 +334,9 @@ class AutoModelForQuestionAnswering(_AutoModel):
 
     models = ClassTable(
         {
-            "bert": "BertForQuestionAnswering",
             "albert": "AlbertForQuestionAnswering",
+            "bart": "BartForQuestionAnswering",
+            "bert": "BertForQuestionAnswering",
             "distilbert": "DistilBertForQuestionAnswering",
             "electra": "ElectraForQuestionAnswering",
             "gpt2": "GPT2ForQuestionAnswering",
@@ -327,6 +347,7 @@ class AutoModelForQuestionAnswering(_AutoModel):
             "modernbert": "ModernBertForQuestionAnswering",
             "qwen2": "Qwen2ForQuestionAnswering",
             "roberta": "RobertaForQuestionAnswering",
+            "t5": "T5ForQuestionAnswering",
             "xlm-roberta": "XLMRobertaForQuestionAnswering",
         }
     )

@@ -312,3 +312,71 @@ class MaskedImageModelingOutput(ModelOutput):
     reconstruction: Tensor | None = None
     hidden_states: HiddenStates = None
     attentions: Attentions = None
+
+
+@dataclass
+class Seq2SeqModelOutput(ModelOutput):
+    """An encoder–decoder's: `last_hidden_state` is the decoder's, (batch, target length, hidden).
+
+    The cache holds keys and values of the decoder's own tokens and of the encoder's output. `cross_attentions`, one per
+    block of the decoder: (batch, heads, target, source).
+    """
+
+    last_hidden_state: Tensor | None = None
+    past_key_values: Any = None
+    decoder_hidden_states: HiddenStates = None
+    decoder_attentions: Attentions = None
+    cross_attentions: Attentions = None
+    encoder_last_hidden_state: Tensor | None = None
+    encoder_hidden_states: HiddenStates = None
+    encoder_attentions: Attentions = None
+
+    def all_but_last_hidden_state(self) -> dict[str, Any]:
+        """The fields that the output of a model with a head takes over."""
+        return {name: value for name, value in vars(self).items() if name != "last_hidden_state"}
+
+
+@dataclass
+class Seq2SeqLMOutput(ModelOutput):
+    """`logits` (batch, target length, vocabulary): which token comes next in the target."""
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    past_key_values: Any = None
+    decoder_hidden_states: HiddenStates = None
+    decoder_attentions: Attentions = None
+    cross_attentions: Attentions = None
+    encoder_last_hidden_state: Tensor | None = None
+    encoder_hidden_states: HiddenStates = None
+    encoder_attentions: Attentions = None
+
+
+@dataclass
+class Seq2SeqSequenceClassifierOutput(ModelOutput):
+    """`logits` (batch, labels), from an encoder–decoder."""
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    past_key_values: Any = None
+    decoder_hidden_states: HiddenStates = None
+    decoder_attentions: Attentions = None
+    cross_attentions: Attentions = None
+    encoder_last_hidden_state: Tensor | None = None
+    encoder_hidden_states: HiddenStates = None
+    encoder_attentions: Attentions = None
+
+
+@dataclass
+class Seq2SeqQuestionAnsweringModelOutput(ModelOutput):
+    """`start_logits` and `end_logits` (batch, target length), from an encoder–decoder."""
+
+    loss: Tensor | None = None
+    start_logits: Tensor | None = None
+    end_logits: Tensor | None = None
+    past_key_values: Any = None
+    decoder_hidden_states: HiddenStates = None
+    decoder_attentions: Attentions = None
+    cross_attentions: Attentions = None
+    encoder_last_hidden_state: Tensor | None = None
+    encoder_hidden_states: HiddenStates = None
+    encoder_attentions: Attentions = None

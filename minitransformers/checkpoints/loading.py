@@ -92,8 +92,9 @@ def load_weights(
         tensor = weights[theirs]
         _set_tensor(model, ours, (tensor.t() if transposed else tensor).to(dtype))
     for name in missing:
-        if isinstance(expected[name], nn.Parameter):  # a buffer keeps what the constructor has computed
-            _initialise(model, name, dtype, initialise)
+        if not isinstance(expected[name], nn.Parameter):
+            continue  # a buffer keeps what the constructor has computed: nothing is missing
+        _initialise(model, name, dtype, initialise)
         if name not in mismatched:
             report.missing_keys.add(table.to_theirs(name).name)
     report.missing_keys |= {name for name, of in table.doubles.items() if of in report.missing_keys}

@@ -27,7 +27,9 @@ from minitransformers.generation.randomness import set_seed
 from minitransformers.generation.search import GenerationMixin
 from minitransformers.generation.steps import (
     GenerateBeamDecoderOnlyOutput,
+    GenerateBeamEncoderDecoderOutput,
     GenerateDecoderOnlyOutput,
+    GenerateEncoderDecoderOutput,
     Search,
     Step,
 )
@@ -62,7 +64,9 @@ __all__ = [
     "ForcedBOSTokenLogitsProcessor",
     "ForcedEOSTokenLogitsProcessor",
     "GenerateBeamDecoderOnlyOutput",
+    "GenerateBeamEncoderDecoderOutput",
     "GenerateDecoderOnlyOutput",
+    "GenerateEncoderDecoderOutput",
     "GenerationConfig",
     "GenerationMixin",
     "InfNanRemoveLogitsProcessor",

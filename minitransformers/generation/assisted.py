@@ -72,7 +72,7 @@ class AssistedSearch(Search):
 
     def output(self) -> ModelOutput:
         """The sequence, and what was asked to be kept."""
-        return GenerateDecoderOnlyOutput(self.sequences, **self._per_step(), past_key_values=self.decoder.cache)
+        return GenerateDecoderOnlyOutput(self.sequences, **self._kept_and_cache())
 
 
 # ---- where guesses come from -----------------------------------------------------------------------------------------
@@ -206,6 +206,7 @@ def drafter_for(
         f"is for greedy decoding and sampling, got num_beams={settings.num_beams}": settings.num_beams not in (None, 1),
         "keeps neither attentions nor hidden states": settings.output_attentions or settings.output_hidden_states,
         "needs input_ids": prompt.inputs_embeds is not None,
+        "is for decoders alone, not for encoder–decoders": model.config.is_encoder_decoder,
     }
     for reason, applies in refused.items():
         if applies:

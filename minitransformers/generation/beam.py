@@ -10,7 +10,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from minitransformers.generation.config import as_list
-from minitransformers.generation.steps import GenerateBeamDecoderOnlyOutput, Search, Step
+from minitransformers.generation.steps import (
+    GenerateBeamDecoderOnlyOutput,
+    GenerateBeamEncoderDecoderOutput,
+    Search,
+    Step,
+)
 from minitransformers.outputs import ModelOutput
 
 IMPOSSIBLE = -1.0e9
@@ -160,10 +165,10 @@ class BeamSearch(Search):
     def output(self) -> ModelOutput:
         """Sequences with their scores, and what was asked to be kept."""
         keep_scores = self.settings.return_dict_in_generate and self.settings.output_scores
-        return GenerateBeamDecoderOnlyOutput(
+        kind = GenerateBeamEncoderDecoderOutput if self.decoder.is_encoder_decoder else GenerateBeamDecoderOnlyOutput
+        return kind(
             sequences=self.sequences,
             sequences_scores=self._results.scores.flatten() if keep_scores else None,
             beam_indices=self._results.paths.flatten(0, 1).int(),
-            past_key_values=self.decoder.cache,
-            **self._per_step(),
+            **self._kept_and_cache(),
         )

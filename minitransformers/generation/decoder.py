@@ -34,13 +34,18 @@ class Decoder:
         self.options = options
         self.attentions: Any = None  # of the latest call, where the options ask for them
         self.hidden_states: Any = None
+        self.cross_attentions: Any = None
+        self.is_encoder_decoder = bool(model.config.is_encoder_decoder)
+        self._prefix = "decoder_" if self.is_encoder_decoder else ""
+        self._source = prompt.source
+        self.encoded: Any = prompt.constant.get("encoder_outputs")  # what an encoder–decoder's encoder gave
         total = prompt.before + longest
         self.cache = prompt.cache
         takes = inspect.signature(type(model).forward).parameters
         self._takes_cache, self._takes_logits_to_keep = "past_key_values" in takes, "logits_to_keep" in takes
         # Without a cache, embeddings would have to be made of the new tokens too; the result is the same.
         if self.cache is None and self._takes_cache and (use_cache or prompt.inputs_embeds is not None):
-            self.cache = KeyValueCache(model.config.num_hidden_layers, capacity=total - 1)
+            self.cache = KeyValueCache(capacity=total - 1)
         # What is as long as the text is made for the longest text at once.
         self._mask = None if prompt.attention_mask is None else _extended(prompt.attention_mask, total, 0)
         self._positions = None if prompt.position_ids is None else _extended(prompt.position_ids, total, 1)
@@ -48,7 +53,9 @@ class Decoder:
         if self._mask is not None:
             self._mask[:, prompt.before + prompt.length :] = 1  # new tokens are no padding
         self._embeds = prompt.inputs_embeds
-        self._constant = prompt.constant
+        self._constant = dict(prompt.constant)
+        if self.encoded is not None:
+            self._constant["encoder_outputs"] = (self.encoded.last_hidden_state,)
         self._copies = copies
         self._rows = prompt.input_ids.shape[0]
         if self.cache is not None and self.cache.length and next(iter(self.cache))[0].shape[0] != self._rows:
@@ -65,7 +72,8 @@ class Decoder:
         if copies > 1:
             self._copy_rows()
             logits = logits.repeat_interleave(copies, dim=0)
-            self.attentions, self.hidden_states = repeat_rows((self.attentions, self.hidden_states), copies, self._rows)
+            kept = (self.attentions, self.hidden_states, self.cross_attentions)
+            self.attentions, self.hidden_states, self.cross_attentions = repeat_rows(kept, copies, self._rows)
         return logits
 
     def reorder(self, rows: Tensor) -> None:
@@ -78,16 +86,23 @@ class Decoder:
         if self.cache is not None:
             self.cache.crop(self.before + length)
 
+    def _encode(self, source: dict[str, Any]) -> None:
+        """Run the encoder, once for all steps and copies."""
+        self.encoded, self._source = self.model.get_encoder()(**source, **self.options, return_dict=True), None
+        self._constant["encoder_outputs"] = (self.encoded.last_hidden_state,)
+
     def _run(self, input_ids: Tensor, count: int) -> Tensor:
+        if self._source is not None:
+            self._encode(self._source)
         end = self.before + input_ids.shape[1]
         seen = 0 if self.cache is None else self.cache.length
         inputs: dict[str, Any] = {**self._constant, **self.options}
         if self._embeds is not None and seen < self._embeds.shape[1]:
             inputs["inputs_embeds"] = self._embeds[:, seen:]
         else:
-            inputs["input_ids"] = input_ids[:, seen - self.before :] if seen else input_ids
+            inputs[f"{self._prefix}input_ids"] = input_ids[:, seen - self.before :] if seen else input_ids
         if self._mask is not None:
-            inputs["attention_mask"] = self._mask[:, :end]
+            inputs[f"{self._prefix}attention_mask"] = self._mask[:, :end]
         if self._positions is not None:
             inputs["position_ids"] = self._positions[:, seen:end]
         if self._token_types is not None:
@@ -97,7 +112,9 @@ class Decoder:
         if self._takes_cache:
             inputs |= {"past_key_values": self.cache, "use_cache": self.cache is not None}
         outputs = self.model(**inputs, return_dict=True)
-        self.attentions, self.hidden_states = outputs.get("attentions"), outputs.get("hidden_states")
+        self.attentions = outputs.get(f"{self._prefix}attentions")
+        self.hidden_states = outputs.get(f"{self._prefix}hidden_states")
+        self.cross_attentions = outputs.get("cross_attentions")
         logits: Tensor = outputs.logits[:, -count:].float()
         return logits
 

@@ -30,6 +30,9 @@ class Prompt:
         token_type_ids, inputs_embeds: as the model's forward takes them, or None.
         cache: of an earlier call, to go on from.
         constant: inputs of the model that are the same at every step.
+        source: of an encoder–decoder, the encoder's inputs; what it makes of them is constant too.
+        source_ids: (rows, length) what is not to be repeated from: the text itself or, of an encoder–decoder, its
+            source; None where that has no ids.
     """
 
     input_ids: Tensor
@@ -40,6 +43,8 @@ class Prompt:
     inputs_embeds: Tensor | None = None
     cache: KeyValueCache | None = None
     constant: dict[str, Any] = field(default_factory=dict)
+    source: dict[str, Any] | None = None
+    source_ids: Tensor | None = None
 
     @property
     def length(self) -> int:
@@ -57,6 +62,7 @@ _OWN = {
     "logits_to_keep",
     "num_items_in_batch",
     "return_dict",
+    "decoder_inputs_embeds",
 }
 
 
@@ -84,16 +90,112 @@ def read_prompt(
 ) -> Prompt:
     """Check what the model is asked to continue, and complete it.
 
-    An encoder–decoder's prompt, once there is one, is what its decoder starts with; what its encoder made of the inputs
-    is constant.
+    An encoder–decoder's prompt is what its decoder starts with; see `_read_source` for what its encoder reads.
 
     Raises:
         InputError: an input that is missing, contradicts another, or has the wrong type or shape.
     """
+    if not model.config.is_encoder_decoder:
+        prompt = _read_text(model, settings, inputs, model_inputs)
+        prompt.source_ids = prompt.input_ids
+        return prompt
+    source, source_ids, rows, constant = _read_source(model, settings, inputs, model_inputs)
+    target = {name: model_inputs[name] for name in ("past_key_values",) if name in model_inputs}
+    target["input_ids"], mask = _decoder_start(
+        settings, rows, model.device, model_inputs.get("decoder_input_ids"), model_inputs.get("decoder_attention_mask")
+    )
+    if mask is not None:
+        target["attention_mask"] = mask
+    prompt = _read_text(model, settings, None, target, prefix="decoder_")
+    prompt.source, prompt.source_ids = source, source_ids
+    prompt.constant |= constant
+    return prompt
+
+
+def _read_source(
+    model: Any, settings: GenerationConfig, inputs: Tensor | None, model_inputs: Mapping[str, Any]
+) -> tuple[dict[str, Any] | None, Tensor | None, int, dict[str, Any]]:
+    """What an encoder reads, its ids, how many rows there are, and what the decoder needs besides at every step.
+
+    Where the encoder's output is given, there is nothing to read.
+    """
+    source = {name: model_inputs[name] for name in ("attention_mask", "inputs_embeds") if name in model_inputs}
+    for name, value in source.items():
+        if not isinstance(value, Tensor):
+            raise InputError(f"{name} must be a tensor, got {type(value).__name__}.")
+    constant: dict[str, Any] = {name: source[name] for name in ("attention_mask",) if name in source}
+    input_ids, encoder_outputs = model_inputs.get("input_ids"), model_inputs.get("encoder_outputs")
+    ids = None
+    if inputs is not None or input_ids is not None:
+        ids = _read_ids(settings, inputs, input_ids, source)
+        if "inputs_embeds" in source:
+            raise InputError("input_ids and inputs_embeds are both the source: pass only one of them.")
+        source["input_ids"] = ids
+    elif encoder_outputs is None and "inputs_embeds" not in source:
+        source["input_ids"] = ids = _read_ids(settings, None, None, source)
+    vectors = source.get("inputs_embeds")
+    if encoder_outputs is not None:
+        encoded = model.read_encoder_outputs(encoder_outputs)
+        constant["encoder_outputs"] = encoded
+        vectors = encoded.last_hidden_state
+    shape = tuple(ids.shape if ids is not None else vectors.shape[:2])  # type: ignore[union-attr]
+    mask = source.get("attention_mask")
+    if mask is not None and tuple(mask.shape) != shape:
+        raise InputError(f"attention_mask has shape {tuple(mask.shape)}; expected {shape}, that of the source.")
+    pad = settings.pad_token_id
+    is_padding = pad is not None and pad not in as_list(settings.eos_token_id)
+    if is_padding and mask is None and ids is not None and pad in ids:
+        warnings.warn(
+            "The source holds padding and there is no attention_mask, so that the encoder takes padding for text: pass "
+            "the tokenizer's attention_mask.",
+            stacklevel=5,
+        )
+    if encoder_outputs is not None:
+        return None, ids, shape[0], constant
+    return source, ids, shape[0], constant
+
+
+def _decoder_start(
+    settings: GenerationConfig,
+    rows: int,
+    device: torch.device,
+    decoder_input_ids: Tensor | None,
+    mask: Tensor | None,
+) -> tuple[Tensor, Tensor | None]:
+    """What the decoder starts with, and its mask: the start token, then the ids that are given, if any."""
+    ids = settings.decoder_start_token_id
+    starts = as_list(settings.bos_token_id if ids is None else ids)
+    if not starts:
+        raise InputError("Set decoder_start_token_id (or bos_token_id): it is what the decoder begins with.")
+    if len(starts) not in (1, rows):
+        raise InputError(
+            f"decoder_start_token_id has {len(starts)} tokens; expected one, or one for each of {rows} rows."
+        )
+    start = torch.tensor(starts, device=device)[:, None].expand(rows, 1)
+    if decoder_input_ids is None:
+        return start, mask
+    decoder_input_ids = _read_ids(settings, None, decoder_input_ids, {}, "decoder_input_ids")
+    if decoder_input_ids.shape[0] != rows:
+        raise InputError(f"decoder_input_ids has {decoder_input_ids.shape[0]} rows; the source has {rows}.")
+    if not (decoder_input_ids[:, :1] != start).all():
+        return decoder_input_ids, mask
+    if isinstance(mask, Tensor) and mask.ndim == 2:
+        mask = torch.cat([torch.ones_like(mask[:, :1]), mask], dim=1)
+    return torch.cat([start, decoder_input_ids], dim=1), mask
+
+
+def _read_text(
+    model: Any,
+    settings: GenerationConfig,
+    inputs: Tensor | None,
+    model_inputs: Mapping[str, Any],
+    prefix: str = "",
+) -> Prompt:
+    """The text to continue; `prefix` is what the names of its arguments begin with."""
     constant = dict(model_inputs)
     for name in ("attention_mask", "position_ids", "token_type_ids", "inputs_embeds"):
         if name in constant and not isinstance(constant[name], Tensor):
-            raise InputError(f"{name} must be a tensor, got {type(constant[name]).__name__}.")
+            raise InputError(f"{prefix}{name} must be a tensor, got {type(constant[name]).__name__}.")
     input_ids = _read_ids(settings, inputs, constant.pop("input_ids", None), constant)
     embeds: Tensor | None = constant.pop("inputs_embeds", None)
     cache: KeyValueCache | None = constant.pop("past_key_values", None)
@@ -118,11 +220,12 @@ def read_prompt(
     if mask is not None:
         if mask.ndim != 2 or mask.shape[0] != rows or mask.shape[1] not in (before + length, past + length):
             raise InputError(
-                f"attention_mask has shape {tuple(mask.shape)}; expected {(rows, before + length)}, 1 for tokens and 0 "
-                f"for padding" + (f", or {(rows, past + length)} with the {past} cached tokens." if past else ".")
+                f"{prefix}attention_mask has shape {tuple(mask.shape)}; expected {(rows, before + length)}, 1 for "
+                f"tokens and 0 for padding"
+                + (f", or {(rows, past + length)} with the {past} cached tokens." if past else ".")
             )
         before = mask.shape[1] - length
-    elif embeds is None:
+    elif embeds is None and not prefix:  # a decoder may start with the padding token
         mask = _guess_mask(input_ids, settings)
     if past and past >= before + length:
         raise InputError(
@@ -144,7 +247,11 @@ def read_prompt(
 
 
 def _read_ids(
-    settings: GenerationConfig, inputs: Tensor | None, input_ids: Tensor | None, others: Mapping[str, Any]
+    settings: GenerationConfig,
+    inputs: Tensor | None,
+    input_ids: Tensor | None,
+    others: Mapping[str, Any],
+    name: str = "input_ids",
 ) -> Tensor:
     if inputs is not None and input_ids is not None:
         raise InputError("inputs and input_ids are the same argument: pass only one of them.")
@@ -160,14 +267,14 @@ def _read_ids(
     if not isinstance(ids, Tensor) or ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
         kind = f"a tensor of {ids.dtype}" if isinstance(ids, Tensor) else type(ids).__name__
         raise InputError(
-            f"input_ids must be a tensor of whole numbers, got {kind}: tokenizers give one with return_tensors='pt'."
+            f"{name} must be a tensor of whole numbers, got {kind}: tokenizers give one with return_tensors='pt'."
         )
     if ids.ndim != 2:
-        remedy = ": add the batch dimension with input_ids[None]." if ids.ndim == 1 else "."
-        raise InputError(f"input_ids has shape {tuple(ids.shape)}; expected (batch, length){remedy}")
+        remedy = f": add the batch dimension with {name}[None]." if ids.ndim == 1 else "."
+        raise InputError(f"{name} has shape {tuple(ids.shape)}; expected (batch, length){remedy}")
     if ids.numel() == 0:
         raise InputError(
-            f"input_ids has shape {tuple(ids.shape)}, and there is nothing to continue: pass at least one token, such "
+            f"{name} has shape {tuple(ids.shape)}, and there is nothing to continue: pass at least one token, such "
             f"as the one that begins texts."
         )
     return ids.long()

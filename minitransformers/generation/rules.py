@@ -42,7 +42,7 @@ def logits_processors(
     if s.sequence_bias is not None:
         found.append(c.SequenceBiasLogitsProcessor(s.sequence_bias))
     if s.encoder_repetition_penalty is not None and s.encoder_repetition_penalty != 1:
-        found.append(p.EncoderRepetitionPenaltyLogitsProcessor(s.encoder_repetition_penalty, prompt.input_ids))
+        found.append(p.EncoderRepetitionPenaltyLogitsProcessor(s.encoder_repetition_penalty, _source_ids(prompt)))
     if s.repetition_penalty is not None and s.repetition_penalty != 1:
         mask = prompt.attention_mask  # padding in front does not count as text
         padding = None if mask is None else mask.argmax(dim=1).repeat_interleave(copies)
@@ -50,7 +50,7 @@ def logits_processors(
     if s.no_repeat_ngram_size:
         found.append(p.NoRepeatNGramLogitsProcessor(s.no_repeat_ngram_size))
     if s.encoder_no_repeat_ngram_size:
-        found.append(p.EncoderNoRepeatNGramLogitsProcessor(s.encoder_no_repeat_ngram_size, prompt.input_ids))
+        found.append(p.EncoderNoRepeatNGramLogitsProcessor(s.encoder_no_repeat_ngram_size, _source_ids(prompt)))
     if s.bad_words_ids is not None:
         found.append(c.NoBadWordsLogitsProcessor(s.bad_words_ids, ends))
     if s.min_new_tokens is not None and ends:  # counts before min_length
@@ -81,6 +81,15 @@ def logits_processors(
     if s.renormalize_logits:
         found.append(c.LogitNormalization())
     return p.LogitsProcessorList(found)
+
+
+def _source_ids(prompt: Prompt) -> Tensor:
+    if prompt.source_ids is None:
+        raise InputError(
+            "encoder_repetition_penalty and encoder_no_repeat_ngram_size need the source as input_ids: pass them, or "
+            "leave the settings out."
+        )
+    return prompt.source_ids
 
 
 def _filters(s: GenerationConfig, keep: int) -> list[p.LogitsProcessor]:

@@ -24,7 +24,13 @@ from minitransformers.generation.config import GenerationConfig
 from minitransformers.generation.decoder import Decoder
 from minitransformers.generation.prompts import check_padding, longest_text, read_prompt, split_arguments
 from minitransformers.generation.randomness import as_generator
-from minitransformers.generation.steps import GenerateDecoderOnlyOutput, Search, Step, log_probability
+from minitransformers.generation.steps import (
+    GenerateDecoderOnlyOutput,
+    GenerateEncoderDecoderOutput,
+    Search,
+    Step,
+    log_probability,
+)
 from minitransformers.generation.streaming import BaseStreamer
 from minitransformers.outputs import ModelOutput
 
@@ -60,7 +66,8 @@ class NextTokenSearch(Search):
 
     def output(self) -> ModelOutput:
         """Sequences, and what was asked to be kept."""
-        return GenerateDecoderOnlyOutput(self.sequences, **self._per_step(), past_key_values=self.decoder.cache)
+        kind = GenerateEncoderDecoderOutput if self.decoder.is_encoder_decoder else GenerateDecoderOnlyOutput
+        return kind(self.sequences, **self._kept_and_cache())
 
 
 class GenerationMixin:
@@ -142,7 +149,8 @@ class GenerationMixin:
 
         Args:
             inputs: the prompts, (batch, length), padded on the left where they differ in length; `input_ids` is the
-                same argument. Without any, texts begin with `bos_token_id`.
+                same argument. Without any, texts begin with `bos_token_id`. For an encoder–decoder they are the
+                sources, and targets begin with `decoder_start_token_id` and with `decoder_input_ids`, if given.
             generation_config: settings for this call, before those of `self.generation_config`.
             logits_processor: further processors, applied after those that the settings ask for and before temperature
                 and filters. One of a class that the settings ask for too takes its place.

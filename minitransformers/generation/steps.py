@@ -56,6 +56,42 @@ class GenerateBeamDecoderOnlyOutput(ModelOutput):
 
 
 @dataclass
+class GenerateEncoderDecoderOutput(ModelOutput):
+    """The same of an encoder–decoder, whose `sequences` are the target.
+
+    `encoder_attentions` and `encoder_hidden_states` of every layer, once for each source; the decoder's and
+    `cross_attentions` for each new token.
+    """
+
+    sequences: Tensor | None = None
+    scores: PerStep = None
+    logits: PerStep = None
+    encoder_attentions: PerStep = None
+    encoder_hidden_states: PerStep = None
+    decoder_attentions: PerStep = None
+    cross_attentions: PerStep = None
+    decoder_hidden_states: PerStep = None
+    past_key_values: Any = None
+
+
+@dataclass
+class GenerateBeamEncoderDecoderOutput(ModelOutput):
+    """The result of beam search with an encoder–decoder; see `GenerateBeamDecoderOnlyOutput`."""
+
+    sequences: Tensor | None = None
+    sequences_scores: Tensor | None = None
+    scores: PerStep = None
+    logits: PerStep = None
+    beam_indices: Tensor | None = None
+    encoder_attentions: PerStep = None
+    encoder_hidden_states: PerStep = None
+    decoder_attentions: PerStep = None
+    cross_attentions: PerStep = None
+    decoder_hidden_states: PerStep = None
+    past_key_values: Any = None
+
+
+@dataclass
 class Step:
     """What one step of decoding has chosen, for every row: every text, every sample of it, or every beam.
 
@@ -138,6 +174,8 @@ class Search(ABC):
             for name in ("scores", "logits", "attentions", "hidden_states")
             if keep and getattr(settings, f"output_{name}")
         }
+        if "attentions" in self._kept and decoder.is_encoder_decoder:
+            self._kept["cross_attentions"] = []
         self._steps = self._run()
 
     def __iter__(self) -> Search:
@@ -163,6 +201,7 @@ class Search(ABC):
             "logits": logits,
             "attentions": self.decoder.attentions,
             "hidden_states": self.decoder.hidden_states,
+            "cross_attentions": self.decoder.cross_attentions,
         }
         for name, values in self._kept.items():
             values.append(current[name])
@@ -189,5 +228,11 @@ class Search(ABC):
         pad, ends = self.settings.pad_token_id, as_list(self.settings.eos_token_id)
         return pad if pad is not None else ends[0] if ends else None
 
-    def _per_step(self) -> dict[str, tuple[Any, ...]]:
-        return {name: tuple(values) for name, values in self._kept.items()}
+    def _kept_and_cache(self) -> dict[str, Any]:
+        """What was kept of every step and of the encoder, and the cache, under the names of the outputs' fields."""
+        found: dict[str, Any] = {name: tuple(values) for name, values in self._kept.items()}
+        if self.decoder.is_encoder_decoder:
+            for name in found.keys() & {"attentions", "hidden_states"}:
+                found[f"decoder_{name}"] = found.pop(name)
+                found[f"encoder_{name}"] = self.decoder.encoded.get(name)
+        return {**found, "past_key_values": self.decoder.cache}

@@ -24,27 +24,33 @@ from minitransformers.nn.masks import (
 )
 
 
-def read_shape(input_ids: Tensor | None, inputs_embeds: Tensor | None, hidden_size: int) -> tuple[int, int]:
+def read_shape(
+    input_ids: Tensor | None, inputs_embeds: Tensor | None, hidden_size: int, prefix: str = ""
+) -> tuple[int, int]:
     """(batch, length) of the input, given as ids or as embedded vectors.
+
+    Args:
+        prefix: what the arguments' names begin with, for messages; "decoder_" in encoder–decoders.
 
     Raises:
         InputError: both or neither are given, or a shape or type is wrong.
     """
+    ids_name, embeds_name = f"{prefix}input_ids", f"{prefix}inputs_embeds"
     if (input_ids is None) == (inputs_embeds is None):
-        raise InputError("Pass either input_ids or inputs_embeds" + (", not both." if input_ids is not None else "."))
+        raise InputError(f"Pass either {ids_name} or {embeds_name}" + (", not both." if input_ids is not None else "."))
     if input_ids is not None:
-        check_type("input_ids", input_ids)
+        check_type(ids_name, input_ids)
         if input_ids.ndim != 2:
-            remedy = ": add the batch dimension with input_ids[None]." if input_ids.ndim == 1 else "."
-            raise InputError(f"input_ids has shape {tuple(input_ids.shape)}; expected (batch, length){remedy}")
+            remedy = f": add the batch dimension with {ids_name}[None]." if input_ids.ndim == 1 else "."
+            raise InputError(f"{ids_name} has shape {tuple(input_ids.shape)}; expected (batch, length){remedy}")
         batch_size, length = input_ids.shape
     else:
         assert inputs_embeds is not None
         if not isinstance(inputs_embeds, Tensor) or not inputs_embeds.is_floating_point():
-            raise InputError(f"inputs_embeds must be a floating-point tensor, got {_kind(inputs_embeds)}.")
+            raise InputError(f"{embeds_name} must be a floating-point tensor, got {_kind(inputs_embeds)}.")
         if inputs_embeds.ndim != 3 or inputs_embeds.shape[-1] != hidden_size:
             raise InputError(
-                f"inputs_embeds has shape {tuple(inputs_embeds.shape)}; expected (batch, length, {hidden_size})."
+                f"{embeds_name} has shape {tuple(inputs_embeds.shape)}; expected (batch, length, {hidden_size})."
             )
         batch_size, length, _ = inputs_embeds.shape
     if length == 0:

@@ -44,7 +44,7 @@ class PreTrainedModel(nn.Module):
 
     config_class: ClassVar[type[Config]]
     base_model_prefix: ClassVar[str]
-    weights: ClassVar[WeightTable]
+    weights: WeightTable
     optional_weights: ClassVar[tuple[str, ...]] = ()
 
     config: Config
@@ -117,31 +117,33 @@ class PreTrainedModel(nn.Module):
     def tie_weights(self) -> None:
         """Let the output layer and the token embedding be one parameter, where the config says so."""
         if self.config.tie_word_embeddings:
-            names = dict(self.named_parameters(remove_duplicate=False))
-            for name, source in self.weights.ties.items():
-                if name in names and source in names:
-                    path, _, leaf = name.rpartition(".")
-                    setattr(self.get_submodule(path), leaf, names[source])
+            self._tie(self.weights.ties)
 
-    def _is_tied(self) -> bool:
+    def _tie(self, pairs: Mapping[str, str]) -> None:
         names = dict(self.named_parameters(remove_duplicate=False))
-        pairs = [(name, source) for name, source in self.weights.ties.items() if name in names and source in names]
-        return self.config.tie_word_embeddings and all(names[name] is names[source] for name, source in pairs)
+        for name, source in pairs.items():
+            if name in names and source in names:
+                path, _, leaf = name.rpartition(".")
+                setattr(self.get_submodule(path), leaf, names[source])
+
+    def _tied(self) -> dict[str, str]:
+        """Those of the table's pairs that are one parameter now."""
+        names = dict(self.named_parameters(remove_duplicate=False))
+        pairs = {name: source for name, source in self.weights.ties.items() if name in names and source in names}
+        return {name: source for name, source in pairs.items() if names[name] is names[source]}
 
     def _apply(self: ModelType, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ModelType:
         """What `.to()`, `.half()`, `.to_empty()` and the like do; tied weights stay so, on the meta device too."""
-        was_tied = self._is_tied()
+        tied = self._tied()
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        if was_tied:
-            self.tie_weights()
+        self._tie(tied)
         return self
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """As in every module, with our names; tied weights stay so, also with `assign=True`."""
-        was_tied = self._is_tied()
+        tied = self._tied()
         result = super().load_state_dict(state_dict, strict=strict, assign=assign)
-        if was_tied:
-            self.tie_weights()
+        self._tie(tied)
         return result
 
     # ---- loading and saving ------------------------------------------------------------------------------------------
@@ -212,7 +214,7 @@ class PreTrainedModel(nn.Module):
         report = load_weights(
             model,
             weights,
-            cls.weights,
+            model.weights,
             may_be_missing=model._may_be_missing,
             initialise=model.init_parameter,
             tied=config.tie_word_embeddings,
@@ -387,6 +389,7 @@ class PreTrainedModel(nn.Module):
                 self._resize(head, "bias", size, mean_resizing)
             head.out_features = size
         self.config.vocab_size = size
+        self.set_input_embeddings(embeddings)  # wherever else the model has them
         return embeddings
 
     @torch.no_grad()
@@ -452,12 +455,16 @@ class PreTrainedModel(nn.Module):
                 `{"use_reentrant": False}`.
         """
         self._checkpointing_options = {"use_reentrant": False, **(gradient_checkpointing_kwargs or {})}
-        self.base_model._checkpointing_options = self._checkpointing_options
-        self.base_model.gradient_checkpointing = True
+        for module in self.modules():  # the backbone, and an encoder or decoder inside it
+            if isinstance(module, PreTrainedModel):
+                module._checkpointing_options = self._checkpointing_options
+                module.gradient_checkpointing = True
 
     def gradient_checkpointing_disable(self) -> None:
         """Keep everything that the backward pass needs (the default)."""
-        self.base_model.gradient_checkpointing = False
+        for module in self.modules():
+            if isinstance(module, PreTrainedModel):
+                module.gradient_checkpointing = False
 
     def uses_cache(self, use_cache: bool | None) -> bool:
         """Whether to return a cache: the argument, else the config; never where blocks are computed anew."""

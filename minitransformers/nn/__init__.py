@@ -26,10 +26,12 @@ from minitransformers.nn.normalization import LayerNorm, RMSNorm, layer_norm, rm
 from minitransformers.nn.patches import PatchEmbedding, cut_into_patches, resize_positions
 from minitransformers.nn.positions import (
     LearnedPositions,
+    RelativePositionBias,
     Rotary,
     SinusoidalPositions,
     count_positions,
     positions_from_mask,
+    relative_buckets,
     rotary_frequencies,
     rotary_positions,
     rotate,
@@ -57,6 +59,7 @@ __all__ = [
     "PatchEmbedding",
     "Pooler",
     "RMSNorm",
+    "RelativePositionBias",
     "Rotary",
     "SequenceSummary",
     "SinusoidalPositions",
@@ -74,6 +77,7 @@ __all__ = [
     "padding_mask",
     "positions_from_mask",
     "read_attention_mask",
+    "relative_buckets",
     "resize_positions",
     "rms_norm",
     "rotary_frequencies",

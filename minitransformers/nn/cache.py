@@ -113,11 +113,12 @@ class KeyValueCache:
     def __init__(self, num_layers: int = 0, capacity: int = 0) -> None:
         self.self_attention: list[AttentionCache] = []
         self.cross_attention: list[AttentionCache] = []
-        self.add_layers(num_layers, capacity)
+        self._capacity = capacity
+        self.add_layers(num_layers)
 
-    def add_layers(self, num_layers: int, capacity: int = 0) -> None:
+    def add_layers(self, num_layers: int) -> None:
         """Give the cache `num_layers` more layers, empty ones."""
-        self.self_attention += [AttentionCache(capacity) for _ in range(num_layers)]
+        self.self_attention += [AttentionCache(self._capacity) for _ in range(num_layers)]
         self.cross_attention += [AttentionCache() for _ in range(num_layers)]
 
     @property

@@ -1,6 +1,7 @@
 """Where a token stands.
 
-Learned (Devlin et al., 2018), sinusoidal (Vaswani et al., 2017, §3.5) and rotary (Su et al., 2021) positions.
+Learned (Devlin et al., 2018), sinusoidal (Vaswani et al., 2017, §3.5), rotary (Su et al., 2021) and relative (Raffel et
+al., 2020) positions.
 """
 
 from __future__ import annotations
@@ -172,3 +173,50 @@ def rotate(
     first, second = turned.chunk(2, dim=-1)
     turned = (turned * cos + torch.cat([-second, first], dim=-1) * sin).to(per_head.dtype)
     return torch.cat([turned, kept], dim=-1) if kept.shape[-1] else turned
+
+
+def relative_buckets(
+    distances: Int[Tensor, "query key"], num_buckets: int, max_distance: int, *, bidirectional: bool
+) -> Int[Tensor, "query key"]:
+    """Which of `num_buckets` buckets each distance, key − query, belongs to (Raffel et al., 2020, §2.1; released code).
+
+    Half of the buckets hold one distance each: 0, 1, 2 … The others grow, up to `max_distance`, as logarithms do; the
+    last one holds all that is farther away. Keys that come after the query have a second set of buckets where
+    attention is `bidirectional`, and count as distance 0 where it is not.
+    """
+    if bidirectional:
+        num_buckets //= 2
+        start = (distances > 0).long() * num_buckets
+        distances = distances.abs()
+    else:
+        start = torch.zeros_like(distances)
+        distances = (-distances).clamp(min=0)
+    exact = num_buckets // 2
+    # In float32, like the code that checkpoints were trained with: at a bucket's edge the rounding decides.
+    growth = torch.log(distances.to(torch.float32) / exact) / math.log(max_distance / exact)
+    far = exact + (growth.clamp(min=0) * (num_buckets - exact)).long()
+    return start + torch.where(distances < exact, distances, far.clamp(max=num_buckets - 1))
+
+
+class RelativePositionBias(nn.Module):
+    """What is added to the scores of attention for the distance of query and key, for each head (T5's positions).
+
+    Args:
+        num_heads: heads, each with a bias of its own.
+        num_buckets, max_distance, bidirectional: see `relative_buckets`.
+    """
+
+    def __init__(self, num_heads: int, *, num_buckets: int = 32, max_distance: int = 128, bidirectional: bool) -> None:
+        super().__init__()
+        self.num_buckets = num_buckets
+        self.max_distance = max_distance
+        self.bidirectional = bidirectional
+        self.bias = nn.Embedding(num_buckets, num_heads)
+
+    def forward(self, query_length: int, key_length: int) -> Float[Tensor, "1 heads {query_length} {key_length}"]:
+        """The bias of every pair, the queries being the last of the keys (see `causal_mask`)."""
+        keys = torch.arange(key_length, device=self.bias.weight.device)
+        distances = keys - keys[key_length - query_length :, None]
+        buckets = relative_buckets(distances, self.num_buckets, self.max_distance, bidirectional=self.bidirectional)
+        per_head: Tensor = self.bias(buckets)
+        return per_head.permute(2, 0, 1)[None]

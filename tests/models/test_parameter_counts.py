@@ -14,6 +14,19 @@ from minitransformers.models.shapes import SHAPES
 
 # Class, fields of the published config.json that are not the defaults, and the number of parameters.
 PUBLISHED: dict[str, tuple[str, dict[str, Any], int]] = {
+    "bart-base": (
+        "BartModel",
+        {
+            "d_model": 768,
+            "encoder_layers": 6,
+            "decoder_layers": 6,
+            "encoder_attention_heads": 12,
+            "decoder_attention_heads": 12,
+            "encoder_ffn_dim": 3072,
+            "decoder_ffn_dim": 3072,
+        },
+        139_420_416,
+    ),
     "bert-base-uncased": ("BertModel", {}, 109_482_240),
     "gpt2": ("GPT2LMHeadModel", {}, 124_439_808),
     "openai-gpt": ("OpenAIGPTLMHeadModel", {}, 116_534_784),
@@ -24,6 +37,7 @@ PUBLISHED: dict[str, tuple[str, dict[str, Any], int]] = {
     ),
     "distilbert-base-uncased": ("DistilBertModel", {}, 66_362_880),
     "google/vit-base-patch16-224": ("ViTForImageClassification", {"num_labels": 1000}, 86_567_656),
+    "t5-small": ("T5ForConditionalGeneration", {}, 60_506_624),
     "roberta-base": ("RobertaModel", {"max_position_embeddings": 514, "type_vocab_size": 1}, 124_645_632),
     "gpt-neo-125m": (
         "GPTNeoForCausalLM",

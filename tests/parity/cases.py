@@ -17,6 +17,7 @@ from drawing import Example, as_the_reference_takes_it, cast, redraw_parameters
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers.models.t5.modeling_t5 import T5Attention
 
 import minitransformers as mt
 
@@ -31,6 +32,8 @@ FUSED_ACTIVATIONS = {
     "gelu_accurate": "gelu_pytorch_tanh",
     "gelu_python_tanh": "gelu_pytorch_tanh",
 }
+FUSED_ACTIVATIONS |= {f"gated-{formula}": f"gated-{fused}" for formula, fused in FUSED_ACTIVATIONS.items()}
+FUSED_ACTIVATIONS["gated-gelu"] = "gated-gelu_pytorch_tanh"  # T5's name for the approximation
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class Family:
         cases: its table.
         smallest: fields of a configuration that is quickly built.
         smallest_of: further fields that one class needs.
+        parts: classes that have a part of the backbone only, so that others cannot be loaded from their files.
         tied: the weights, by the reference's names, that a file may lack where embeddings are tied.
         former_buffers: (configuration, prefix of the backbone) -> what files of the 4.x years have among the weights.
         former_fields: configuration -> what their config.json has besides today's fields.
@@ -85,6 +89,7 @@ class Family:
     cases: list[Case]
     smallest: dict[str, Any]
     smallest_of: dict[str, dict[str, Any]] = field(default_factory=dict)
+    parts: tuple[str, ...] = ()
     tied: tuple[str, ...] = ()
     former_buffers: Callable[[Any, str], dict[str, Tensor]] = lambda config, prefix: {}
     former_fields: Callable[[Any], dict[str, Any]] = lambda config: {}
@@ -144,7 +149,8 @@ class Pair:
         """What the reference gives where it computes the same by other programs.
 
         It has two kernels of attention, two of GELU, a formula and a fused one, and two of RMS norms. Of a class that
-        has but one kernel of attention, the other program is the same in float64: how far its own rounding takes it.
+        has but one kernel of attention, the other program is the same in float64: how far its own rounding takes it;
+        so too for T5, whose two kernels are one on a CPU where a bias is trained.
         """
         arguments = {**self.reference_arguments, **further}
         model, has_formula = self._with_fused_activation
@@ -159,6 +165,8 @@ class Pair:
             model.set_attn_implementation("sdpa")
             yield self._run(model, {**arguments, "output_attentions": False})
         model.set_attn_implementation("eager")
+        if any(hasattr(module, "relative_attention_bias") for module in model.modules()):
+            yield self.run_more_precisely(**further)
 
     @cached_property
     def _with_fused_activation(self) -> tuple[nn.Module, bool]:
@@ -203,7 +211,10 @@ def fused_rms_norms(model: nn.Module) -> Iterator[bool]:
 
 def to_dtype(model: nn.Module, dtype: torch.dtype) -> nn.Module:
     """Convert the parameters, and not what is computed of the configuration: `from_pretrained` does the same."""
-    computed = {module: dict(module.named_buffers(recurse=False)) for module in model.modules()}
+    computed = {
+        module: {name: getattr(module, name) for name in module._non_persistent_buffers_set}
+        for module in model.modules()
+    }
     model.to(dtype)
     for module, buffers in computed.items():
         for name, buffer in buffers.items():
@@ -214,7 +225,7 @@ def to_dtype(model: nn.Module, dtype: torch.dtype) -> nn.Module:
 @contextmanager
 def rounding_nothing() -> Iterator[None]:
     """Keep the reference from rounding to float32 in a float64 run, as its losses, softmax and RMS norms do."""
-    to, softmax = torch.Tensor.to, F.softmax
+    to, to_float, softmax = torch.Tensor.to, torch.Tensor.float, F.softmax
 
     def to_nothing_narrower(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         narrows = tensor.dtype == torch.float64 and torch.float32 in (*args, kwargs.get("dtype"))
@@ -226,6 +237,12 @@ def rounding_nothing() -> Iterator[None]:
         # Labels are scored beside float64; the angles of rotary positions (…, length, 1) are float32 everywhere.
         return to(tensor, torch.float32 if tensor.ndim == 3 else torch.float64)
 
+    buckets = T5Attention._relative_position_bucket
+
+    def buckets_in_float32(*args: Any, **kwargs: Any) -> Tensor:
+        with patch.object(torch.Tensor, "float", to_float):  # the rounding of a logarithm decides
+            return buckets(*args, **kwargs)
+
     def softmax_as_it_is(tensor: Tensor, *args: Any, dtype: torch.dtype | None = None, **kwargs: Any) -> Tensor:
         return softmax(tensor, *args, **kwargs, dtype=None if tensor.dtype == torch.float64 else dtype)
 
@@ -233,5 +250,6 @@ def rounding_nothing() -> Iterator[None]:
         patch.object(torch.Tensor, "float", as_wide_as_it_is),
         patch.object(torch.Tensor, "to", to_nothing_narrower),
         patch.object(F, "softmax", softmax_as_it_is),
+        patch.object(T5Attention, "_relative_position_bucket", staticmethod(buckets_in_float32)),
     ):
         yield

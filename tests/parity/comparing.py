@@ -50,7 +50,8 @@ def flat(output: Mapping[str, Any], real: Tensor, per_token: frozenset[str] = fr
     """The tensors of a model's output by name, in its order, with zeros in the rows of tokens that are not real.
 
     Args:
-        real: (sequences, length) bool, the tokens to compare.
+        real: (sequences, length) bool, the tokens to compare; of an encoder–decoder, those of the target. Of the source
+            all are compared: every one sees something.
         per_token: names of outputs that have a row for each token; hidden states, attentions and the cache always have.
     """
     tensors: Flat = {}
@@ -61,7 +62,12 @@ def flat(output: Mapping[str, Any], real: Tensor, per_token: frozenset[str] = fr
             for layer, keys_and_values in enumerate(cached(value)):
                 for kind, tensor in zip(("key", "value"), keys_and_values, strict=True):
                     tensors[f"{name}.{layer}.{kind}"] = tensor.where(real[:, None, :, None], 0)
-        elif name == "hidden_states":
+            for layer, keys_and_values in enumerate(cached_context(value)):
+                for kind, tensor in zip(("key", "value"), keys_and_values, strict=True):
+                    tensors[f"{name}.{layer}.context_{kind}"] = tensor
+        elif name.startswith("encoder_"):
+            tensors |= {f"{name}.{layer}": tensor for layer, tensor in enumerate(value)}
+        elif name.endswith("hidden_states"):
             tensors |= {f"{name}.{layer}": _only_real(tensor, real) for layer, tensor in enumerate(value)}
         else:  # attentions (sequences, heads, query, key)
             tensors |= {f"{name}.{layer}": t.where(real[:, None, :, None], 0) for layer, t in enumerate(value)}
@@ -76,6 +82,14 @@ def _only_real(tensor: Tensor, real: Tensor) -> Tensor:
 def cached(cache: Any) -> list[tuple[Tensor, Tensor]]:
     """Keys and values of each layer's self-attention, of our cache or the reference's."""
     return [(layer[0], layer[1]) for layer in getattr(cache, "self_attention_cache", cache)]
+
+
+def cached_context(cache: Any) -> list[tuple[Tensor, Tensor]]:
+    """Keys and values of each layer's cross-attention, where there are any."""
+    if isinstance(cache, mt.KeyValueCache):
+        return [layer.read() for layer in cache.cross_attention if layer.length]
+    layers = getattr(cache, "cross_attention_cache", ())
+    return [(layer[0], layer[1]) for layer in layers if layer[0] is not None]
 
 
 def gradients(model: nn.Module, tensors: Flat, table: WeightTable) -> Flat:

@@ -68,7 +68,8 @@ def redraw_parameters(model: nn.Module, seed: int) -> None:
     leave softmax and activations where they are almost linear.
     """
     random = torch.Generator().manual_seed(seed)
-    for name, parameter in model.named_parameters():
+    buffers = [(name, buffer) for name, buffer in model.named_buffers() if name == "final_logits_bias"]
+    for name, parameter in (*model.named_parameters(), *buffers):
         scale = 0.02 ** torch.rand((), generator=random).item()
         centre = 1.0 if parameter.ndim == 1 and name.endswith("weight") else 0.0  # the weights of norms
         parameter.copy_(centre + scale * torch.randn(parameter.shape, generator=random, dtype=torch.float64))
@@ -225,24 +226,36 @@ def span_labels(draw: Draw, rows: int, length: int) -> dict[str, Tensor]:
 
 def cast(arguments: Mapping[str, Any], dtype: torch.dtype) -> dict[str, Any]:
     """The same arguments, floating-point tensors in another dtype."""
-    return {
-        name: value.to(dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
-        for name, value in arguments.items()
-    }
+
+    def converted(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(converted, value))
+        return value.to(dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
+
+    return {name: converted(value) for name, value in arguments.items()}
 
 
 def as_the_reference_takes_it(arguments: Mapping[str, Any], dtype: torch.dtype) -> dict[str, Any]:
     """The same arguments with bool 4-D masks in the additive form, the only one that its eager kernel knows."""
     given = dict(arguments)
-    mask = given.get("attention_mask")
-    if mask is not None and mask.ndim == 4 and mask.dtype == torch.bool:
-        given["attention_mask"] = torch.zeros(mask.shape, dtype=dtype).masked_fill(~mask, torch.finfo(dtype).min)
+    for name in ("attention_mask", "decoder_attention_mask"):
+        mask = given.get(name)
+        if mask is not None and mask.ndim == 4 and mask.dtype == torch.bool:
+            given[name] = torch.zeros(mask.shape, dtype=dtype).masked_fill(~mask, torch.finfo(dtype).min)
     return given
 
 
 def chunk(arguments: Mapping[str, Any], start: int, stop: int) -> dict[str, Any]:
-    """The arguments for tokens start … stop − 1 of a sequence, given those before: its tokens, and the mask so far."""
+    """The arguments for tokens start … stop − 1 of a sequence, given those before: its tokens, and the mask so far.
+
+    Of an encoder–decoder, the target is cut and the source stays.
+    """
     pieces: dict[str, Any] = {}
+    if any(name.startswith("decoder_") for name in arguments):
+        target = {name.removeprefix("decoder_"): v for name, v in arguments.items() if name.startswith("decoder_")}
+        sources = ("input_ids", "inputs_embeds", "attention_mask", "encoder_outputs")
+        pieces = {name: value for name, value in arguments.items() if name in sources}
+        return pieces | {f"decoder_{name}": value for name, value in chunk(target, start, stop).items()}
     for name, value in arguments.items():
         if name in ("input_ids", "token_type_ids", "position_ids"):
             pieces[name] = value[..., start:stop]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from albert_cases import ALBERT
+from bart_cases import BART
 from bert_cases import BERT
 from cases import Case, Family
 from distilbert_cases import DISTILBERT
@@ -14,6 +15,7 @@ from llama_cases import LLAMA, MISTRAL, QWEN2
 from modernbert_cases import MODERNBERT
 from openai_gpt_cases import OPENAI_GPT
 from roberta_cases import ROBERTA, XLM_ROBERTA
+from t5_cases import T5
 from vit_cases import VIT
 
 FAMILIES: list[Family] = [
@@ -32,6 +34,8 @@ FAMILIES: list[Family] = [
     MODERNBERT,
     QWEN2,
     VIT,
+    T5,
+    BART,
 ]
 CASES: list[Case] = [case for family in FAMILIES for case in family.cases]
 CLASSES: list[Case] = [case for family in FAMILIES for case in family.classes]

@@ -19,7 +19,7 @@ from minitransformers.nn.attention import MultiHeadAttention
 from minitransformers.nn.blocks import Block
 from minitransformers.nn.feed_forward import ACTIVATIONS, FeedForward, GatedFeedForward
 from minitransformers.nn.heads import DenseClassifier, MaskedLMHead
-from minitransformers.nn.positions import LearnedPositions, count_positions
+from minitransformers.nn.positions import LearnedPositions, RelativePositionBias, count_positions
 
 
 def norm_eps(pair: Pair) -> None:
@@ -30,7 +30,7 @@ def norm_eps(pair: Pair) -> None:
 
 def other_gelu(pair: Pair) -> None:
     for module in pair.ours.modules():
-        if isinstance(module, FeedForward):
+        if isinstance(module, (FeedForward, GatedFeedForward)):
             module.activation = ACTIVATIONS["gelu_new"] if module.activation is F.gelu else F.gelu
 
 
@@ -88,6 +88,48 @@ def attention_scale(pair: Pair) -> None:
             module.scale = 1.001 * (module.head_dim**-0.5 if module.scale is None else module.scale)
 
 
+def attention_scaled_by_width(pair: Pair) -> None:
+    for module in pair.ours.modules():
+        if isinstance(module, MultiHeadAttention):
+            module.scale = module.head_dim**-0.5
+
+
+def bucket_off_by_one(pair: Pair) -> None:
+    for module in pair.ours.modules():
+        if isinstance(module, RelativePositionBias):
+            module.bias.weight.data = module.bias.weight.data.roll(1, dims=0)
+
+
+def encoder_looks_one_way(pair: Pair) -> None:
+    pair.ours.get_encoder().relative_positions.bidirectional = False
+
+
+def decoder_looks_both_ways(pair: Pair) -> None:
+    pair.ours.get_decoder().relative_positions.bidirectional = True
+
+
+def output_scaled_otherwise(pair: Pair) -> None:
+    pair.ours.config.scale_decoder_outputs = not pair.ours.config.scale_decoder_outputs
+
+
+def embeddings_scaled_otherwise(pair: Pair) -> None:
+    for module in pair.ours.modules():
+        if hasattr(module, "embedding_scale"):
+            module.embedding_scale += 1
+
+
+def no_bias_of_the_logits(pair: Pair) -> None:
+    pair.ours.final_logits_bias.zero_()
+
+
+def other_start(pair: Pair) -> None:
+    pair.ours.config.decoder_start_token_id = 1
+
+
+def no_mask_of_the_target(pair: Pair) -> None:
+    pair.our_arguments.pop("decoder_attention_mask", None)
+
+
 def position_offset(pair: Pair) -> None:
     for module in pair.ours.modules():
         if isinstance(module, LearnedPositions):
@@ -106,10 +148,12 @@ def no_mask(pair: Pair) -> None:
 
 def sees_the_future(pair: Pair) -> None:
     rows, length = pair.example.real.shape
-    mask = pair.our_arguments.get("attention_mask", torch.ones(rows, length))
+    has_decoder = "decoder_attention_mask" in pair.ours._forward_arguments
+    name = "decoder_attention_mask" if has_decoder else "attention_mask"
+    mask = pair.our_arguments.get(name, torch.ones(rows, length))
     if mask.ndim < 4:  # four dimensions are the complete rule
         padding = mask.reshape(rows, 1, 1, length).bool()
-        pair.our_arguments["attention_mask"] = padding.expand(rows, 1, length, length)
+        pair.our_arguments[name] = padding.expand(rows, 1, length, length)
 
 
 def no_mask_of_the_context(pair: Pair) -> None:
@@ -201,6 +245,15 @@ MUTATIONS: dict[str, Callable[[Pair], None]] = {
     "one sub-layer after the other": one_sub_layer_after_the_other,
     "other activation": other_activation,
     "position offset": position_offset,
+    "attention scaled by width": attention_scaled_by_width,
+    "bucket off by one": bucket_off_by_one,
+    "encoder looks one way": encoder_looks_one_way,
+    "decoder looks both ways": decoder_looks_both_ways,
+    "output scaled otherwise": output_scaled_otherwise,
+    "embeddings scaled otherwise": embeddings_scaled_otherwise,
+    "no bias of the logits": no_bias_of_the_logits,
+    "other start": other_start,
+    "no mask of the target": no_mask_of_the_target,
     "no segments": no_segments,
     "no mask": no_mask,
     "sees the future": sees_the_future,

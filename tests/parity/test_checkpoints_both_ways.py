@@ -248,6 +248,8 @@ def pairs_of_classes() -> list[tuple[str, str]]:
         names = [case.name for case in family.classes]
         steps = len(names) if family.config_class in ("BertConfig", "GPT2Config") else 3
         pairs += [(name, names[(i + step) % len(names)]) for i, name in enumerate(names) for step in range(1, steps)]
+        # From the file of a part of the backbone, others cannot be loaded.
+        pairs = [(a, b) for a, b in pairs if (a in family.parts) == (b in family.parts)]
     return pairs
 
 
@@ -314,5 +316,6 @@ def test_different_weights_for_what_is_tied_are_both_kept(name: str) -> None:
         write_safetensors(weights, path)
         ours, theirs = (library.from_pretrained(path) for library in (case.ours, case.reference))
         ids = torch.tensor([[3, 1, 4, 1, 5]])
-        torch.testing.assert_close(ours(ids)[0], theirs(ids)[0])
+        arguments = {name: ids for name in ("input_ids", "decoder_input_ids") if name in ours._forward_arguments}
+        torch.testing.assert_close(ours(**arguments)[0], theirs(**arguments)[0])
         assert torch.equal(ours.get_output_embeddings().weight, weights[output])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import warnings
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 
 import torch
 import transformers
+from cases import rounding_nothing
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -37,6 +39,34 @@ FAMILIES = {
             "max_position_embeddings": POSITIONS,
             "is_decoder": True,
             "bos_token_id": 1,
+        },
+    ),
+    "T5ForConditionalGeneration": (
+        "T5Config",
+        {
+            "num_layers": 2,
+            "num_heads": 2,
+            "d_model": 8,
+            "d_kv": 4,
+            "d_ff": 12,
+            "relative_attention_num_buckets": 8,
+            "relative_attention_max_distance": 12,
+            "decoder_start_token_id": 1,
+        },
+    ),
+    "BartForConditionalGeneration": (
+        "BartConfig",
+        {
+            "encoder_layers": 2,
+            "decoder_layers": 2,
+            "encoder_attention_heads": 2,
+            "decoder_attention_heads": 2,
+            "d_model": 8,
+            "encoder_ffn_dim": 12,
+            "decoder_ffn_dim": 12,
+            "max_position_embeddings": POSITIONS,
+            "forced_eos_token_id": None,
+            "decoder_start_token_id": 1,
         },
     ),
 }
@@ -76,7 +106,8 @@ class Call:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             torch.manual_seed(self.seed)
-            expected = theirs.generate(**self.arguments)
+            with rounding_nothing():
+                expected = theirs.generate(**copy.deepcopy(self.arguments))  # in which it changes an encoder's output
             torch.manual_seed(self.seed)
             return ours.generate(**self.arguments), expected
 
@@ -95,7 +126,10 @@ def assert_same(ours: Any, theirs: Any, prompt: Tensor) -> None:
     for name in ("sequences_scores", "scores", "logits"):
         if theirs.get(name) is not None:
             assert_close(ours[name], theirs[name], name)
-    for name in ("hidden_states", "attentions"):
+    for name in ("encoder_hidden_states", "encoder_attentions"):
+        if theirs.get(name) is not None:
+            assert_close(ours[name], theirs[name], name)
+    for name in ("hidden_states", "attentions", "decoder_hidden_states", "decoder_attentions", "cross_attentions"):
         for step, expected in enumerate(theirs.get(name) or ()):
             assert_close(real(ours[name][step], prompt), real(expected, prompt), f"{name}[{step}]")
     if "beam_indices" in theirs:
