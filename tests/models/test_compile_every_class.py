@@ -19,3 +19,9 @@ def test_a_model_compiled_in_place_computes_generates_and_keeps_its_names(run_sc
 
 def test_few_graphs_serve_a_cache_of_any_length(run_script):
     run_script("compile_models.py", "aot_eager", "caching", "GPT2LMHeadModel")
+
+
+@pytest.mark.parametrize("name", ["Qwen2ForCausalLM", "GPTNeoXForCausalLM", "ModernBertForMaskedLM"])
+def test_windows_turns_and_shared_heads_are_traced(run_script, name):
+    """Families after GPT-2, compiled and exported; the script knows the others too."""
+    assert run_script("compile_later_models.py", name).splitlines() == [name]
