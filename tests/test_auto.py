@@ -166,10 +166,10 @@ def test_auto_classes_are_not_built(auto: str) -> None:
 def test_unknown_families(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match=r"no model_type 'bertt' here; there are .*bert, .* Did you mean 'bert'"):
         AutoConfig.for_model("bertt")
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama"}))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "whisper"}))
     for auto in ("AutoConfig", "AutoModel", "AutoModelForCausalLM"):
         with pytest.raises(
-            CheckpointError, match=r"is of model_type 'llama', which is not covered; covered are .*bert, "
+            CheckpointError, match=r"is of model_type 'whisper', which is not covered; covered are .*bert, "
         ):
             getattr(minitransformers, auto).from_pretrained(tmp_path)
 
