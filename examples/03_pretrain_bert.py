@@ -55,8 +55,8 @@ IS_MAIN = os.environ.get("RANK", "0") == "0"  # torchrun numbers its processes
 
 # vocab_size, length, hidden_size, num_hidden_layers, num_attention_heads; then batch, steps, learning rate
 SIZES = {
-    "tiny": ((2000, 128, 128, 3, 4), (16, 2000, 1e-3)),
-    "small": ((3072, 128, 192, 5, 6), (16, 4000, 1e-3)),
+    "tiny": ((2000, 64, 128, 3, 4), (32, 2000, 3e-3)),
+    "small": ((3072, 64, 192, 4, 6), (32, 3500, 2e-3)),
     "base": ((30522, 512, 768, 12, 12), (256, 1_000_000, 1e-4)),
 }
 

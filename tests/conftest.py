@@ -1,4 +1,4 @@
-"""Settings of the whole test run: hypothesis profiles, one thread per process, no network unless a test asks."""
+"""Settings of the whole test run: hypothesis profiles, and one thread in each of its processes."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 
 import minitransformers
 
-torch.set_num_threads(int(os.environ.get("MINITRANSFORMERS_TEST_THREADS", "2")))
+torch.set_num_threads(int(os.environ.get("MINITRANSFORMERS_TEST_THREADS", "1")))
 
 _SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 # `quick` is what CI runs; `pytest --hypothesis-profile=thorough` is the long run before a release.

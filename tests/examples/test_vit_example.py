@@ -70,12 +70,6 @@ def test_pixels_are_the_image_processors(example: ModuleType) -> None:
     torch.testing.assert_close(example.to_pixels(images), processed)
 
 
-def test_shifted_images(example: ModuleType) -> None:
-    pixels = torch.rand(3, 1, 6, 6)
-    assert torch.equal(example.shifted(pixels, 0), pixels)
-    assert example.shifted(pixels, 2).shape == pixels.shape
-
-
 def test_rollout_shares_out_all_of_the_attention(example: ModuleType) -> None:
     """Each token's shares add up to 1; where the class token sees itself only, no patch reaches it."""
     attentions = tuple(torch.rand(2, 3, 5, 5).softmax(dim=-1) for _ in range(3))

