@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from data_runs import run_at
 from hypothesis import given, settings, strategies as st
 from small_tokenizers import CLS, FIRST, MASK, PAD, SEP, VOCAB_SIZE, WORDS, both, chi_square_p, ours, two_sample_p
 from torch.utils.data import DataLoader
@@ -23,7 +24,6 @@ from minitransformers import (
 from minitransformers.assets import fetch
 from minitransformers.data import MaskedDataset, ShuffledBatchSampler
 from minitransformers.training.batches import Batches
-from minitransformers.training.run import Progress
 
 Reference = transformers.DataCollatorForLanguageModeling
 SPECIAL = torch.arange(FIRST)
@@ -340,7 +340,7 @@ def test_a_run_that_goes_on_sees_the_masks_that_it_would_have_seen(kind, workers
         return Batches(DataLoader(rows, batch_size=4, shuffle=True, num_workers=workers, collate_fn=collator))
 
     def epoch_from(run, number, batch=0):
-        return (micro_batches[0]["labels"] for micro_batches in run.epoch(Progress(epoch=number, batch=batch), 1))
+        return (micro_batches[0]["labels"] for micro_batches in run.epoch(run_at(run, number, batch)))
 
     for how in ("torch's sampler", "a sampler that jumps"):
         torch.manual_seed(1)

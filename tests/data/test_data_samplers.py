@@ -9,6 +9,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from data_runs import run_at
 from hypothesis import given, strategies as st
 from torch.utils.data import DataLoader
 
@@ -22,7 +23,6 @@ from minitransformers.data import (
 )
 from minitransformers.errors import InputError, UnknownNameError
 from minitransformers.training.batches import Batches
-from minitransformers.training.run import Progress
 
 LENGTHS = st.lists(st.integers(0, 40), min_size=1, max_size=60)
 SEEDS = st.integers(0, 2**63)
@@ -340,14 +340,14 @@ def test_the_training_loop_reads_on_where_it_stopped(workers):
     sampler, straight = make()
     epochs = []
     for epoch in range(2):
-        epochs.append([step[0][0].tolist() for step in straight.epoch(Progress(epoch=epoch), 1)])
+        epochs.append([step[0][0].tolist() for step in straight.epoch(run_at(straight, epoch))])
         assert epochs[-1] == list(sampler.batches)
     _, stopped = make()
-    steps = stopped.epoch(Progress(epoch=1), 1)
+    steps = stopped.epoch(run_at(stopped, 1))
     before = [next(steps)[0][0].tolist() for _ in range(3)]
     _, resumed = make()
     resumed.load_state_dict(stopped.state_dict())
-    after = [step[0][0].tolist() for step in resumed.epoch(Progress(epoch=1, batch=3), 1)]
+    after = [step[0][0].tolist() for step in resumed.epoch(run_at(resumed, 1, 3))]
     assert before + after == epochs[1] != epochs[0]
 
 
