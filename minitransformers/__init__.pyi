@@ -268,6 +268,8 @@ from minitransformers.tokenization import (
     AlbertTokenizer as AlbertTokenizer,
     AlbertTokenizerFast as AlbertTokenizerFast,
     AutoTokenizer as AutoTokenizer,
+    BartTokenizer as BartTokenizer,
+    BartTokenizerFast as BartTokenizerFast,
     BatchEncoding as BatchEncoding,
     BertTokenizer as BertTokenizer,
     BertTokenizerFast as BertTokenizerFast,
@@ -290,6 +292,8 @@ from minitransformers.tokenization import (
     Qwen2TokenizerFast as Qwen2TokenizerFast,
     RobertaTokenizer as RobertaTokenizer,
     RobertaTokenizerFast as RobertaTokenizerFast,
+    T5Tokenizer as T5Tokenizer,
+    T5TokenizerFast as T5TokenizerFast,
     XLMRobertaTokenizer as XLMRobertaTokenizer,
     XLMRobertaTokenizerFast as XLMRobertaTokenizerFast,
 )

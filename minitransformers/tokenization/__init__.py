@@ -27,7 +27,13 @@ from minitransformers.tokenization.from_files import (
 from minitransformers.tokenization.gpt2 import GPT2Tokenizer, GPT2TokenizerFast
 from minitransformers.tokenization.lengths import PaddingStrategy, TruncationStrategy
 from minitransformers.tokenization.openai_gpt import OpenAIGPTTokenizer, OpenAIGPTTokenizerFast
-from minitransformers.tokenization.roberta import RobertaTokenizer, RobertaTokenizerFast
+from minitransformers.tokenization.roberta import (
+    BartTokenizer,
+    BartTokenizerFast,
+    RobertaTokenizer,
+    RobertaTokenizerFast,
+)
+from minitransformers.tokenization.t5 import T5Tokenizer, T5TokenizerFast
 from minitransformers.tokenization.tokenizer import PreTrainedTokenizer
 from minitransformers.tokenization.xlm_roberta import XLMRobertaTokenizer, XLMRobertaTokenizerFast
 
@@ -39,6 +45,8 @@ __all__ = [
     "AlbertTokenizer",
     "AlbertTokenizerFast",
     "AutoTokenizer",
+    "BartTokenizer",
+    "BartTokenizerFast",
     "BatchEncoding",
     "BertTokenizer",
     "BertTokenizerFast",
@@ -63,6 +71,8 @@ __all__ = [
     "Qwen2TokenizerFast",
     "RobertaTokenizer",
     "RobertaTokenizerFast",
+    "T5Tokenizer",
+    "T5TokenizerFast",
     "TensorType",
     "TokenSpan",
     "TruncationStrategy",

@@ -7,19 +7,22 @@ from typing import Any
 
 from tokenizers import Tokenizer, normalizers, processors
 
-from minitransformers.tokenization.backend import post_processor_of, unigram, unigram_options
-from minitransformers.tokenization.files import TOKENIZER_FILE, TokenizerFiles, read_json
+from minitransformers.tokenization.backend import post_processor_of, unigram
+from minitransformers.tokenization.files import TOKENIZER_FILE, TokenizerFiles
+from minitransformers.tokenization.sentencepiece import unigram_files
 from minitransformers.tokenization.tokenizer import PreTrainedTokenizer
 from minitransformers.tokenization.vocabulary import Token
 from minitransformers.tokenization.xlm_roberta import set_word_marks
+
+MODEL_FILE = "spiece.model"
 
 
 class AlbertTokenizer(PreTrainedTokenizer):
     """Text to unigram ids, as `[CLS] text [SEP]` or `[CLS] text [SEP] text_pair [SEP]`.
 
     Spaces become "▁", which stands in front of a word. From a directory the vocabulary, the tables of SentencePiece,
-    what is put around texts and the added tokens of tokenizer.json are taken: the rest of the pipeline follows the
-    arguments here, which tokenizer_config.json sets.
+    what is put around texts and the added tokens of tokenizer.json are taken, or what spiece.model has of them: the
+    rest of the pipeline follows the arguments here, which tokenizer_config.json sets.
 
     Args:
         vocab: (token, log-probability) in the order of the ids; the unknown token is number 1.
@@ -32,7 +35,7 @@ class AlbertTokenizer(PreTrainedTokenizer):
         options: the arguments of PreTrainedTokenizer.
     """
 
-    vocab_files_names: Mapping[str, str] = {"tokenizer_file": TOKENIZER_FILE}
+    vocab_files_names: Mapping[str, str] = {"vocab_file": MODEL_FILE, "tokenizer_file": TOKENIZER_FILE}
 
     def __init__(
         self,
@@ -93,9 +96,11 @@ class AlbertTokenizer(PreTrainedTokenizer):
         }
 
     @classmethod
-    def _from_files(cls, files: TokenizerFiles) -> dict[str, Any]:
-        tokenizer = read_json(files.source.file(TOKENIZER_FILE)) if files.tokenizer is None else files.tokenizer
-        return {**unigram_options(tokenizer, cls.__name__), "post_processor": post_processor_of(tokenizer)}
+    def _from_files(cls, files: TokenizerFiles, options: Mapping[str, Any]) -> dict[str, Any]:
+        found = unigram_files(files, MODEL_FILE, unk_id=1, wanted_by=cls.__name__)
+        if files.tokenizer is not None:
+            found["post_processor"] = post_processor_of(files.tokenizer)
+        return found
 
 
 AlbertTokenizerFast = AlbertTokenizer

@@ -14,12 +14,14 @@ from minitransformers.tokenization.from_files import GPTNeoXTokenizer, LlamaToke
 from minitransformers.tokenization.gpt2 import GPT2Tokenizer
 from minitransformers.tokenization.openai_gpt import OpenAIGPTTokenizer
 from minitransformers.tokenization.roberta import RobertaTokenizer
+from minitransformers.tokenization.t5 import T5Tokenizer
 from minitransformers.tokenization.tokenizer import PreTrainedTokenizer
 from minitransformers.tokenization.xlm_roberta import XLMRobertaTokenizer
 
 # The names of tokenizer classes in files, without the "Fast" that transformers 4 put behind them.
 CLASSES: dict[str, type[PreTrainedTokenizer]] = {
     "AlbertTokenizer": AlbertTokenizer,
+    "BartTokenizer": RobertaTokenizer,
     "BertTokenizer": BertTokenizer,
     "DistilBertTokenizer": DistilBertTokenizer,
     "ElectraTokenizer": BertTokenizer,
@@ -30,6 +32,7 @@ CLASSES: dict[str, type[PreTrainedTokenizer]] = {
     "PreTrainedTokenizer": PreTrainedTokenizer,
     "Qwen2Tokenizer": Qwen2Tokenizer,
     "RobertaTokenizer": RobertaTokenizer,
+    "T5Tokenizer": T5Tokenizer,
     "TokenizersBackend": PreTrainedTokenizer,
     "XLMRobertaTokenizer": XLMRobertaTokenizer,
 }
@@ -37,8 +40,10 @@ CLASSES: dict[str, type[PreTrainedTokenizer]] = {
 # `model_type` in config.json -> the class, for checkpoints whose files name none.
 MODEL_TYPES: dict[str, type[PreTrainedTokenizer]] = {
     "albert": AlbertTokenizer,
+    "bart": RobertaTokenizer,
     "distilbert": DistilBertTokenizer,  # transformers has BertTokenizer, whose token_type_ids its model drops unseen
     "roberta": RobertaTokenizer,
+    "t5": T5Tokenizer,
     "xlm-roberta": XLMRobertaTokenizer,
     **dict.fromkeys(("bert", "electra", "megatron-bert", "convbert", "nomic_bert"), BertTokenizer),
     **dict.fromkeys(("gpt2", "gpt_neo", "gptj", "opt", "phi", "codegen", "starcoder2"), GPT2Tokenizer),

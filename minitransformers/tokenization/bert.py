@@ -94,7 +94,7 @@ class BertTokenizer(PreTrainedTokenizer):
         )
 
     @classmethod
-    def _from_files(cls, files: TokenizerFiles) -> dict[str, Any]:
+    def _from_files(cls, files: TokenizerFiles, options: Mapping[str, Any]) -> dict[str, Any]:
         if files.tokenizer is not None:
             return {"vocab": model_of(files.tokenizer, "WordPiece", cls.__name__)["vocab"]}
         return {"vocab": files.source.file("vocab.txt")}

@@ -68,7 +68,7 @@ class GPT2Tokenizer(PreTrainedTokenizer):
         self.init_kwargs |= {"errors": errors, "add_prefix_space": add_prefix_space}
 
     @classmethod
-    def _from_files(cls, files: TokenizerFiles) -> dict[str, Any]:
+    def _from_files(cls, files: TokenizerFiles, options: Mapping[str, Any]) -> dict[str, Any]:
         return byte_pair_files(files, cls.__name__)
 
 

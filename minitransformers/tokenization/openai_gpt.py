@@ -59,7 +59,7 @@ class OpenAIGPTTokenizer(PreTrainedTokenizer):
         super().__init__(unk_token=unk_token, **options)
 
     @classmethod
-    def _from_files(cls, files: TokenizerFiles) -> dict[str, Any]:
+    def _from_files(cls, files: TokenizerFiles, options: Mapping[str, Any]) -> dict[str, Any]:
         return byte_pair_files(files, cls.__name__)
 
 

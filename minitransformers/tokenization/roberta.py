@@ -70,10 +70,11 @@ class RobertaTokenizer(GPT2Tokenizer):
         self._tokenizer.post_processor = processors.RobertaProcessing(after, before, trim_offsets, add_prefix_space)
 
     @classmethod
-    def _from_files(cls, files: TokenizerFiles) -> dict[str, Any]:
-        options = super()._from_files(files)
-        options.pop("post_processor", None)  # the arguments say what it is
-        return options
+    def _from_files(cls, files: TokenizerFiles, options: Mapping[str, Any]) -> dict[str, Any]:
+        found = super()._from_files(files, options)
+        found.pop("post_processor", None)  # the arguments say what it is
+        return found
 
 
 RobertaTokenizerFast = RobertaTokenizer
+BartTokenizer = BartTokenizerFast = RobertaTokenizer

@@ -307,14 +307,14 @@ class PreTrainedTokenizer(Codec):
         files = TokenizerFiles(source)
         options = files.options(overrides)
         kept = {name: options.pop(name) for name in cls._unknown(options)}
-        tokenizer = cls(**{**cls._from_files(files), "name_or_path": source.name_or_path, **options})
+        tokenizer = cls(**{**cls._from_files(files, options), "name_or_path": source.name_or_path, **options})
         # What a file says beyond our arguments goes back into the file on saving.
         tokenizer.init_kwargs = kept | tokenizer.init_kwargs
         return tokenizer
 
     @classmethod
-    def _from_files(cls, files: TokenizerFiles) -> dict[str, Any]:
-        """The arguments that hold the vocabulary."""
+    def _from_files(cls, files: TokenizerFiles, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments that hold the vocabulary; `options` are the others, where the vocabulary depends on them."""
         return {"tokenizer_file": files.source.file(TOKENIZER_FILE)}
 
     @classmethod

@@ -10,17 +10,21 @@ from typing import Any
 
 from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, processors
 
-from minitransformers.tokenization.backend import unigram, unigram_options
-from minitransformers.tokenization.files import TOKENIZER_FILE, TokenizerFiles, read_json
+from minitransformers.tokenization.backend import unigram
+from minitransformers.tokenization.files import TOKENIZER_FILE, TokenizerFiles
+from minitransformers.tokenization.sentencepiece import unigram_files
 from minitransformers.tokenization.tokenizer import PreTrainedTokenizer
 from minitransformers.tokenization.vocabulary import Token
+
+MODEL_FILE = "sentencepiece.bpe.model"  # a unigram model, whatever its name
 
 
 class XLMRobertaTokenizer(PreTrainedTokenizer):
     """Text to unigram ids, as `<s> text </s>` or `<s> text </s></s> text_pair </s>`.
 
     Spaces become "▁", which stands in front of a word. From a directory the vocabulary, the normalisation and the added
-    tokens of tokenizer.json are taken: the rest of the pipeline follows the arguments here.
+    tokens of tokenizer.json are taken, or of sentencepiece.bpe.model where there is none: the rest of the pipeline
+    follows the arguments here.
 
     Args:
         vocab: (token, log-probability) in the order of the ids; the unknown token is number 3.
@@ -30,7 +34,7 @@ class XLMRobertaTokenizer(PreTrainedTokenizer):
         options: the arguments of PreTrainedTokenizer.
     """
 
-    vocab_files_names: Mapping[str, str] = {"tokenizer_file": TOKENIZER_FILE}
+    vocab_files_names: Mapping[str, str] = {"vocab_file": MODEL_FILE, "tokenizer_file": TOKENIZER_FILE}
 
     def __init__(
         self,
@@ -74,9 +78,14 @@ class XLMRobertaTokenizer(PreTrainedTokenizer):
         )
 
     @classmethod
-    def _from_files(cls, files: TokenizerFiles) -> dict[str, Any]:
-        tokenizer = read_json(files.source.file(TOKENIZER_FILE)) if files.tokenizer is None else files.tokenizer
-        return unigram_options(tokenizer, cls.__name__)
+    def _from_files(cls, files: TokenizerFiles, options: Mapping[str, Any]) -> dict[str, Any]:
+        found = unigram_files(files, MODEL_FILE, unk_id=0, wanted_by=cls.__name__)
+        if files.tokenizer is None:
+            # A model file starts with <unk>, <s>, </s>; fairseq, which XLM-RoBERTa is from, with four of its own.
+            names = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+            start = [(str(options.get(name, default)), 0.0) for name, default in names.items()]
+            found["vocab"] = [*start, *found["vocab"][3:], (str(options.get("mask_token", "<mask>")), 0.0)]
+        return found
 
 
 def set_word_marks(backend: Tokenizer, add_prefix_space: bool) -> None:

@@ -1,12 +1,10 @@
-"""The tokenizers of RoBERTa, XLM-RoBERTa, ALBERT and DistilBERT against transformers, on real vocabularies."""
+"""The tokenizers of RoBERTa, XLM-RoBERTa, ALBERT, T5 and DistilBERT against transformers, on real vocabularies."""
 
 from __future__ import annotations
 
 import inspect
 import json
 import shutil
-import struct
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,12 +13,13 @@ import pytest
 import tokenizer_cases as cases
 import transformers
 from hypothesis import given, strategies as st
+from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
 from tokenizer_comparing import assert_same_call, assert_same_tokenizer
 from tokenizers import AddedToken
 
 import minitransformers.tokenization as ours
 from minitransformers.assets import fetch
-from minitransformers.errors import TokenizationError
+from minitransformers.errors import InputError, TokenizationError
 
 transformers.logging.set_verbosity_error()
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -29,12 +28,14 @@ CLASSES = {
     "roberta": "RobertaTokenizer",
     "xlm-roberta": "XLMRobertaTokenizer",
     "albert": "AlbertTokenizer",
+    "t5": "T5Tokenizer",
     "distilbert": "DistilBertTokenizer",
 }
 OPTIONS = {
     "roberta": {"add_prefix_space": st.booleans(), "trim_offsets": st.booleans()},
     "xlm-roberta": {"add_prefix_space": st.booleans()},
     "albert": {"do_lower_case": st.booleans(), "keep_accents": st.booleans(), "add_prefix_space": st.booleans()},
+    "t5": {"extra_ids": st.sampled_from([100, 100, 3, 0])},
     "distilbert": {"do_lower_case": st.booleans(), "tokenize_chinese_chars": st.booleans()},
 }
 GENERAL = {
@@ -51,40 +52,45 @@ GENERAL = {
 
 
 @cache
-def sentencepiece_model() -> tuple[list[tuple[str, float]], bytes]:
-    """The pieces of a real unigram model, and its table of characters: two fields of its protocol buffer."""
-    pieces, table = [], b""
-    for number, value in fields((fetch("sentencepiece") / "test_model.model").read_bytes()):
-        if number == 1:
-            piece = dict(fields(value))
-            pieces.append((piece[1].decode(), struct.unpack("<f", piece.get(2, bytes(4)))[0]))
-        elif number == 3:
-            table = dict(fields(value))[2]
-    return pieces, table
+def sentencepiece_model() -> Any:
+    """A real unigram model, as the library of SentencePiece reads it."""
+    return sentencepiece_model_pb2.ModelProto.FromString((fetch("sentencepiece") / "test_model.model").read_bytes())
 
 
-def fields(message: bytes) -> Iterator[tuple[int, Any]]:
-    position = 0
+# The pieces that a family's model files start with, and the number of the unknown one. 1 is a piece of text.
+PIECE = sentencepiece_model_pb2.ModelProto.SentencePiece
+STARTS = {
+    "xlm-roberta": [("<unk>", PIECE.UNKNOWN), ("<s>", PIECE.CONTROL), ("</s>", PIECE.CONTROL)],
+    "albert": [
+        ("<pad>", PIECE.CONTROL),
+        ("<unk>", PIECE.UNKNOWN),
+        ("[CLS]", PIECE.CONTROL),
+        ("[SEP]", PIECE.CONTROL),
+        ("[MASK]", PIECE.CONTROL),
+    ],
+    "t5": [("<pad>", PIECE.CONTROL), ("</s>", PIECE.CONTROL), ("<unk>", PIECE.UNKNOWN)],
+}
+MODEL_FILES = {"xlm-roberta": "sentencepiece.bpe.model", "albert": "spiece.model", "t5": "spiece.model"}
 
-    def varint() -> int:
-        nonlocal position
-        value = shift = 0
-        while True:
-            byte = message[position]
-            position += 1
-            value |= (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                return value
 
-    while position < len(message):
-        key = varint()
-        if key & 7 == 0:
-            yield key >> 3, varint()
-            continue
-        size = varint() if key & 7 == 2 else {1: 8, 5: 4}[key & 7]
-        yield key >> 3, message[position : position + size]
-        position += size
+def write_model_file(family: str, directory: Path) -> Path:
+    """The real pieces behind the start that the family's files have, and one that a user has named."""
+    model = sentencepiece_model_pb2.ModelProto()
+    model.CopyFrom(sentencepiece_model())
+    start = [PIECE(piece=piece, score=0.0, type=kind) for piece, kind in STARTS[family]]
+    pieces = [*start, *model.pieces[3:], PIECE(piece="NEWtok", score=0.0, type=PIECE.USER_DEFINED)]
+    del model.pieces[:]
+    model.pieces.extend(pieces)
+    model.trainer_spec.unk_id = [piece.type for piece in pieces].index(PIECE.UNKNOWN)
+    path = directory / MODEL_FILES[family]
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.fixture(scope="module")
+def model_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A directory for each family, with nothing in it but the model file."""
+    return {family: write_model_file(family, tmp_path_factory.mktemp(family)).parent for family in MODEL_FILES}
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +106,8 @@ def directories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     (made["roberta"] / "vocab.json").write_text(json.dumps(vocabulary), "utf-8")
     shutil.copyfile(start["merges.txt"], made["roberta"] / "merges.txt")
 
-    pieces, table = sentencepiece_model()
+    model = sentencepiece_model()
+    pieces, table = [(item.piece, item.score) for item in model.pieces], model.normalizer_spec.precompiled_charsmap
     vocabularies = {
         "xlm-roberta": [*((token, 0.0) for token in ("<s>", "<pad>", "</s>", "<unk>")), *pieces[3:], ("<mask>", 0.0)],
         "albert": [*((token, 0.0) for token in ("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]")), *pieces[3:]],
@@ -108,6 +115,7 @@ def directories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for family, vocab in vocabularies.items():
         tokenizer = getattr(transformers, CLASSES[family])(vocab, _spm_precompiled_charsmap=table)
         tokenizer.save_pretrained(made[family])
+    write_model_file("t5", made["t5"])
     shutil.copyfile(fetch("minilm") / "vocab.txt", made["distilbert"] / "vocab.txt")
     return made
 
@@ -183,9 +191,103 @@ def test_arguments(family: str) -> None:
     assert {name: mine[name].default for name in expected} == expected
 
 
-def test_electra_has_berts() -> None:
+def test_electra_has_berts_and_bart_robertas() -> None:
     assert ours.ElectraTokenizer is ours.ElectraTokenizerFast is ours.BertTokenizer
     assert transformers.ElectraTokenizer is transformers.BertTokenizer
+    assert ours.BartTokenizer is ours.BartTokenizerFast is ours.RobertaTokenizer
+    assert transformers.BartTokenizer is transformers.BartTokenizerFast is transformers.RobertaTokenizer
+
+
+# ---- model files of SentencePiece ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", MODEL_FILES)
+@given(data=st.data())
+def test_from_a_model_file(
+    family: str, model_files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """As transformers reads it; by the file itself; and the same once it is saved as tokenizer.json."""
+    options = data.draw(st.fixed_dictionaries({}, optional=OPTIONS[family] | GENERAL))
+    mine, reference = both(family, model_files[family], **options)
+    assert_same_tokenizer(mine, reference)
+    texts = data.draw(st.lists(cases.texts, min_size=6, max_size=6))
+    assert_same_call(mine, reference, texts[:3], texts[3:], **data.draw(cases.calls(pairs=True)))
+    assert_same_call(mine, reference, texts, return_offsets_mapping=True, return_special_tokens_mask=True)
+    path = tmp_path_factory.mktemp("saved")
+    mine.save_pretrained(path)
+    saved, theirs = both(family, path)
+    assert_same_tokenizer(saved, theirs)
+    assert_same_call(saved, theirs, texts, return_offsets_mapping=True)
+    assert saved(texts).input_ids == mine(texts).input_ids
+    shutil.rmtree(path)
+    by_file = getattr(ours, CLASSES[family]).from_pretrained(model_files[family] / MODEL_FILES[family], **options)
+    assert by_file(texts).input_ids == mine(texts).input_ids
+
+
+@given(st.lists(st.sampled_from(cases.clean_words), min_size=1, max_size=12))
+def test_t5_has_the_pieces_of_sentencepiece(model_files: dict[str, Path], words: list[str]) -> None:
+    """What the library that the model was trained with makes of it."""
+    processor = SentencePieceProcessor(model_file=str(model_files["t5"] / "spiece.model"))
+    tokenizer = ours.T5Tokenizer.from_pretrained(model_files["t5"])
+    text = " ".join(words)
+    assert tokenizer(text).input_ids == [*processor.encode(text), processor.eos_id()]
+
+
+def test_t5_sentinels(model_files: dict[str, Path], tmp_path: Path) -> None:
+    """They count down from the end of the vocabulary, are never split, and come back by AutoTokenizer."""
+    tokenizer = ours.T5Tokenizer.from_pretrained(model_files["t5"], extra_ids=12)
+    sentinels = [f"<extra_id_{number}>" for number in range(12)]
+    assert tokenizer.get_sentinel_tokens() == sentinels
+    assert tokenizer.get_sentinel_token_ids() == [len(tokenizer) - 1 - number for number in range(12)]
+    assert (tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id) == (0, 1, 2)
+    assert tokenizer.tokenize("I<extra_id_0>the <extra_id_11>.")[:2] == ["▁I", "<extra_id_0>"]
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "t5"}), "utf-8")
+    shutil.copyfile(model_files["t5"] / "spiece.model", tmp_path / "spiece.model")
+    assert type(ours.AutoTokenizer.from_pretrained(tmp_path)) is ours.T5Tokenizer
+
+
+@pytest.mark.parametrize(
+    ("special", "extra_ids"),
+    [(None, 2), (["<a>"], 2), (["<extra_id_1>", "<extra_id_0>"], 2), (["<extra_id_0>"], 2), (["<extra_id_0>"], 0)],
+)
+def test_t5_sentinels_among_special_tokens(special: list[str] | None, extra_ids: int) -> None:
+    made = []
+    for library in (ours, transformers):
+        try:
+            made.append(library.T5Tokenizer(extra_ids=extra_ids, additional_special_tokens=special and [*special]))
+        except (InputError, ValueError) as error:
+            made.append(str(error))
+    if isinstance(made[1], str):
+        assert "extra_ids" in made[0]
+    else:
+        assert_same_tokenizer(*made)
+
+
+def test_no_model_file(model_files: dict[str, Path], tmp_path: Path) -> None:
+    """A file that is cut off anywhere, that is none of SentencePiece, or one of a model of another kind."""
+    content = (model_files["t5"] / "spiece.model").read_bytes()
+    model = sentencepiece_model_pb2.ModelProto.FromString(content)
+    model.trainer_spec.model_type = model.trainer_spec.BPE
+    bpe = model.SerializeToString()
+    model.trainer_spec.model_type, model.trainer_spec.unk_id = model.trainer_spec.UNIGRAM, 0
+    shifted = model.SerializeToString()
+    broken = {
+        "": "no pieces",
+        "version https://git-lfs.github.com/spec/v1": "cut off or no model file",
+        '{"model": {}}': "cut off or no model file",
+        content[:1]: "cut off or no model file",
+        content[: len(content) // 2]: "cut off or no model file",
+        content[:-3]: "cut off or no model file",
+        b"\x0a\x03\x0a\x01\xff": "cut off or no model file",
+        b"\x08\x01": "no model file",
+        b"\xff" * 40: "cut off or no model file",
+        bpe: "is a BPE model",
+        shifted: "unk_id=2",
+    }
+    for damaged, message in broken.items():
+        (tmp_path / "spiece.model").write_bytes(damaged.encode() if isinstance(damaged, str) else damaged)
+        with pytest.raises(TokenizationError, match=message):
+            ours.T5Tokenizer.from_pretrained(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -196,6 +298,7 @@ def test_electra_has_berts() -> None:
         ("xlm-roberta", {"add_prefix_space": False}, "the"),
         ("albert", {"do_lower_case": False}, "The"),
         ("albert", {"keep_accents": True}, "thé"),
+        ("t5", {"extra_ids": 3}, "<extra_id_0>"),
         ("distilbert", {"do_lower_case": False}, "The"),
     ],
 )
@@ -209,7 +312,7 @@ def test_a_mutation_is_noticed(family: str, options: dict[str, Any], text: str, 
 
 @pytest.mark.parametrize("vocab", ["a path", {"a": 1}, [("a", 0.0)], [("a", 0.0, 1)] * 9, [(1, "a")] * 9, ["ab"] * 9])
 def test_no_unigram_vocabulary(vocab: Any) -> None:
-    for name in ("XLMRobertaTokenizer", "AlbertTokenizer"):
+    for name in ("XLMRobertaTokenizer", "AlbertTokenizer", "T5Tokenizer"):
         with pytest.raises(TokenizationError, match="vocab "):
             getattr(ours, name)(vocab)
 

@@ -29,7 +29,21 @@ _SCRIPTS = {
     "symbols": "𝔘𝔫𝔦𝔠𝔬𝔡𝔢 ∑∞≠ ½ ① ™ ﷽ €100,000.50 x² don`t #tag @you ##ing",
 }
 _WORDS = [word for sentence in _SCRIPTS.values() for word in sentence.split()]
-_MARKUP = ["[MASK]", "[CLS]", "[SEP]", "[PAD]", "[UNK]", "[mask]", "<|endoftext|>", "<ent>", "NEWtok", "newtok", "wörd"]
+clean_words = [word for script in ("latin", "cyrillic", "greek", "korean") for word in _SCRIPTS[script].split()]
+_MARKUP = [
+    "[MASK]",
+    "[CLS]",
+    "[SEP]",
+    "[PAD]",
+    "[UNK]",
+    "[mask]",
+    "<|endoftext|>",
+    "<ent>",
+    "NEWtok",
+    "newtok",
+    "wörd",
+    "<extra_id_0>",
+]
 _SPACES = [" ", "  ", "\t", "\n", "\r\n", "\u00a0", "\u3000", "\u2028", "\u200b", "\u200d", "\ufeff", "\u0085", "\x1c"]
 _CONTROLS = ["\x00", "\x07", "\x1b", "\x7f", "\u0080", "\u00ad", "\u202e", "\ufffd", "\u0301", "\u0327", "\U0010ffff"]
 _PUNCTUATION = [".", ",", "!?", "...", "--", "—", "'s", "n't", '"', "(", "`", "、", "。", "¿", "،", "।"]
