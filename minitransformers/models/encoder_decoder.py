@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from minitransformers.errors import InputError
 from minitransformers.generation.config import as_list
-from minitransformers.models.inputs import check_labels, check_type
+from minitransformers.models.inputs import check_ids, check_labels, check_length, check_mask, check_type, read_shape
 from minitransformers.models.pretrained import PreTrainedModel
 from minitransformers.nn.cache import KeyValueCache
+from minitransformers.nn.masks import read_attention_mask
 from minitransformers.outputs import BaseModelOutput, Seq2SeqModelOutput
 
 
@@ -75,6 +76,8 @@ class EncoderDecoderModel(PreTrainedModel):
         if labels is None or decoder_input_ids is not None or decoder_inputs_embeds is not None:
             return decoder_input_ids
         check_type("labels", labels)
+        if labels.ndim != 2:
+            raise InputError(f"labels has shape {tuple(labels.shape)}; expected (batch, length of the target).")
         config: Any = self.config
         check_labels(labels, labels.shape, config.vocab_size)
         return self.prepare_decoder_input_ids_from_labels(labels)
@@ -102,6 +105,11 @@ class EncoderDecoderModel(PreTrainedModel):
             "return_dict": True,
         }
         if encoder_outputs is None:
+            # The decoder checks all this too, but then the encoder has computed in vain.
+            sources = [tensor for tensor in (input_ids, inputs_embeds) if isinstance(tensor, Tensor)]
+            self._check_target(
+                sources, decoder_input_ids, decoder_attention_mask, decoder_inputs_embeds, past_key_values
+            )
             encoded = self.get_encoder()(
                 input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **options
             )
@@ -127,6 +135,40 @@ class EncoderDecoderModel(PreTrainedModel):
             encoder_hidden_states=encoded.hidden_states,
             encoder_attentions=encoded.attentions,
         )
+
+    def _check_target(
+        self,
+        sources: list[Tensor],
+        input_ids: Tensor | None,
+        attention_mask: Tensor | None,
+        inputs_embeds: Tensor | None,
+        past_key_values: KeyValueCache | None,
+    ) -> None:
+        """Refuse a decoder's input that is wrong by itself, or of another batch than the source."""
+        config: Any = self.config
+        batch_size, length = read_shape(input_ids, inputs_embeds, config.d_model, "decoder_")
+        for source in sources:
+            if source.ndim > 1 and len(source) != batch_size:
+                raise InputError(
+                    f"The source has {len(source)} rows and the decoder's input {batch_size}: each text needs a target."
+                )
+        past_length = past_key_values.length if isinstance(past_key_values, KeyValueCache) else 0
+        check_ids("decoder_input_ids", input_ids, (batch_size, length), config.vocab_size, "vocab_size")
+        if (limit := getattr(config, "max_position_embeddings", None)) is not None:
+            check_length(length, past_length, limit)
+        if attention_mask is not None:
+            heads = getattr(config, "decoder_attention_heads", config.num_attention_heads)
+            check_mask("decoder_attention_mask", attention_mask, heads)
+            read_attention_mask(
+                attention_mask,
+                batch_size=batch_size,
+                query_length=length,
+                key_length=past_length + length,
+                is_causal=True,
+                dtype=self.dtype,
+                device=self.device,
+                name="decoder_attention_mask",
+            )
 
 
 def shift_tokens_right(
