@@ -55,17 +55,39 @@ BART = {
     "decoder_ffn_dim": 8,
     "max_position_embeddings": 9,
 }
+GPT_NEO = {
+    "vocab_size": 11,
+    "hidden_size": 8,
+    "num_layers": 1,
+    "num_heads": 2,
+    "attention_types": [[["global"], 1]],
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+GROUPED = {**BERT, "num_key_value_heads": 1}
 T5 = {"vocab_size": 11, "d_model": 8, "d_kv": 4, "d_ff": 8, "num_layers": 1, "num_heads": 2}
 # BERT's for all others
 FIELDS: dict[str, dict[str, Any]] = {
     "bart": BART,
     "distilbert": DISTILBERT,
     "gpt2": GPT2,
+    "gpt_neo": GPT_NEO,
+    "mistral": GROUPED,
+    "modernbert": {
+        **BERT,
+        "pad_token_id": 0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "cls_token_id": 1,
+        "sep_token_id": 2,
+    },
     "openai-gpt": OPENAI_GPT,
+    "qwen2": GROUPED,
     "t5": {**T5, "decoder_start_token_id": 0},
     "vit": VIT,
 }
 IDS = torch.tensor([[1, 2, 3]])
+NOT_COVERED = {("AutoModelForMultipleChoice", "modernbert")}
 
 
 def config(model_type: str) -> Any:
@@ -76,6 +98,8 @@ def reference_class(auto: str, model_type: str) -> str | None:
     """The class that transformers' auto class takes for the family; None where it has none."""
     mapping = getattr(transformers, auto)._model_mapping
     reference_config = transformers.AutoConfig.for_model(model_type)
+    if (auto, model_type) in NOT_COVERED:
+        return None
     return mapping[type(reference_config)].__name__ if type(reference_config) in mapping else None
 
 

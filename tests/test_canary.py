@@ -22,6 +22,7 @@ from minitransformers.nn.heads import MaskedLMHead, Pooler, last_token_positions
 from minitransformers.nn.losses import causal_lm_loss, span_loss, token_cross_entropy
 from minitransformers.nn.masks import causal_mask, document_mask, padding_mask
 from minitransformers.nn.normalization import layer_norm
+from minitransformers.nn.patches import cut_into_patches
 from minitransformers.nn.positions import SinusoidalPositions, positions_from_mask
 from minitransformers.testing.laws import assert_kernels_agree
 
@@ -73,6 +74,7 @@ WRONG = {
     "nn.masks: documents as numbers with a fraction": lambda: document_mask(floats(BATCH, LENGTH)),
     "nn.masks: a length with a fraction": lambda: causal_mask(2.5),
     "nn.normalization: a weight of another width": lambda: layer_norm(HIDDEN, floats(WIDTH + 1), floats(WIDTH), 1e-5),
+    "nn.patches: an image in place of a batch": lambda: cut_into_patches(floats(3, 4, 4), (2, 2)),
     "nn.positions: one text in place of a batch": lambda: SinusoidalPositions(WIDTH)(whole(LENGTH)),
     "nn.positions: a mask of numbers with a fraction": lambda: positions_from_mask(floats(BATCH, LENGTH)),
     "generation: scores without a batch": lambda: RepetitionPenaltyLogitsProcessor(2.0)(
@@ -117,6 +119,7 @@ def test_the_right_shapes_are_not():
     layer_norm(HIDDEN, floats(WIDTH), floats(WIDTH), 1e-5)
     SinusoidalPositions(WIDTH)(whole(BATCH, LENGTH))
     positions_from_mask(whole(BATCH, LENGTH))
+    cut_into_patches(floats(BATCH, 3, 4, 4), (2, 2))
     RepetitionPenaltyLogitsProcessor(2.0)(whole(BATCH, LENGTH), floats(BATCH, 9))
     select_tokens(truths(BATCH, LENGTH), 0.5, word_ids=whole(BATCH, LENGTH))
     restarting_positions(whole(1), 4, 2)

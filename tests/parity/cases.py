@@ -229,7 +229,8 @@ def rounding_nothing() -> Iterator[None]:
 
     def to_nothing_narrower(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         narrows = tensor.dtype == torch.float64 and torch.float32 in (*args, kwargs.get("dtype"))
-        return tensor if narrows else to(tensor, *args, **kwargs)
+        # What is copied are logits in `generate`, which are float32 on both sides.
+        return tensor if narrows and not kwargs.get("copy") else to(tensor, *args, **kwargs)
 
     def as_wide_as_it_is(tensor: Tensor) -> Tensor:
         if tensor.is_floating_point():

@@ -144,6 +144,7 @@ def train_a_step(model: Any, pair: Pair) -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     outputs = model(**pair.our_arguments)
     sum(value.square().mean() for value in outputs.values() if isinstance(value, Tensor)).backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)  # steps that explode multiply what is rounded
     optimizer.step()
     optimizer.zero_grad()
 

@@ -84,9 +84,8 @@ def test_same_groups_and_options(
     for at, (own, parameter) in enumerate(ours.named_parameters()):
         parameter.requires_grad_(at not in frozen)
         their_parameters[names[own]].requires_grad_(at not in frozen)
-    created = create_optimizer(
-        ours, optim, learning_rate=learning_rate, weight_decay=weight_decay, betas=betas, eps=eps
-    )
+    groups = parameter_groups(ours, weight_decay)
+    created = create_optimizer(groups, optim, learning_rate=learning_rate, betas=betas, eps=eps)
     expected = their_optimizer(
         theirs,
         optim=optim,
