@@ -701,7 +701,7 @@ def _one_of(values: Any) -> Any:
     return values[0] if isinstance(values, tuple) and len(values) == 1 else values
 
 
-def _smoothed_loss(outputs: Any, labels: Tensor, smoothing: float, num_items: float, *, shift: bool) -> Tensor:
+def _smoothed_loss(outputs: Any, labels: Tensor, smoothing: float, num_items: float | int, *, shift: bool) -> Tensor:
     """Cross-entropy against labels of which `smoothing` is spread over all classes (Szegedy et al., 2015, §7)."""
     logits = outputs["logits"] if hasattr(outputs, "items") else outputs[0]
     if shift:

@@ -212,7 +212,8 @@ def fused_rms_norms(model: nn.Module) -> Iterator[bool]:
 def to_dtype(model: nn.Module, dtype: torch.dtype) -> nn.Module:
     """Convert the parameters, and not what is computed of the configuration: `from_pretrained` does the same."""
     computed = {
-        module: {name: getattr(module, name) for name in module._non_persistent_buffers_set}
+        # GPT-1's causal mask, `bias`, is multiplied by what attends, and must be of its type.
+        module: {name: getattr(module, name) for name in module._non_persistent_buffers_set if name != "bias"}
         for module in model.modules()
     }
     model.to(dtype)
