@@ -11,7 +11,7 @@ from cases import Case
 from gpt2_cases import GPT2
 from torch import Tensor
 
-BY_NAME = {case.name: case for case in (*BERT, *GPT2)}
+BY_NAME = {case.name: case for case in (*BERT.cases, *GPT2.cases)}
 IDS = torch.tensor([[3, 1, 4, 1, 5], [2, 6, 5, 3, 5]])
 CHOICES = IDS[None]
 NOTHING = torch.full_like(IDS, -100)
