@@ -13,13 +13,16 @@ What it does and prints:
   4. fills in a masked word, and saves a directory that `from_pretrained` loads, here and in transformers, with the log
      and a picture of the losses.
 
-    --size tiny       1.0 million parameters: TINY_TIME on 2 cores, TINY_RESULT
-    --size small      2.9 million: SMALL_TIME on 2 cores, SMALL_RESULT (examples/checkpoints/bert)
+    --size tiny       0.9 million parameters
+    --size small      2.5 million
     --size base       110 million, BERT-base: for a machine with GPUs
     --text a.txt …    other texts, each file a document of one sentence a line
     torchrun --nproc-per-node 2 examples/03_pretrain_bert.py --parallel ddp     several processes; fsdp cuts the model
 
-Guessing the most frequent token gets UNIGRAM of the masked tokens right, guessing the label half of the pairs.
+Guessing the most frequent token, a comma, gets 6 % of the masked tokens right, guessing the label half of the pairs.
+Masked tokens teach slowly, since only one in seven of a text is asked for: after 1,750 steps of the small model, in
+which 30 % were masked (--masked 0.3), 13.6 % of them were right, and 56 % of the pairs, and the loss hardly fell any
+more. What comes after that plateau takes longer than has been tried here.
 """
 
 from __future__ import annotations
