@@ -1,9 +1,10 @@
-"""The sequence-to-sequence examples as a newcomer runs them, with a few steps only, and what they are made of."""
+"""The two sequence-to-sequence examples as a newcomer runs them, with a few steps only, and what they are made of."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import random
 import re
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
+import transformers
 from PIL import Image
 
 import minitransformers as mt
@@ -92,3 +95,51 @@ def test_batches_of_dates(dates: ModuleType) -> None:
     inputs = dates.as_inputs(["may", "3/3/1998"])
     assert inputs["attention_mask"].sum(dim=1).tolist() == [4, 9]  # the end counts, padding does not
     assert dates.as_labels([date(1998, 3, 3)])[0, -1] == dates.END
+
+
+# ---- 06_t5.py --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def t5_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    directory = tmp_path_factory.mktemp("t5")
+    return run("06_t5.py", directory), directory / "out"
+
+
+def test_t5_as_a_program(t5_run: tuple[str, Path]) -> None:
+    output, _ = t5_run
+    assert "2 plays to learn from, and one kept apart; a vocabulary of 1,024 tokens." in output
+    losses = [float(loss) for loss in re.findall(r"^step +\d+   loss ([\d.]+)$", output, re.MULTILINE)]
+    assert len(losses) == 20
+    assert losses[9] < losses[0] - 0.2  # span corruption
+    assert losses[19] < losses[10] - 0.2  # the tasks
+    assert "On the unseen play: loss " in output
+    inputs = re.findall(r"^  input +(.+)$", output, re.MULTILINE)
+    assert len(inputs) == len(re.findall(r"^  filled in +(.+)$", output, re.MULTILINE)) == 3
+    assert all("<extra_id_0>" in text for text in inputs)
+    assert re.findall(r"^  ([a-z ]+?) +\d+\.\d%   \1: ", output, re.MULTILINE) == ["reverse", "sort", "upper case"]
+
+
+@pytest.mark.parametrize("name", ["t5", "t5-tasks"])
+def test_t5_loads_in_transformers(t5_run: tuple[str, Path], name: str) -> None:
+    directory = t5_run[1] / name
+    text = "My lord,<extra_id_0> you. sort: c a b</s>"
+    inputs = mt.AutoTokenizer.from_pretrained(directory)(text, return_tensors="pt")
+    reference_inputs = transformers.AutoTokenizer.from_pretrained(directory)(text)
+    assert inputs["input_ids"][0].tolist() == reference_inputs["input_ids"]
+    labels = torch.tensor([[2, 40, 41, 3, 1]])
+    with torch.no_grad():
+        ours = mt.T5ForConditionalGeneration.from_pretrained(directory)(**inputs, labels=labels)
+        theirs = transformers.T5ForConditionalGeneration.from_pretrained(directory).eval()(**inputs, labels=labels)
+    torch.testing.assert_close(ours.logits, theirs.logits, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(ours.loss, theirs.loss, atol=1e-5, rtol=1e-5)
+
+
+def test_tasks() -> None:
+    t5 = load("06_t5.py")
+    letters = ["d", "a", "c", "a"]
+    assert t5.question("upper case", letters) == "upper case: d a c a"
+    answers = {task: t5.expected(task, letters) for task in t5.TASKS}
+    assert answers == {"reverse": "a c a d", "sort": "a a c d", "upper case": "D A C A"}
+    drawn = [t5.some_letters(random.Random(seed)) for seed in range(50)]
+    assert {len(letters) for letters in drawn} == {3, 4, 5, 6}
