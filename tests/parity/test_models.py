@@ -30,6 +30,7 @@ from mutations import MUTATIONS
 
 from minitransformers.nn.attention import MultiHeadAttention
 
+WITHIN_THE_YARDSTICK = ("Bert", "GPT2")  # classes for which the first criterion alone decides
 EVERYTHING = {"output_hidden_states": True, "output_attentions": True}
 
 pytestmark = pytest.mark.filterwarnings(
@@ -67,6 +68,7 @@ def test_rounds_no_worse_than_the_reference(case: Case, dtype: torch.dtype, data
 
     Some examples magnify rounding (a softmax of large scores), and other programs may be near by chance, or be none.
     Further away we must be as near to the numbers themselves as the reference is, or half as near: that is chance too.
+    BERT and GPT-2 never are further away.
     """
     pair = Pair(case, data.draw(case.examples), dtype)
     outputs, gradients = pair.run_reference(**EVERYTHING)
@@ -76,10 +78,15 @@ def test_rounds_no_worse_than_the_reference(case: Case, dtype: torch.dtype, data
     for kernel, further in (("eager", EVERYTHING), ("sdpa", {"output_hidden_states": True})):
         ours, our_gradients = pair.run_ours(kernel, **further)
         assert {name: t.dtype for name, t in ours.items()} == {name: outputs[name].dtype for name in ours}
-        if distance(ours, outputs, dtype) > allowed:
+        within = distance(ours, outputs, dtype) <= allowed
+        gradients_within = distance_of_gradients(our_gradients, gradients, dtype) <= allowed_of_gradients
+        if case.name.startswith(WITHIN_THE_YARDSTICK):
+            assert within
+            assert gradients_within
+        if not within:
             exact, _ = pair.run_more_precisely(**EVERYTHING)
             assert distance(ours, exact, dtype) <= 2 * distance(outputs, exact, dtype)
-        if distance_of_gradients(our_gradients, gradients, dtype) > allowed_of_gradients:
+        if not gradients_within:
             _, exact = pair.run_more_precisely(**EVERYTHING)
             ours_is, theirs_is = (distance_of_gradients(each, exact, dtype) for each in (our_gradients, gradients))
             assert ours_is <= 2 * theirs_is
