@@ -12,6 +12,7 @@ What it does and prints:
 
     --size tiny       0.9 million parameters: 4 minutes of one core's time, to 2.2 bits a character (perplexity 63)
     --size small      2.9 million: 25 minutes, to 2.0 bits a character; examples/checkpoints/gpt is such a run
+                      (times of a machine that was busy with other things; one at rest is faster)
     --size gpt2       124 million, GPT-2 small: for a machine with a GPU
     --text a.txt …    other texts, each file a document
     torchrun --nproc-per-node 2 examples/04_pretrain_gpt.py --parallel ddp      several processes; fsdp cuts the model
