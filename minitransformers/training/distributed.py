@@ -6,7 +6,10 @@ is made, and give each process its own part of the data.
 
 from __future__ import annotations
 
+import atexit
 import os
+import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -65,6 +68,7 @@ def parallelize(
         torch.cuda.set_device(device)
     if not is_distributed() and "WORLD_SIZE" in os.environ:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        atexit.register(_part)
     model.to(device)
     if not is_distributed():
         return model
@@ -83,6 +87,18 @@ def parallelize(
     # Whatever is in no block: embeddings and heads, tied ones together.
     fully_shard(model, **options)
     return model
+
+
+def _part() -> None:
+    """Before the interpreter shuts down, end what `parallelize` began.
+
+    Gloo's threads let go of a collective's tensors a moment after everyone has the result. A thread for which that is a
+    moment too late aborts the whole process ("terminate called without an active exception"), so they are waited for.
+    After an error the others may be waiting for this process: it leaves without a word, and torchrun ends them.
+    """
+    if is_distributed() and not hasattr(sys, "last_value"):
+        dist.destroy_process_group()
+    time.sleep(0.2)
 
 
 def unwrap(model: nn.Module) -> nn.Module:

@@ -1,6 +1,7 @@
 """Training on two processes is training on one: with DDP, with FSDP2, and from one to the other."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -60,3 +61,11 @@ def test_two_processes_and_one(run_script, runs):
             loaded = loaded or mt.GPT2LMHeadModel.from_pretrained(checkpoint)
             assert loaded.config.architectures == [type(loaded).__name__]
             assert is_tied(loaded)
+
+
+def test_processes_end_in_peace(run_script):
+    """Threads of Gloo that are late do not abort a process that is done; without help every third run here did."""
+    with ThreadPoolExecutor() as several:
+        runs = [several.submit(run_script, "ending_processes.py", launcher=TORCHRUN) for _ in range(4)]
+        for run in runs:
+            run.result()

@@ -57,7 +57,6 @@ def main():
             assert all(isinstance(weight, DTensor) == (other == "fsdp") for weight in model.parameters())
             go(build(family, kind), directory / f"{family}-alone-{kind}", STEPS)
     a_full_disk_on_one_of_them(directory / "gpt2-full-disk")
-    dist.destroy_process_group()
 
 
 main()
