@@ -17,6 +17,7 @@ from drawing import Example, as_the_reference_takes_it, cast, redraw_parameters
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers.models.openai.modeling_openai import Attention as OpenAIGPTAttention
 from transformers.models.t5.modeling_t5 import T5Attention
 
 import minitransformers as mt
@@ -130,12 +131,6 @@ class Pair:
         with self.exactly():
             return self._run(self.reference, {**self.reference_arguments, **further})
 
-    def run_more_precisely(self, **further: Any) -> tuple[Flat, Flat]:
-        """What the reference gives for the same numbers, rounded to this pair's dtype, where it computes in float64."""
-        model = to_dtype(copy.deepcopy(self.reference), torch.float64)
-        with rounding_nothing():
-            return self._run(model, cast({**self.reference_arguments, **further}, torch.float64))
-
     def exactly(self) -> AbstractContextManager[None]:
         """Inside, the reference computes in the dtype of this pair, float64 included."""
         return rounding_nothing() if self.dtype == torch.float64 else nullcontext()
@@ -148,9 +143,8 @@ class Pair:
     def run_the_references_other_programs(self, **further: Any) -> Iterator[tuple[Flat, Flat]]:
         """What the reference gives where it computes the same by other programs.
 
-        It has two kernels of attention, two of GELU, a formula and a fused one, and two of RMS norms. Of a class that
-        has but one kernel of attention, the other program is the same in float64: how far its own rounding takes it;
-        so too for T5, whose two kernels are one on a CPU where a bias is trained.
+        It has two kernels of attention, two of GELU, a formula and a fused one, and two of RMS norms. Its GPT-1 is lent
+        the second kernel of attention, by which ours is measured there too.
         """
         arguments = {**self.reference_arguments, **further}
         model, has_formula = self._with_fused_activation
@@ -159,14 +153,23 @@ class Pair:
         with fused_rms_norms(model) as has_norms:
             if has_norms:
                 yield self._run(model, arguments)
-            if not model._supports_sdpa:
-                yield self.run_more_precisely(**further)
-                return
+        without_attentions = {**arguments, "output_attentions": False}
+        if model._supports_sdpa:
             model.set_attn_implementation("sdpa")
-            yield self._run(model, {**arguments, "output_attentions": False})
-        model.set_attn_implementation("eager")
-        if any(hasattr(module, "relative_attention_bias") for module in model.modules()):
-            yield self.run_more_precisely(**further)
+            yield self._run(model, without_attentions)
+            model.set_attn_implementation("eager")
+        with fused_attention(model) as has_attention:
+            if has_attention:
+                yield self._run(model, without_attentions)
+
+    def run_the_reference_nudged(self, **further: Any) -> tuple[Flat, Flat]:
+        """What the reference gives for weights that are off by up to one unit in their last place."""
+        model, random = copy.deepcopy(self.reference), torch.Generator().manual_seed(self.example.seed)
+        with torch.no_grad():
+            for weight in model.parameters():
+                nudges = torch.rand(weight.shape, generator=random, dtype=torch.float64) * 2 - 1
+                weight *= (1 + nudges * torch.finfo(self.dtype).eps).to(weight.dtype)
+        return self._run(model, {**self.reference_arguments, **further})
 
     @cached_property
     def _with_fused_activation(self) -> tuple[nn.Module, bool]:
@@ -207,6 +210,23 @@ def fused_rms_norms(model: nn.Module) -> Iterator[bool]:
     yield bool(norms)
     for norm in norms:
         del norm.forward
+
+
+@contextmanager
+def fused_attention(model: nn.Module) -> Iterator[bool]:
+    """Let PyTorch's fused kernel compute attention in a GPT-1, which has a formula only; give whether it is one."""
+
+    def fused(block: Any, query: Tensor, key: Tensor, value: Tensor, padding: Tensor | None, *_: Any) -> Any:
+        length = query.shape[-2]
+        mask = -1e4 * (1 - block.bias[:, :, :length, :length]) + (0 if padding is None else padding)
+        return [F.scaled_dot_product_attention(query, key.transpose(-2, -1), value, mask)]
+
+    blocks = [module for module in model.modules() if isinstance(module, OpenAIGPTAttention)]
+    for block in blocks:
+        block._attn = partial(fused, block)
+    yield bool(blocks)
+    for block in blocks:
+        del block._attn
 
 
 def to_dtype(model: nn.Module, dtype: torch.dtype) -> nn.Module:

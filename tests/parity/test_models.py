@@ -30,7 +30,7 @@ from mutations import MUTATIONS
 
 from minitransformers.nn.attention import MultiHeadAttention
 
-WITHIN_THE_YARDSTICK = ("Bert", "GPT2")  # classes for which the first criterion alone decides
+WITHIN_OTHER_PROGRAMS = ("Bert", "GPT2")  # classes that need no other measure of how far rounding takes an example
 EVERYTHING = {"output_hidden_states": True, "output_attentions": True}
 
 pytestmark = pytest.mark.filterwarnings(
@@ -66,30 +66,22 @@ def without_attentions(results: tuple[Flat, Flat]) -> tuple[Flat, Flat]:
 def test_rounds_no_worse_than_the_reference(case: Case, dtype: torch.dtype, data: st.DataObject) -> None:
     """At most four times as far from the reference's eager program as its other programs are, and one last place.
 
-    Some examples magnify rounding (a softmax of large scores), and other programs may be near by chance, or be none.
-    Further away we must be as near to the numbers themselves as the reference is, or half as near: that is chance too.
-    BERT and GPT-2 never are further away.
+    Some examples magnify rounding (a softmax of large scores), and other programs may be near by chance, or be none:
+    then the reference's own results for weights off by one last place say how far rounding takes this example. BERT
+    and GPT-2 stay within the distance of the other programs.
     """
     pair = Pair(case, data.draw(case.examples), dtype)
     outputs, gradients = pair.run_reference(**EVERYTHING)
-    other_outputs, other_gradients = zip(*pair.run_the_references_other_programs(**EVERYTHING), strict=True)
-    allowed = YARDSTICK * max(distance(other, outputs, dtype) for other in other_outputs) + 1
-    allowed_of_gradients = YARDSTICK * max(distance_of_gradients(o, gradients, dtype) for o in other_gradients) + 1
+    others = list(pair.run_the_references_other_programs(**EVERYTHING))
+    if not case.name.startswith(WITHIN_OTHER_PROGRAMS):
+        others.append(pair.run_the_reference_nudged(**EVERYTHING))
+    allowed = YARDSTICK * max(distance(other, outputs, dtype) for other, _ in others) + 1
+    allowed_of_gradients = YARDSTICK * max(distance_of_gradients(other, gradients, dtype) for _, other in others) + 1
     for kernel, further in (("eager", EVERYTHING), ("sdpa", {"output_hidden_states": True})):
         ours, our_gradients = pair.run_ours(kernel, **further)
         assert {name: t.dtype for name, t in ours.items()} == {name: outputs[name].dtype for name in ours}
-        within = distance(ours, outputs, dtype) <= allowed
-        gradients_within = distance_of_gradients(our_gradients, gradients, dtype) <= allowed_of_gradients
-        if case.name.startswith(WITHIN_THE_YARDSTICK):
-            assert within
-            assert gradients_within
-        if not within:
-            exact, _ = pair.run_more_precisely(**EVERYTHING)
-            assert distance(ours, exact, dtype) <= 2 * distance(outputs, exact, dtype)
-        if not gradients_within:
-            _, exact = pair.run_more_precisely(**EVERYTHING)
-            ours_is, theirs_is = (distance_of_gradients(each, exact, dtype) for each in (our_gradients, gradients))
-            assert ours_is <= 2 * theirs_is
+        assert distance(ours, outputs, dtype) <= allowed
+        assert distance_of_gradients(our_gradients, gradients, dtype) <= allowed_of_gradients
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.has_cache], ids=repr)
