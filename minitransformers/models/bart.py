@@ -38,7 +38,6 @@ from minitransformers.nn.cache import KeyValueCache
 from minitransformers.nn.feed_forward import ACTIVATIONS, FeedForward
 from minitransformers.nn.heads import DenseClassifier, keep_positions
 from minitransformers.nn.losses import (
-    classification_problem,
     sequence_classification_loss,
     span_loss,
     token_cross_entropy,
@@ -571,7 +570,7 @@ class BartForSequenceClassification(BartPreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
     ) -> Seq2SeqSequenceClassifierOutput:
-        """Classify texts; see `BartModel` for the inputs and `classification_problem` for the kinds of `labels`.
+        """Classify texts; see `BartModel` for the inputs and `sequence_classification_loss` for the kinds of `labels`.
 
         Every row must have the same number of end-of-text tokens; the last one counts.
         """
@@ -595,10 +594,7 @@ class BartForSequenceClassification(BartPreTrainedModel):
             return_dict=True,
         )
         logits = self.classification_head(sentence_vectors(decoded.last_hidden_state, input_ids, config.eos_token_id))
-        loss = None
-        if labels is not None:
-            problem = classification_problem(config.num_labels, labels, config.problem_type)
-            loss = sequence_classification_loss(logits, labels, problem)
+        loss = None if labels is None else sequence_classification_loss(logits, labels, config.problem_type)
         return Seq2SeqSequenceClassifierOutput(loss, logits, **decoded.all_but_last_hidden_state())
 
 
@@ -652,9 +648,7 @@ class BartForQuestionAnswering(BartPreTrainedModel):
             return_dict=True,
         )
         start_logits, end_logits = self.qa_outputs(decoded.last_hidden_state).unbind(dim=-1)
-        loss = None
-        if start_positions is not None and end_positions is not None:
-            loss = span_loss(start_logits, end_logits, start_positions.view(-1).long(), end_positions.view(-1).long())
+        loss = span_loss(start_logits, end_logits, start_positions, end_positions)
         return Seq2SeqQuestionAnsweringModelOutput(
             loss, start_logits, end_logits, **decoded.all_but_last_hidden_state()
         )

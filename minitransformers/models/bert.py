@@ -38,7 +38,6 @@ from minitransformers.nn.feed_forward import ACTIVATIONS
 from minitransformers.nn.heads import MaskedLMHead, Pooler, keep_positions
 from minitransformers.nn.losses import (
     causal_lm_loss,
-    classification_problem,
     sequence_classification_loss,
     span_loss,
     token_cross_entropy,
@@ -604,7 +603,7 @@ class BertForSequenceClassification(BertPreTrainedModel):
         """Classify sequences; see `BertModel` for the inputs.
 
         `labels`: classes (batch,), numbers (batch,) if there is one label, or 0/1 (batch, labels) as floating point;
-        see `classification_problem`.
+        see `sequence_classification_loss`.
         """
         shape = read_shape(input_ids, inputs_embeds, self.embedding_size)
         check_sequence_labels(labels, shape[0], self.config.num_labels, self.config.problem_type)
@@ -619,10 +618,7 @@ class BertForSequenceClassification(BertPreTrainedModel):
             return_dict=True,
         )
         logits = self.classifier(self.dropout(encoded.pooler_output))
-        loss = None
-        if labels is not None:
-            problem = classification_problem(self.config.num_labels, labels, self.config.problem_type)
-            loss = sequence_classification_loss(logits, labels, problem)
+        loss = None if labels is None else sequence_classification_loss(logits, labels, self.config.problem_type)
         return SequenceClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)
 
 
@@ -748,7 +744,5 @@ class BertForQuestionAnswering(BertPreTrainedModel):
             return_dict=True,
         )
         start_logits, end_logits = self.qa_outputs(encoded.last_hidden_state).unbind(dim=-1)
-        loss = None
-        if start_positions is not None and end_positions is not None:
-            loss = span_loss(start_logits, end_logits, start_positions.view(-1).long(), end_positions.view(-1).long())
+        loss = span_loss(start_logits, end_logits, start_positions, end_positions)
         return QuestionAnsweringModelOutput(loss, start_logits, end_logits, encoded.hidden_states, encoded.attentions)

@@ -30,7 +30,6 @@ from minitransformers.nn.blocks import BlockOutput, EncoderBlock
 from minitransformers.nn.feed_forward import ACTIVATIONS
 from minitransformers.nn.heads import MaskedLMHead
 from minitransformers.nn.losses import (
-    classification_problem,
     sequence_classification_loss,
     span_loss,
     token_cross_entropy,
@@ -339,7 +338,7 @@ class DistilBertForSequenceClassification(DistilBertPreTrainedModel):
         """Classify sequences; see `DistilBertModel` for the inputs.
 
         `labels`: classes (batch,), numbers (batch,) if there is one label, or 0/1 (batch, labels) as floating point;
-        see `classification_problem`.
+        see `sequence_classification_loss`.
         """
         shape = read_shape(input_ids, inputs_embeds, self.config.dim)
         check_sequence_labels(labels, shape[0], self.config.num_labels, self.config.problem_type)
@@ -354,10 +353,7 @@ class DistilBertForSequenceClassification(DistilBertPreTrainedModel):
         )
         pooled = F.relu(self.pre_classifier(encoded.last_hidden_state[:, 0]))
         logits = self.classifier(self.dropout(pooled))
-        loss = None
-        if labels is not None:
-            problem = classification_problem(self.config.num_labels, labels, self.config.problem_type)
-            loss = sequence_classification_loss(logits, labels, problem)
+        loss = None if labels is None else sequence_classification_loss(logits, labels, self.config.problem_type)
         return SequenceClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)
 
 
@@ -402,9 +398,7 @@ class DistilBertForQuestionAnswering(DistilBertPreTrainedModel):
             return_dict=True,
         )
         start_logits, end_logits = self.qa_outputs(self.dropout(encoded.last_hidden_state)).unbind(dim=-1)
-        loss = None
-        if start_positions is not None and end_positions is not None:
-            loss = span_loss(start_logits, end_logits, start_positions.view(-1).long(), end_positions.view(-1).long())
+        loss = span_loss(start_logits, end_logits, start_positions, end_positions)
         return QuestionAnsweringModelOutput(loss, start_logits, end_logits, encoded.hidden_states, encoded.attentions)
 
 

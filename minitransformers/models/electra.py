@@ -31,7 +31,7 @@ from minitransformers.models.inputs import (
 )
 from minitransformers.nn.feed_forward import ACTIVATIONS, activation_function
 from minitransformers.nn.heads import DenseClassifier, MaskedLMHead, SequenceSummary
-from minitransformers.nn.losses import classification_problem, sequence_classification_loss, token_cross_entropy
+from minitransformers.nn.losses import sequence_classification_loss, token_cross_entropy
 from minitransformers.outputs import (
     ElectraForPreTrainingOutput,
     MaskedLMOutput,
@@ -253,10 +253,7 @@ class ElectraForSequenceClassification(ElectraPreTrainedModel):
             return_dict=True,
         )
         logits = self.classifier(encoded.last_hidden_state[:, 0])
-        loss = None
-        if labels is not None:
-            problem = classification_problem(self.config.num_labels, labels, self.config.problem_type)
-            loss = sequence_classification_loss(logits, labels, problem)
+        loss = None if labels is None else sequence_classification_loss(logits, labels, self.config.problem_type)
         return SequenceClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)
 
 

@@ -37,7 +37,6 @@ from minitransformers.nn.feed_forward import ACTIVATIONS, FeedForward
 from minitransformers.nn.heads import keep_positions, of_last_tokens
 from minitransformers.nn.losses import (
     causal_lm_loss,
-    classification_problem,
     sequence_classification_loss,
     span_loss,
     token_cross_entropy,
@@ -380,7 +379,7 @@ class GPTNeoXForSequenceClassification(GPTNeoXPreTrainedModel):
 
         The last token that is not `config.pad_token_id` decides; with `inputs_embeds`, the last of the row. `labels`:
         classes (batch,), numbers (batch,) if there is one label, or 0/1 (batch, labels) as floating point; see
-        `classification_problem`.
+        `sequence_classification_loss`.
 
         Raises:
             InputError: several sequences and no `config.pad_token_id`: it would be unknown where they end.
@@ -400,10 +399,7 @@ class GPTNeoXForSequenceClassification(GPTNeoXPreTrainedModel):
             return_dict=True,
         )
         logits = of_last_tokens(self.score(decoded.last_hidden_state), input_ids, self.config.pad_token_id)
-        loss = None
-        if labels is not None:
-            problem = classification_problem(self.config.num_labels, labels, self.config.problem_type)
-            loss = sequence_classification_loss(logits, labels, problem)
+        loss = None if labels is None else sequence_classification_loss(logits, labels, self.config.problem_type)
         return SequenceClassifierOutputWithPast(
             loss, logits, decoded.past_key_values, decoded.hidden_states, decoded.attentions
         )
@@ -493,9 +489,7 @@ class GPTNeoXForQuestionAnswering(GPTNeoXPreTrainedModel):
             return_dict=True,
         )
         start_logits, end_logits = self.qa_outputs(decoded.last_hidden_state).unbind(dim=-1)
-        loss = None
-        if start_positions is not None and end_positions is not None:
-            loss = span_loss(start_logits, end_logits, start_positions.view(-1).long(), end_positions.view(-1).long())
+        loss = span_loss(start_logits, end_logits, start_positions, end_positions)
         return QuestionAnsweringModelOutput(loss, start_logits, end_logits, decoded.hidden_states, decoded.attentions)
 
 

@@ -154,7 +154,7 @@ def check_labels(
 
 
 def check_sequence_labels(labels: Tensor | None, batch_size: int, num_labels: int, problem_type: str | None) -> None:
-    """Refuse labels of a sequence classifier that do not fit its kind of problem (see `classification_problem`)."""
+    """Refuse labels of a sequence classifier that do not fit its problem (see `sequence_classification_loss`)."""
     if labels is None:
         return
     if not isinstance(labels, Tensor) or labels.is_complex():

@@ -33,7 +33,6 @@ from minitransformers.nn.attention import MultiHeadAttention
 from minitransformers.nn.blocks import Block
 from minitransformers.nn.feed_forward import ACTIVATIONS, activation_function
 from minitransformers.nn.losses import (
-    classification_problem,
     sequence_classification_loss,
     span_loss,
     token_cross_entropy,
@@ -442,7 +441,7 @@ class ModernBertForSequenceClassification(ModernBertPreTrainedModel):
         """Classify sequences; see `ModernBertModel` for the inputs.
 
         `labels`: classes (batch,), numbers (batch,) if there is one label, or 0/1 (batch, labels) as floating point;
-        see `classification_problem`.
+        see `sequence_classification_loss`.
         """
         batch_size, _ = read_shape(input_ids, inputs_embeds, self.config.hidden_size)
         check_sequence_labels(labels, batch_size, self.config.num_labels, self.config.problem_type)
@@ -470,10 +469,7 @@ class ModernBertForSequenceClassification(ModernBertPreTrainedModel):
             is_token = attention_mask.to(hidden_states)
             pooled = (hidden_states * is_token[..., None]).sum(dim=1) / is_token.sum(dim=1, keepdim=True)
         logits = self.classifier(self.dropout(self.head(pooled)))
-        loss = None
-        if labels is not None:
-            problem = classification_problem(self.config.num_labels, labels, self.config.problem_type)
-            loss = sequence_classification_loss(logits, labels, problem)
+        loss = None if labels is None else sequence_classification_loss(logits, labels, self.config.problem_type)
         return SequenceClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)
 
 
@@ -558,7 +554,5 @@ class ModernBertForQuestionAnswering(ModernBertPreTrainedModel):
             return_dict=True,
         )
         start_logits, end_logits = self.classifier(self.dropout(self.head(encoded.last_hidden_state))).unbind(dim=-1)
-        loss = None
-        if start_positions is not None and end_positions is not None:
-            loss = span_loss(start_logits, end_logits, start_positions.view(-1).long(), end_positions.view(-1).long())
+        loss = span_loss(start_logits, end_logits, start_positions, end_positions)
         return QuestionAnsweringModelOutput(loss, start_logits, end_logits, encoded.hidden_states, encoded.attentions)

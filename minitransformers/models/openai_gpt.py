@@ -35,7 +35,6 @@ from minitransformers.nn.feed_forward import ACTIVATIONS
 from minitransformers.nn.heads import SequenceSummary, keep_positions, of_last_tokens
 from minitransformers.nn.losses import (
     causal_lm_loss,
-    classification_problem,
     sequence_classification_loss,
     token_cross_entropy,
 )
@@ -381,7 +380,7 @@ class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel):
 
         The last token that is not `config.pad_token_id` decides; with `inputs_embeds`, the last of the row. `labels`:
         classes (batch,), numbers (batch,) if there is one label, or 0/1 (batch, labels) as floating point; see
-        `classification_problem`.
+        `sequence_classification_loss`.
 
         Raises:
             InputError: several sequences and no `config.pad_token_id`: it would be unknown where they end.
@@ -400,8 +399,5 @@ class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel):
             return_dict=True,
         )
         logits = of_last_tokens(self.score(decoded.last_hidden_state), input_ids, self.config.pad_token_id)
-        loss = None
-        if labels is not None:
-            problem = classification_problem(self.config.num_labels, labels, self.config.problem_type)
-            loss = sequence_classification_loss(logits, labels, problem)
+        loss = None if labels is None else sequence_classification_loss(logits, labels, self.config.problem_type)
         return SequenceClassifierOutput(loss, logits, decoded.hidden_states, decoded.attentions)

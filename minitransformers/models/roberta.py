@@ -24,7 +24,7 @@ from minitransformers.models.bert import (
 )
 from minitransformers.models.inputs import check_length, check_sequence_labels, read_shape, warn_if_left_padded
 from minitransformers.nn.heads import DenseClassifier, MaskedLMHead
-from minitransformers.nn.losses import classification_problem, sequence_classification_loss
+from minitransformers.nn.losses import sequence_classification_loss
 from minitransformers.nn.masks import can_read_values
 from minitransformers.nn.positions import count_positions
 from minitransformers.outputs import MultipleChoiceModelOutput, SequenceClassifierOutput
@@ -157,10 +157,7 @@ class RobertaForSequenceClassification(RobertaPreTrainedModel):
             return_dict=True,
         )
         logits = self.classifier(encoded.last_hidden_state[:, 0])
-        loss = None
-        if labels is not None:
-            problem = classification_problem(self.config.num_labels, labels, self.config.problem_type)
-            loss = sequence_classification_loss(logits, labels, problem)
+        loss = None if labels is None else sequence_classification_loss(logits, labels, self.config.problem_type)
         return SequenceClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)
 
 

@@ -18,7 +18,7 @@ from minitransformers.models.pretrained import PreTrainedModel, attention_kernel
 from minitransformers.nn.attention import MultiHeadAttention
 from minitransformers.nn.blocks import Block
 from minitransformers.nn.feed_forward import ACTIVATIONS, FeedForward, activation_function
-from minitransformers.nn.losses import classification_problem, sequence_classification_loss
+from minitransformers.nn.losses import sequence_classification_loss
 from minitransformers.nn.masks import can_read_values, read_attention_mask
 from minitransformers.nn.normalization import LayerNorm
 from minitransformers.nn.patches import PatchEmbedding, resize_positions
@@ -326,7 +326,7 @@ class ViTForImageClassification(ViTPreTrainedModel):
         """Classify images; see `ViTModel` for the inputs.
 
         `labels`: classes (batch,), numbers (batch,) if there is one label, or 0/1 (batch, labels) as floating point;
-        see `classification_problem`.
+        see `sequence_classification_loss`.
         """
         if isinstance(pixel_values, Tensor) and pixel_values.ndim:  # anything else is refused by the backbone
             check_sequence_labels(labels, len(pixel_values), self.config.num_labels, self.config.problem_type)
@@ -339,10 +339,7 @@ class ViTForImageClassification(ViTPreTrainedModel):
             return_dict=True,
         )
         logits = self.classifier(encoded.last_hidden_state[:, 0])
-        loss = None
-        if labels is not None:
-            problem = classification_problem(self.config.num_labels, labels, self.config.problem_type)
-            loss = sequence_classification_loss(logits, labels, problem)
+        loss = None if labels is None else sequence_classification_loss(logits, labels, self.config.problem_type)
         return ImageClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)
 
 

@@ -43,30 +43,27 @@ def causal_lm_loss(
     return token_cross_entropy(logits[..., :-1, :], labels[..., 1:], num_items=num_items, upcast=True)
 
 
-def classification_problem(num_labels: int, labels: Tensor, problem_type: str | None) -> str:
-    """Which loss a sequence classifier has: what the config says, else what number and type of labels tell."""
-    if problem_type is not None:
-        return problem_type
-    if num_labels == 1:
-        return "regression"
-    return "multi_label_classification" if labels.is_floating_point() else "single_label_classification"
-
-
 def sequence_classification_loss(
-    logits: Float[Tensor, "batch classes"], labels: Shaped[Tensor, batch * classes], problem: str
+    logits: Float[Tensor, "batch classes"],
+    labels: Shaped[Tensor, "batch ..."],
+    problem_type: str | None = None,
 ) -> Float[Tensor, ""]:
-    """Mean squared error, cross-entropy, or binary cross-entropy of each class, by `problem`.
+    """Mean squared error, cross-entropy, or binary cross-entropy of each class, by the problem.
 
     Args:
         labels: (batch,) numbers, or (batch, classes) of them, for "regression"; (batch,) classes for
             "single_label_classification"; (batch, classes) of 0 and 1 for "multi_label_classification".
+        problem_type: one of these; None: what the number of classes and the type of labels tell.
     """
-    if problem == "single_label_classification":
+    if problem_type is None:
+        several = "multi_label_classification" if labels.is_floating_point() else "single_label_classification"
+        problem_type = "regression" if logits.shape[-1] == 1 else several
+    if problem_type == "single_label_classification":
         return token_cross_entropy(logits, labels.reshape(-1))
     # The finer of both dtypes: a bfloat16 model is scored in float32 where its labels have that.
     dtype = torch.promote_types(logits.dtype, labels.dtype)
     logits, labels = logits.to(dtype), labels.to(dtype).reshape(logits.shape)
-    if problem == "regression":
+    if problem_type == "regression":
         return F.mse_loss(logits, labels)
     return F.binary_cross_entropy_with_logits(logits, labels)
 
@@ -74,14 +71,18 @@ def sequence_classification_loss(
 def span_loss(
     start_logits: Float[Tensor, "batch length"],
     end_logits: Float[Tensor, "batch length"],
-    start_positions: Int[Tensor, " batch"],
-    end_positions: Int[Tensor, " batch"],
-) -> Float[Tensor, ""]:
-    """Mean cross-entropy of the answer's start and end (Devlin et al., 2018, §4.2).
+    start_positions: Int[Tensor, "batch ..."] | None,
+    end_positions: Int[Tensor, "batch ..."] | None,
+) -> Float[Tensor, ""] | None:
+    """Mean cross-entropy of the answer's start and end (Devlin et al., 2018, §4.2); None where one is not known.
 
     A position beyond the sequence, where the answer was cut off, is not counted.
     """
+    if start_positions is None or end_positions is None:
+        return None
     length = start_logits.shape[1]
-    start = F.cross_entropy(start_logits, start_positions.clamp(0, length), ignore_index=length)
-    end = F.cross_entropy(end_logits, end_positions.clamp(0, length), ignore_index=length)
-    return (start + end) / 2
+    losses = [
+        F.cross_entropy(logits, positions.view(-1).long().clamp(0, length), ignore_index=length)
+        for logits, positions in ((start_logits, start_positions), (end_logits, end_positions))
+    ]
+    return (losses[0] + losses[1]) / 2
