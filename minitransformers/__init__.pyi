@@ -193,6 +193,7 @@ from minitransformers.models.mistral import (
 from minitransformers.models.modernbert import (
     ModernBertConfig as ModernBertConfig,
     ModernBertForMaskedLM as ModernBertForMaskedLM,
+    ModernBertForMultipleChoice as ModernBertForMultipleChoice,
     ModernBertForQuestionAnswering as ModernBertForQuestionAnswering,
     ModernBertForSequenceClassification as ModernBertForSequenceClassification,
     ModernBertForTokenClassification as ModernBertForTokenClassification,

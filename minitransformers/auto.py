@@ -358,10 +358,11 @@ class AutoModelForMultipleChoice(_AutoModel):
 
     models = ClassTable(
         {
-            "bert": "BertForMultipleChoice",
             "albert": "AlbertForMultipleChoice",
+            "bert": "BertForMultipleChoice",
             "distilbert": "DistilBertForMultipleChoice",
             "electra": "ElectraForMultipleChoice",
+            "modernbert": "ModernBertForMultipleChoice",
             "roberta": "RobertaForMultipleChoice",
             "xlm-roberta": "XLMRobertaForMultipleChoice",
         }

@@ -87,7 +87,6 @@ FIELDS: dict[str, dict[str, Any]] = {
     "vit": VIT,
 }
 IDS = torch.tensor([[1, 2, 3]])
-NOT_COVERED = {("AutoModelForMultipleChoice", "modernbert")}
 
 
 def config(model_type: str) -> Any:
@@ -98,8 +97,6 @@ def reference_class(auto: str, model_type: str) -> str | None:
     """The class that transformers' auto class takes for the family; None where it has none."""
     mapping = getattr(transformers, auto)._model_mapping
     reference_config = transformers.AutoConfig.for_model(model_type)
-    if (auto, model_type) in NOT_COVERED:
-        return None
     return mapping[type(reference_config)].__name__ if type(reference_config) in mapping else None
 
 

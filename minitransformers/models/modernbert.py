@@ -25,6 +25,8 @@ from minitransformers.models.inputs import (
     check_sequence_labels,
     check_span,
     check_unlimited_positions,
+    choices_shape,
+    flatten_choices,
     read_shape,
 )
 from minitransformers.models.pretrained import PreTrainedModel, attention_kernel_name
@@ -43,6 +45,7 @@ from minitransformers.nn.positions import Rotary, count_positions
 from minitransformers.outputs import (
     BaseModelOutput,
     MaskedLMOutput,
+    MultipleChoiceModelOutput,
     QuestionAnsweringModelOutput,
     SequenceClassifierOutput,
     TokenClassifierOutput,
@@ -416,6 +419,25 @@ class ModernBertForMaskedLM(ModernBertPreTrainedModel):
         return MaskedLMOutput(loss, logits, encoded.hidden_states, encoded.attentions)
 
 
+def check_pooling(config: ModernBertConfig, attention_mask: Tensor | None) -> None:
+    """Refuse a mask that does not say which tokens a mean is over."""
+    if config.classifier_pooling == "mean" and attention_mask is not None and attention_mask.ndim != 2:
+        raise InputError(
+            f"attention_mask has shape {tuple(attention_mask.shape)}; classifier_pooling='mean' needs (batch, "
+            f"length), to know what padding is."
+        )
+
+
+def mean_of_tokens(
+    hidden_states: Float[Tensor, "batch length hidden"], attention_mask: Tensor | None
+) -> Float[Tensor, "batch hidden"]:
+    """The mean of each row's vectors, those of padding left out."""
+    if attention_mask is None:
+        return hidden_states.mean(dim=1)
+    is_token = attention_mask.to(hidden_states)
+    return (hidden_states * is_token[..., None]).sum(dim=1) / is_token.sum(dim=1, keepdim=True)
+
+
 class ModernBertForSequenceClassification(ModernBertPreTrainedModel):
     """ModernBERT with a classifier over its first token, or over the mean of all, by `config.classifier_pooling`."""
 
@@ -445,12 +467,7 @@ class ModernBertForSequenceClassification(ModernBertPreTrainedModel):
         """
         batch_size, _ = read_shape(input_ids, inputs_embeds, self.config.hidden_size)
         check_sequence_labels(labels, batch_size, self.config.num_labels, self.config.problem_type)
-        pools_all = self.config.classifier_pooling == "mean"
-        if pools_all and attention_mask is not None and attention_mask.ndim != 2:
-            raise InputError(
-                f"attention_mask has shape {tuple(attention_mask.shape)}; classifier_pooling='mean' needs (batch, "
-                f"length), to know what padding is."
-            )
+        check_pooling(self.config, attention_mask)
         encoded = self.model(
             input_ids,
             attention_mask,
@@ -460,14 +477,10 @@ class ModernBertForSequenceClassification(ModernBertPreTrainedModel):
             output_hidden_states=output_hidden_states,
             return_dict=True,
         )
-        hidden_states = encoded.last_hidden_state
-        if not pools_all:
-            pooled = hidden_states[:, 0]
-        elif attention_mask is None:
-            pooled = hidden_states.mean(dim=1)
+        if self.config.classifier_pooling == "cls":
+            pooled = encoded.last_hidden_state[:, 0]
         else:
-            is_token = attention_mask.to(hidden_states)
-            pooled = (hidden_states * is_token[..., None]).sum(dim=1) / is_token.sum(dim=1, keepdim=True)
+            pooled = mean_of_tokens(encoded.last_hidden_state, attention_mask)
         logits = self.classifier(self.dropout(self.head(pooled)))
         loss = None if labels is None else sequence_classification_loss(logits, labels, self.config.problem_type)
         return SequenceClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)
@@ -556,3 +569,58 @@ class ModernBertForQuestionAnswering(ModernBertPreTrainedModel):
         start_logits, end_logits = self.classifier(self.dropout(self.head(encoded.last_hidden_state))).unbind(dim=-1)
         loss = span_loss(start_logits, end_logits, start_positions, end_positions)
         return QuestionAnsweringModelOutput(loss, start_logits, end_logits, encoded.hidden_states, encoded.attentions)
+
+
+class ModernBertForMultipleChoice(ModernBertPreTrainedModel):
+    """ModernBERT that scores each of several choices, by its first token or the mean (`config.classifier_pooling`).
+
+    Unlike `ModernBertForSequenceClassification`, it finds the first token where a text is padded in front, too.
+    """
+
+    def __init__(self, config: ModernBertConfig) -> None:
+        super().__init__(config)
+        self.model = ModernBertModel(config)
+        self.head = PredictionHead(config)
+        self.dropout = nn.Dropout(config.classifier_dropout)
+        self.classifier = nn.Linear(config.hidden_size, 1)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        *,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+    ) -> MultipleChoiceModelOutput:
+        """Score choices. All inputs have one more dimension than `ModernBertModel`'s: (batch, choices, length).
+
+        `labels` (batch,): which choice is right.
+        """
+        batch_size, num_choices, _ = choices_shape(input_ids, inputs_embeds)
+        check_labels(labels, (batch_size,), num_choices)
+        attention_mask = flatten_choices(attention_mask)
+        check_pooling(self.config, attention_mask)
+        encoded = self.model(
+            flatten_choices(input_ids),
+            attention_mask,
+            flatten_choices(position_ids),
+            flatten_choices(inputs_embeds, ndim=4),
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+        )
+        hidden_states = encoded.last_hidden_state
+        if self.config.classifier_pooling == "mean":
+            pooled = mean_of_tokens(hidden_states, attention_mask)
+        elif attention_mask is not None and attention_mask.ndim == 2:
+            first = attention_mask.to(hidden_states).argmax(dim=1)  # of the ones
+            pooled = hidden_states[torch.arange(len(first), device=first.device), first]
+        else:
+            pooled = hidden_states[:, 0]
+        logits = self.classifier(self.dropout(self.head(pooled))).view(batch_size, num_choices)
+        loss = None if labels is None else token_cross_entropy(logits, labels.view(-1))
+        return MultipleChoiceModelOutput(loss, logits, encoded.hidden_states, encoded.attentions)

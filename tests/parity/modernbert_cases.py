@@ -6,7 +6,7 @@ from typing import Any
 
 from cases import Case, Family
 from decoder_cases import PER_TOKEN, WITHOUT_PADDING
-from drawing import MASKS, Draw, Example, Sizes, seeds, span_labels, token_inputs
+from drawing import MASKS, Draw, Example, Sizes, class_labels, seeds, span_labels, token_inputs
 from hypothesis import strategies as st
 from task_examples import PROBLEMS, Kind, backbone, masked_lm, problem_labels, token_classification
 
@@ -88,6 +88,19 @@ def question_answering(draw: Draw) -> Example:
     return Example(chosen, arguments, real, draw(seeds()))
 
 
+@st.composite
+def multiple_choice(draw: Draw) -> Example:
+    chosen, choices = config(draw), draw(st.integers(2, 4))
+    # The reference takes no bool masks here, and no mean without a mask.
+    masks = MASKS[1:5] if chosen["classifier_pooling"] == "mean" else MASKS[:5]
+    arguments, real = token_inputs(draw, sizes(chosen), masks, choices=choices)
+    if "attention_mask" in arguments:
+        arguments["attention_mask"] = arguments["attention_mask"].long()
+    if draw(st.booleans()):
+        arguments["labels"] = class_labels(draw, len(real) // choices, choices).flatten()
+    return Example(chosen, arguments, real, draw(seeds()))
+
+
 _KIND = Kind(config, sizes)
 _MUTATIONS = (
     "norm eps",
@@ -109,10 +122,16 @@ MODERNBERT = Family(
             "ModernBertForSequenceClassification",
             sequence_classification(),
             frozenset(),
-            (*_MUTATIONS, "other labels"),
+            (*_MUTATIONS, "other labels", "other pooling"),
         ),
         Case("ModernBertForTokenClassification", token_classification(_KIND), PER_TOKEN, (*_MUTATIONS, "other labels")),
         Case("ModernBertForQuestionAnswering", question_answering(), PER_TOKEN, (*_MUTATIONS, "other labels")),
+        Case(
+            "ModernBertForMultipleChoice",
+            multiple_choice(),
+            frozenset(),
+            (*_MUTATIONS, "other labels", "other pooling"),
+        ),
     ],
     smallest={
         "vocab_size": 11,

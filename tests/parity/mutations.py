@@ -165,6 +165,11 @@ def linear_pooler(pair: Pair) -> None:
     pooler.forward = lambda hidden_states: pooler.dense(hidden_states[:, 0])
 
 
+def other_pooling(pair: Pair) -> None:
+    config = pair.ours.config
+    config.classifier_pooling = "mean" if config.classifier_pooling == "cls" else "cls"
+
+
 def linear_head(pair: Pair) -> None:
     for module in pair.ours.modules():
         if isinstance(module, (DenseClassifier, MaskedLMHead)):
@@ -260,6 +265,7 @@ MUTATIONS: dict[str, Callable[[Pair], None]] = {
     "no mask of the context": no_mask_of_the_context,
     "linear pooler": linear_pooler,
     "linear head": linear_head,
+    "other pooling": other_pooling,
     "positions from 0": positions_from_0,
     "positions count padding": positions_count_padding,
     "groups not in turn": groups_not_in_turn,
