@@ -26,7 +26,7 @@ from minitransformers.models.inputs import (
     read_causal_mask,
     read_shape,
 )
-from minitransformers.models.pretrained import PreTrainedModel
+from minitransformers.models.pretrained import PreTrainedModel, attention_kernel_name
 from minitransformers.nn.attention import MultiHeadAttention
 from minitransformers.nn.blocks import Block
 from minitransformers.nn.cache import KeyValueCache
@@ -192,8 +192,7 @@ class GPTNeoModel(GPTNeoPreTrainedModel):
         config = self.config
         output_attentions = config.output_attentions if output_attentions is None else output_attentions
         output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        # Scores that are not divided grow large, and fused kernels lose digits in them: there is but this one.
-        kernel = "eager"
+        kernel = attention_kernel_name(config, output_attentions)
 
         batch_size, length = read_shape(input_ids, inputs_embeds, config.hidden_size)
         use_cache = self.uses_cache(use_cache)

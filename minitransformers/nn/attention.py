@@ -47,7 +47,7 @@ def eager_attention(
         is_causal: a query sees the keys up to its own, aligned to the lower right.
         scale: factor of the scores; 1/√dim where it is None.
         dropout: probability with which a weight is dropped in the average; the returned weights are the undropped.
-        upcast: compute scores and softmax in at least float32, as Mistral's GPT-2 training did.
+        upcast: compute scores and softmax in at least float32, as Mistral's GPT-2 training and GPT-Neo did.
     """
     scale = query.shape[-1] ** -0.5 if scale is None else scale
     if is_causal:
