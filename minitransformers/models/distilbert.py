@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from minitransformers.checkpoints.rules import WeightTable, alias, drop, rename, tie
 from minitransformers.configuration import Config, choice, count, positive, probability, size
-from minitransformers.errors import ConfigError, UnknownArgumentError
+from minitransformers.errors import ConfigError, InputError, UnknownArgumentError
 from minitransformers.models.inputs import (
     check_dtype,
     check_ids,
@@ -133,6 +133,27 @@ class DistilBertPreTrainedModel(PreTrainedModel):
                 f"DistilBertTokenizer, or with return_token_type_ids=False."
             )
         return super().__call__(*args, **kwargs)
+
+    def get_position_embeddings(self) -> LearnedPositions:
+        """The position embedding."""
+        positions: LearnedPositions = self.base_model.embeddings.position_embedding
+        return positions
+
+    def resize_position_embeddings(self, new_num_position_embeddings: int) -> None:
+        """Make room for longer texts, whose last positions have newly initialised vectors, or drop the last ones.
+
+        With `sinusoidal_pos_embds` the waves are continued. A model made longer takes longer texts at once; the
+        reference's still has to be given their `position_ids`.
+
+        Raises:
+            InputError: no whole number of at least 1.
+        """
+        size = new_num_position_embeddings
+        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+            raise InputError(f"new_num_position_embeddings={size!r} must be a whole number of at least 1.")
+        positions = self.get_position_embeddings()
+        self.base_model._resize(positions, "weight", size, mean_resizing=False)
+        positions.num_embeddings = self.config.max_position_embeddings = size
 
 
 class DistilBertEmbeddings(nn.Module):
