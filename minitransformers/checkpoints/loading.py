@@ -39,6 +39,7 @@ def load_weights(
     tied: bool,
     shape_of: Callable[[str], tuple[int, ...]] | None = None,
     dtype: torch.dtype | None = None,
+    stays_wide: Callable[[str], bool] = lambda name: False,
     ignore_mismatched_sizes: bool = False,
     origin: str = "the checkpoint",
 ) -> LoadingReport:
@@ -53,6 +54,7 @@ def load_weights(
         tied: whether the config ties word embeddings.
         shape_of: the shape of a weight by name, where it is known without loading it.
         dtype: what the weights are converted to; None: what the first of them has.
+        stays_wide: whether a parameter of ours, by name, is float32 in a model that is loaded in float16.
         ignore_mismatched_sizes: newly initialise weights of a head that have another shape.
         origin: where the weights come from, for messages.
 
@@ -90,7 +92,8 @@ def load_weights(
     dtype = dtype or next((weights[theirs].dtype for theirs, _ in found.values()), None)
     for ours, (theirs, transposed) in found.items():
         tensor = weights[theirs]
-        _set_tensor(model, ours, (tensor.t() if transposed else tensor).to(dtype))
+        own_dtype = torch.float32 if dtype == torch.float16 and stays_wide(ours) else dtype
+        _set_tensor(model, ours, (tensor.t() if transposed else tensor).to(own_dtype))
     for name in missing:
         if not isinstance(expected[name], nn.Parameter):
             continue  # a buffer keeps what the constructor has computed: nothing is missing

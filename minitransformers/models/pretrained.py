@@ -38,14 +38,15 @@ class PreTrainedModel(nn.Module):
     """The base of all models.
 
     A family sets `config_class`, `base_model_prefix` (the attribute under which models with a head keep their
-    backbone), `weights` (its table of names), and `optional_weights` (parts of the backbone that a checkpoint may
-    lack: they are newly initialised).
+    backbone), `weights` (its table of names), `optional_weights` (parts of the backbone that a checkpoint may lack:
+    they are newly initialised), and `wide_weights` (parts that stay float32 where a model is loaded in float16).
     """
 
     config_class: ClassVar[type[Config]]
     base_model_prefix: ClassVar[str]
     weights: WeightTable
     optional_weights: ClassVar[tuple[str, ...]] = ()
+    wide_weights: ClassVar[tuple[str, ...]] = ()
 
     config: Config
     _forward_arguments: ClassVar[frozenset[str]] = frozenset()
@@ -186,7 +187,7 @@ class PreTrainedModel(nn.Module):
             pretrained_model_name_or_path: a directory, or a name such as "google-bert/bert-base-uncased".
             config: a configuration, or where to read one, in place of the checkpoint's own.
             dtype: torch.float32, "bfloat16", … for the weights; None or "auto" takes what config.json says, or the
-                file. `torch_dtype` is its former name.
+                file. `torch_dtype` is its former name. In float16, a family's `wide_weights` stay float32.
             attn_implementation: "sdpa" (default) or "eager".
             ignore_mismatched_sizes: newly initialise a head whose size differs from the file's.
             output_loading_info: also return what was missing, unused, or of another size.
@@ -216,6 +217,7 @@ class PreTrainedModel(nn.Module):
             weights,
             model.weights,
             may_be_missing=model._may_be_missing,
+            stays_wide=model._stays_wide,
             initialise=model.init_parameter,
             tied=config.tie_word_embeddings,
             shape_of=weights.shape,
@@ -246,6 +248,7 @@ class PreTrainedModel(nn.Module):
             state_dict,
             self.weights,
             may_be_missing=self._may_be_missing,
+            stays_wide=self._stays_wide,
             initialise=self.init_parameter,
             tied=self.config.tie_word_embeddings,
             origin="the state dict",
@@ -318,6 +321,10 @@ class PreTrainedModel(nn.Module):
         """Whether a parameter belongs to a head, or to an optional part of the backbone."""
         in_backbone = self.base_model is self or name.startswith(f"{self.base_model_prefix}.")
         return not in_backbone or any(part in f".{name}" for part in self.optional_weights)
+
+    def _stays_wide(self, name: str) -> bool:
+        """Whether a parameter is float32 in a model that is loaded in float16."""
+        return any(part in f".{name}" for part in self.wide_weights)
 
     def _note_untied(self) -> None:
         """Where the file has two different weights for what the config ties, both are kept, and the config says so."""

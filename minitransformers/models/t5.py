@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from minitransformers.checkpoints.rules import Rule, WeightTable, drop, rename, tie
 from minitransformers.configuration import Config, constrained, positive, probability, size
@@ -175,13 +176,19 @@ def weight_table(*further: Rule, gated: bool) -> WeightTable:
 
 
 class T5PreTrainedModel(EncoderDecoderModel):
-    """What all T5 classes share."""
+    """What all T5 classes share.
+
+    T5 was trained in bfloat16, and its feed-forward networks give numbers that float16 has not, above 65,504. So their
+    last layer stays float32 in a model that is loaded in float16, as in the reference, and with it the residual stream
+    from there on (`T5Norm`); `model.half()` converts it too, and is a poorer model. In bfloat16 nothing overflows.
+    """
 
     config_class = T5Config
     base_model_prefix = "transformer"
     weights = weight_table(gated=False)
     gated_weights: ClassVar[WeightTable] = weight_table(gated=True)
     optional_weights = (".lm_head.", ".qa_outputs.")
+    wide_weights = (".feed_forward.output.",)
 
     config: T5Config
 
@@ -204,6 +211,25 @@ class T5PreTrainedModel(EncoderDecoderModel):
     def _shift_right(self, input_ids: Tensor) -> Tensor:
         """The name that scripts use for `prepare_decoder_input_ids_from_labels`."""
         return self.prepare_decoder_input_ids_from_labels(input_ids)
+
+
+class T5Norm(RMSNorm):
+    """`RMSNorm` whose result has the weight's type, also where the residual stream is of a wider one."""
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """Norm the last dimension."""
+        if hidden_states.dtype == self.weight.dtype:
+            return super().forward(hidden_states)
+        normed = F.rms_norm(hidden_states.float(), self.normalized_shape, eps=self.eps)
+        return self.weight * normed.to(self.weight.dtype)
+
+
+class T5Output(nn.Linear):
+    """The last layer of a feed-forward network, whose weight may be of a wider type than what it is given."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Project, in the weight's type."""
+        return super().forward(input.to(self.weight.dtype))
 
 
 class T5Block(Block):
@@ -232,7 +258,7 @@ class T5Stack(T5PreTrainedModel):
         )
         self.relative_positions.bias.first_values = config.d_model**-0.5
         self.blocks = nn.ModuleList(_block(config, is_decoder) for _ in range(self.cache_layout[0]))
-        self.final_norm = RMSNorm(config.d_model, eps=config.layer_norm_epsilon)
+        self.final_norm = T5Norm(config.d_model, eps=config.layer_norm_epsilon)
         self.post_init()
 
     @property
@@ -344,11 +370,15 @@ class T5Stack(T5PreTrainedModel):
 
 
 def _block(config: T5Config, is_decoder: bool) -> T5Block:
-    network = GatedFeedForward if config.is_gated_act else FeedForward
+    network_class = GatedFeedForward if config.is_gated_act else FeedForward
+    network = network_class(
+        config.d_model, config.d_ff, activation=config.dense_act_fn, bias=False, dropout=config.dropout_rate
+    )
+    network.output = T5Output(config.d_ff, config.d_model, bias=False)
     return T5Block(
         _attention(config, causal=is_decoder),
-        network(config.d_model, config.d_ff, activation=config.dense_act_fn, bias=False, dropout=config.dropout_rate),
-        lambda: RMSNorm(config.d_model, eps=config.layer_norm_epsilon),
+        network,
+        lambda: T5Norm(config.d_model, eps=config.layer_norm_epsilon),
         cross_attention=_attention(config, cross=True) if is_decoder else None,
         dropout=config.dropout_rate,
         pre_norm=True,
