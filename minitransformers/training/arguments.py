@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from enum import Enum, StrEnum
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 import torch
 
 from minitransformers.errors import InputError, UnknownArgumentError, nearest
-from minitransformers.training.distributed import default_device, rank, world_size
+from minitransformers.training.distributed import default_device, local_rank, meet, rank, wait_for_all, world_size
 from minitransformers.training.optimizers import OptimizerNames, optimizer_name
 from minitransformers.training.schedules import SchedulerType, scheduler_type
 
@@ -48,7 +50,6 @@ class NotCovered:
     ddp_backend: Any = None
     ddp_broadcast_buffers: Any = None
     ddp_bucket_cap_mb: Any = None
-    ddp_find_unused_parameters: Any = None
     ddp_static_graph: Any = None
     ddp_timeout: Any = 1800
     debug: Any = ""
@@ -82,8 +83,6 @@ class NotCovered:
     save_only_model: Any = False
     skip_memory_metrics: Any = True
     tf32: Any = None
-    torch_compile_backend: Any = None
-    torch_compile_mode: Any = None
     torch_empty_cache_steps: Any = None
     trackio_bucket_id: Any = None
     trackio_space_id: Any = None
@@ -135,7 +134,7 @@ class TrainingArguments(NotCovered):
 
     Names, order, defaults and meaning are those of `transformers`. An argument that it has and this library does not
     cover raises, and so does one that it had once; the error says what to do. Where nothing is said, numbers of steps
-    count updates of the weights.
+    count updates of the weights. Where `torchrun` started the process, it meets the others here.
 
     Attributes:
         output_dir: where checkpoints and logs go; "trainer_output" where none is given.
@@ -148,6 +147,8 @@ class TrainingArguments(NotCovered):
         bf16, fp16: compute matrix products in half precision.
         activation_checkpointing: recompute the blocks in the backward pass, to save memory; `gradient_checkpointing`
             is its former name.
+        torch_compile: run the model through `torch.compile`, with `torch_compile_backend` ("inductor" where it is not
+            given) and `torch_compile_mode`; either of them turns it on.
         logging_steps, eval_steps, save_steps: a number of steps, or, below 1, a part of all steps. `eval_steps` is
             `logging_steps` where it is not given.
         report_to: "tensorboard", "jsonl" (a file log.jsonl in `output_dir`), "loss_curve" (loss.png there; with each
@@ -163,6 +164,8 @@ class TrainingArguments(NotCovered):
         data_seed: of the order of the training data; `seed` where it is not given.
         train_sampling_strategy: "random", "sequential", or "group_by_length": batches of like lengths.
         length_column_name: where "group_by_length" finds lengths; it measures them where there is no such column.
+        ddp_find_unused_parameters: of several processes, each looks which weights a loss does not depend on, and does
+            not wait for their gradients. By default so, unless blocks are recomputed, which does not go with it.
         remove_unused_columns: drop what the model's forward does not take.
         label_names: the columns that are labels; found by the names of forward's arguments where not given.
         do_train, do_eval, do_predict, resume_from_checkpoint: for scripts to read; the `Trainer` does not.
@@ -191,6 +194,8 @@ class TrainingArguments(NotCovered):
     gradient_checkpointing: bool | None = None
     gradient_checkpointing_kwargs: dict[str, Any] | None = None
     torch_compile: bool = False
+    torch_compile_backend: str | None = None
+    torch_compile_mode: str | None = None
     use_cache: bool = False
     logging_strategy: IntervalStrategy | str = "steps"
     logging_steps: int | float = 500
@@ -218,6 +223,7 @@ class TrainingArguments(NotCovered):
     seed: int = 42
     data_seed: int | None = None
     use_cpu: bool = False
+    ddp_find_unused_parameters: bool | None = None
     dataloader_drop_last: bool = False
     dataloader_num_workers: int = 0
     dataloader_pin_memory: bool = True
@@ -250,6 +256,7 @@ class TrainingArguments(NotCovered):
         self._fill_in()
         self._check_numbers()
         self._check_combinations()
+        meet(self.device)
 
     # ---- reading -----------------------------------------------------------------------------------------------------
 
@@ -291,6 +298,10 @@ class TrainingArguments(NotCovered):
             self.disable_tqdm = False
         if self.use_cpu:
             self.dataloader_pin_memory = False
+        if self.torch_compile_backend is not None or self.torch_compile_mode is not None:
+            self.torch_compile = True
+        if self.torch_compile and self.torch_compile_backend is None:
+            self.torch_compile_backend = "inductor"
 
     # ---- checks ------------------------------------------------------------------------------------------------------
 
@@ -392,9 +403,43 @@ class TrainingArguments(NotCovered):
         return rank()
 
     @property
+    def local_process_index(self) -> int:
+        """The number of this process on its machine, from 0."""
+        return local_rank()
+
+    @contextmanager
+    def main_process_first(self, local: bool = True, desc: str = "work") -> Iterator[None]:
+        """Within it, the other processes wait until the first one is through: it fills a cache, they read it.
+
+        Args:
+            local: the first one of each machine; False is the first of all, where machines share their files.
+            desc: what is done; has no effect.
+        """
+        goes_first = (local_rank() if local else rank()) == 0
+        if not goes_first:
+            wait_for_all()
+        try:
+            yield
+        finally:
+            if goes_first:
+                wait_for_all()
+
+    @property
+    def find_unused_parameters(self) -> bool:
+        """What `ddp_find_unused_parameters` comes to."""
+        if self.ddp_find_unused_parameters is not None:
+            return self.ddp_find_unused_parameters
+        return not self.activation_checkpointing
+
+    @property
     def should_save(self) -> bool:
         """Whether this process writes files."""
         return rank() == 0
+
+    @property
+    def should_log(self) -> bool:
+        """Whether this process prints."""
+        return local_rank() == 0
 
     def get_warmup_steps(self, num_training_steps: int) -> int:
         """Steps of the warm-up, where there are so many in all."""

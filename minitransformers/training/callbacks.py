@@ -25,6 +25,7 @@ from tqdm.auto import tqdm
 from minitransformers.atomic import write_text
 from minitransformers.errors import CheckpointError, InputError
 from minitransformers.training.arguments import IntervalStrategy, SaveStrategy, TrainingArguments
+from minitransformers.training.distributed import local_rank, rank
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +63,11 @@ class TrainerState:
     trial_name: str | None = None
     trial_params: dict[str, Any] | None = None
     stateful_callbacks: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of_this_process(cls, **values: Any) -> TrainerState:
+        """A state that knows whether this process writes and prints."""
+        return cls(is_local_process_zero=local_rank() == 0, is_world_process_zero=rank() == 0, **values)
 
     def save_to_json(self, json_path: str | os.PathLike[str]) -> None:
         """Write all of it to a file."""

@@ -33,6 +33,11 @@ def rank() -> int:
     return dist.get_rank() if is_distributed() else 0
 
 
+def local_rank() -> int:
+    """The number of this process on its machine, from 0."""
+    return int(os.environ.get("LOCAL_RANK", rank())) if is_distributed() else 0
+
+
 def world_size() -> int:
     """How many processes train together."""
     return dist.get_world_size() if is_distributed() else 1
@@ -64,11 +69,7 @@ def parallelize(
     if kind not in ("ddp", "fsdp"):
         raise InputError(f"kind={kind!r} must be 'ddp' or 'fsdp'.")
     device = torch.device(device) if device is not None else default_device()
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    if not is_distributed() and "WORLD_SIZE" in os.environ:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-        atexit.register(_part)
+    meet(device)
     model.to(device)
     if not is_distributed():
         return model
@@ -89,8 +90,17 @@ def parallelize(
     return model
 
 
+def meet(device: torch.device) -> None:
+    """Where `torchrun` started this process, let it and the others know each other; once, whoever asks."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    if not is_distributed() and "WORLD_SIZE" in os.environ:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        atexit.register(_part)
+
+
 def _part() -> None:
-    """Before the interpreter shuts down, end what `parallelize` began.
+    """Before the interpreter shuts down, end what `meet` began.
 
     Gloo's threads let go of a collective's tensors a moment after everyone has the result. A thread for which that is a
     moment too late aborts the whole process ("terminate called without an active exception"), so they are waited for.
@@ -152,6 +162,12 @@ def max_over_ranks(number: int) -> int:
     return max(numbers)
 
 
+def wait_for_all() -> None:
+    """Return when all ranks are here."""
+    if is_distributed():
+        dist.barrier()
+
+
 def from_main(value: Result) -> Result:
     """The value that rank 0 has."""
     if not is_distributed():
@@ -159,6 +175,15 @@ def from_main(value: Result) -> Result:
     box = [value]
     dist.broadcast_object_list(box, src=0)
     return box[0]
+
+
+def dealt_to_all(own: list[Result]) -> list[Result]:
+    """The items of all ranks, in the order in which they were dealt: the first of each rank, then the second …"""
+    if not is_distributed():
+        return own
+    hands: list[list[Result]] = [[]] * world_size()
+    dist.all_gather_object(hands, own)
+    return [hand[turn] for turn in range(max(map(len, hands))) for hand in hands if turn < len(hand)]
 
 
 def all_together(action: Callable[[], Result]) -> Result:

@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from minitransformers.errors import InputError, nearest
 from minitransformers.training.arguments import SaveStrategy, TrainingArguments
 from minitransformers.training.callbacks import ExportableState, TrainerState, with_prefix
-from minitransformers.training.distributed import rank
+from minitransformers.training.distributed import from_main, rank, sum_over_ranks
 from minitransformers.training.files import checkpoints_in, remove_checkpoint
 from minitransformers.training.hooks import Hooks
 from minitransformers.training.loading import has_length
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STATE = "trainer_state.json"
+
+# After these the loop does nothing that a callback could ask for: `on_step_end` comes first.
+WITHIN_STEPS = ("on_step_begin", "on_substep_end", "on_pre_optimizer_step", "on_optimizer_step")
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,7 @@ class Events(Hooks):
         progress, state = run.progress, self.trainer.state
         state.global_step = progress.step
         state.epoch = progress.epoch + progress.batch / self.plan.batches_per_epoch
+        state.total_flos += sum_over_ranks([{"flos": self.trainer.take_flos()}], run.device)["flos"]
         if math.isfinite(progress.loss):
             self.total_loss, self.num_losses = self.total_loss + progress.loss, self.num_losses + 1
         self._tell("on_step_end")
@@ -134,6 +138,8 @@ class Events(Hooks):
             self.trainer.save_beside(directory)
             self.trainer.state.save_to_json(directory / STATE)
             self._remove_old(directory)
+        # Noted by the process that wrote the checkpoint, and loaded by all together at the end.
+        self.trainer.state.best_model_checkpoint = from_main(self.trainer.state.best_model_checkpoint)
         self._tell("on_save")
 
     def on_train_end(self, run: Run) -> None:
@@ -172,26 +178,21 @@ class Events(Hooks):
         state.stateful_callbacks = {}
         for callback in self._exportable():
             state.stateful_callbacks.setdefault(type(callback).__name__, []).append(callback.state())
-        plateau = trainer.lr_scheduler if isinstance(trainer.lr_scheduler, ReduceLROnPlateau) else None
-        return {
-            "state": asdict(state),
-            "losses": [self.total_loss, self.num_losses],
-            "plateau": None if plateau is None else plateau.state_dict(),
-        }
+        return {"state": asdict(state), "losses": [self.total_loss, self.num_losses]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from there."""
         trainer, now = self.trainer, self.trainer.state
-        kept = ("max_steps", "num_train_epochs", "train_batch_size", "logging_steps", "eval_steps", "save_steps")
-        present = {name: getattr(now, name) for name in kept}  # what the arguments say today
+        # What the arguments say today, and which process this is: the state is the main one's.
+        arguments = ("max_steps", "num_train_epochs", "train_batch_size", "logging_steps", "eval_steps", "save_steps")
+        kept = (*arguments, "is_local_process_zero", "is_world_process_zero")
+        present = {name: getattr(now, name) for name in kept}
         trainer.state = TrainerState(**{**state["state"], **present})
         best = trainer.state.best_model_checkpoint
         if best is not None and not Path(best).is_dir():
             logger.warning("The best checkpoint %s is not there any more: it cannot be loaded at the end.", best)
             trainer.state.best_model_checkpoint = None
         self.total_loss, self.num_losses = state["losses"]
-        if isinstance(trainer.lr_scheduler, ReduceLROnPlateau) and state["plateau"] is not None:
-            trainer.lr_scheduler.load_state_dict(state["plateau"])
         if trainer.args.restore_callback_states_from_checkpoint:
             saved = {name: list(states) for name, states in trainer.state.stateful_callbacks.items()}
             for callback in self._exportable():
@@ -204,13 +205,17 @@ class Events(Hooks):
 
     def _tell(self, event: str) -> None:
         self.trainer.tell(event)
-        self._pass_on()
+        if event not in WITHIN_STEPS:
+            self._pass_on()
 
     def _pass_on(self) -> None:
-        """What callbacks ask for, to the loop."""
+        """What callbacks ask for, to the loop: on all processes what those of any process ask for."""
         if self.run is None:
             return
+        asked = sum_over_ranks([asdict(self.trainer.control)], self.run.device)
         control, progress = self.trainer.control, self.run.progress
+        for name, number in asked.items():
+            setattr(control, name, number > 0)
         self.run.should_log = control.should_log and progress.step > self.last_logged
         self.run.should_evaluate, self.run.should_save = control.should_evaluate, control.should_save
         progress.stopped = control.should_training_stop

@@ -5,15 +5,16 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import BatchSampler, DataLoader, IterableDataset, Sampler
+from torch.utils.data import BatchSampler, DataLoader, IterableDataset, Sampler, SequentialSampler
 
 from minitransformers.errors import InputError
 from minitransformers.training.arguments import TrainingArguments
-from minitransformers.training.distributed import rank, world_size
+from minitransformers.training.distributed import from_main, rank, world_size
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +44,8 @@ class SeededOrder(Sampler[int]):
 class LengthGroupedOrder(Sampler[int]):
     """Random order in which neighbours have like lengths, the longest example first (so that a lack of memory shows).
 
-    The examples of up to 50 batches at a time are sorted by length. Draws from PyTorch's own random numbers.
+    The examples of up to 50 batches at a time are sorted by length. Draws from PyTorch's own random numbers; of several
+    processes, whose draws may have come to differ by now, all take the first one's.
     """
 
     def __init__(self, lengths: Sequence[int], batch_size: int) -> None:
@@ -53,7 +55,7 @@ class LengthGroupedOrder(Sampler[int]):
         return len(self.lengths)
 
     def __iter__(self) -> Iterator[int]:
-        order = torch.randperm(len(self)).tolist()
+        order = from_main(torch.randperm(len(self)).tolist())
         together = self.batch_size * max(1, min(len(self) // (self.batch_size * 4), LENGTHS_COMPARED))
         groups = [
             sorted(order[start : start + together], key=lambda index: self.lengths[index], reverse=True)
@@ -77,6 +79,32 @@ class SharedBatches(BatchSampler):
 
     def __len__(self) -> int:
         return -(-super().__len__() // world_size())
+
+
+class SharedStream(IterableDataset[Any]):
+    """The examples of every so-manieth batch of a stream: with as many processes, each has its own batches.
+
+    Its length, where the stream has one, is that of the process that has most: all plan as long a run.
+    """
+
+    def __init__(self, dataset: Any, batch_size: int) -> None:
+        # A DataLoader's workers, who go through it, do not know which process they belong to.
+        self.dataset, self.batch_size, self.rank, self.world_size = dataset, batch_size, rank(), world_size()
+
+    def __iter__(self) -> Iterator[Any]:
+        for number, example in enumerate(self.dataset):
+            if number // self.batch_size % self.world_size == self.rank:
+                yield example
+
+    def __len__(self) -> int:
+        whole, rest = divmod(len(self.dataset), self.batch_size)
+        rounds, left = divmod(whole, self.world_size)
+        return rounds * self.batch_size + (self.batch_size if left else rest)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch comes next, to a stream that wants to know."""
+        if hasattr(self.dataset, "set_epoch"):
+            self.dataset.set_epoch(epoch)
 
 
 class WithoutColumns:
@@ -129,7 +157,7 @@ def train_sampler(dataset: Any, args: TrainingArguments, input_name: str) -> Sam
     if isinstance(dataset, IterableDataset) or not has_length(dataset):
         return None
     if args.train_sampling_strategy == "sequential":
-        return torch.utils.data.SequentialSampler(dataset)
+        return SequentialSampler(dataset)
     if args.train_sampling_strategy == "group_by_length":
         lengths = lengths_of(dataset, args.length_column_name, input_name)
         return LengthGroupedOrder(lengths, args.train_batch_size * args.gradient_accumulation_steps)
@@ -157,14 +185,12 @@ def make_loader(
     *,
     columns: Iterable[str] | None,
     sampler: Sampler[int] | None = None,
-    is_training: bool = False,
 ) -> DataLoader[Any]:
-    """A DataLoader over the data set.
+    """A DataLoader over the data set; of several processes, each has its share of the batches.
 
     Args:
         columns: what the model takes; other columns are dropped. None drops none.
         sampler: the order; None is the data set's own.
-        is_training: processes share the batches between them. (Each evaluates on all.)
     """
     if columns is not None:
         columns = list(columns)
@@ -189,10 +215,19 @@ def make_loader(
     }
     drop_last = args.dataloader_drop_last
     if isinstance(dataset, IterableDataset):
-        return DataLoader(dataset, batch_size=batch_size, drop_last=False, **options)
-    if is_training and world_size() > 1 and sampler is not None:
-        return DataLoader(dataset, batch_sampler=SharedBatches(sampler, batch_size, drop_last), **options)
+        stream = SharedStream(dataset, batch_size) if world_size() > 1 else dataset
+        return DataLoader(stream, batch_size=batch_size, drop_last=False, **options)
+    if world_size() > 1:
+        order = SequentialSampler(dataset) if sampler is None else sampler
+        return DataLoader(dataset, batch_sampler=SharedBatches(order, batch_size, drop_last), **options)
     return DataLoader(dataset, batch_size=batch_size, sampler=sampler, drop_last=drop_last, **options)
+
+
+def own_batches(loader: Any) -> Iterable[Any]:
+    """This process's share of an evaluation's batches; of a loader that does not share them, every so-manieth."""
+    shares = isinstance(getattr(loader, "batch_sampler", None), SharedBatches)
+    shares = shares or isinstance(getattr(loader, "dataset", None), SharedStream)
+    return loader if shares else islice(loader, rank(), None, world_size())
 
 
 def label_names(model: nn.Module) -> list[str]:

@@ -47,7 +47,7 @@ def train(
     Args:
         model: called as model(**batch), gives an output with a loss. Where it is on, training happens.
         batches: a DataLoader, or anything that can be iterated once an epoch and gives dictionaries of tensors.
-        validation: what `evaluate` measures the model on.
+        validation: what `evaluate` measures the model on. A ReduceLROnPlateau is stepped with its `Settings.metric`.
         loss: of a micro-batch, its share in the mean over the whole batch; see `share_of_loss`.
         hooks: objects that are told of each event, and may ask for an evaluation, a checkpoint, or the end.
         loggers: called with each record, a dictionary of numbers; see `Logger` for going on from a checkpoint.
@@ -57,7 +57,7 @@ def train(
         CheckpointError: `output_dir` is that of another run, or none of its checkpoints can be read.
         TrainingError: the loss is not finite, and `on_nan` is "stop".
     """
-    run = Run(model, optimizer, schedule, Batches(batches), settings, hooks, loggers)
+    run = Run(model, optimizer, schedule, Batches(batches), validation, settings, hooks, loggers)
     scaler, progress, device = run.scaler, run.progress, run.device
     resume(run)
     run.call("on_train_begin")
@@ -90,29 +90,29 @@ def train(
                 scaler.step(optimizer)  # unless half precision overflowed: then only the scale goes down
                 scaler.update()
                 run.call("on_optimizer_step")
-                if schedule is not None and scaler.get_scale() >= scale:
-                    schedule.step()
+                if scaler.get_scale() >= scale:
+                    run.step_schedule()
             elif settings.on_nan == "stop":
                 raise TrainingError(run.explain_nan(sums["loss"]))
             optimizer.zero_grad()
             run.advance(len(micro_batches), **sums, grad_norm=grad_norm, learning_rate=learning_rate)
             run.call("on_step_end")
-            _do_what_is_due(run, validation, evaluate)
+            _do_what_is_due(run, evaluate)
         else:
             run.next_epoch()
         progress.left_epoch = progress.batch > 0  # the run ends in its middle
         run.call("on_epoch_end")
-        _do_what_is_due(run, validation, evaluate)
+        _do_what_is_due(run, evaluate)
     run.call("on_train_end")
     return run
 
 
-def _do_what_is_due(run: Run, validation: Iterable[Batch] | None, evaluate: Callable[..., Mapping[str, float]]) -> None:
+def _do_what_is_due(run: Run, evaluate: Callable[..., Mapping[str, float]]) -> None:
     """Log, evaluate and save, where the settings or a hook ask for it."""
     if run.takes("log"):
         run.log_step()
-    if run.takes("evaluate") and validation is not None:
-        metrics = evaluate(run.model, validation, run.settings)
+    if run.takes("evaluate") and run.validation is not None:
+        metrics = evaluate(run.model, run.validation, run.settings)
         run.log({f"eval_{name}": value for name, value in metrics.items()})
         run.call("on_evaluate", metrics)
         run.compare(metrics)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from minitransformers.errors import InputError
 from minitransformers.nn.losses import IGNORED, token_cross_entropy
@@ -67,6 +68,16 @@ def loss_shares(model: nn.Module, batch: Batch, counts: Counts) -> tuple[dict[st
         return {kind: loss}, output
     loss, output = _loss(model, batch)
     return {kind: own[kind] / counts[kind] * loss}, output
+
+
+def smoothed_loss(outputs: Any, labels: Tensor, smoothing: float, num_items: float | int, *, shift: bool) -> Tensor:
+    """Cross-entropy against labels of which `smoothing` is spread over all classes (Szegedy et al., 2015, §7)."""
+    logits = outputs["logits"] if hasattr(outputs, "items") else outputs[0]
+    if shift:
+        logits, labels = logits[..., :-1, :], labels[..., 1:]
+    logits, labels = logits.flatten(0, -2), labels.flatten()
+    total = F.cross_entropy(logits, labels, ignore_index=IGNORED, label_smoothing=smoothing, reduction="sum")
+    return total / max(1, num_items)
 
 
 def shifts_labels(model: nn.Module) -> bool:

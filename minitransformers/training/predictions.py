@@ -37,6 +37,16 @@ class EvalPrediction:
         return self._parts()[index]
 
 
+class Measured(NamedTuple):
+    """What one batch of an evaluation gave: None for what it has not, or nobody asked for."""
+
+    rows: int
+    loss: float | None
+    predictions: Any
+    labels: Any
+    inputs: Any
+
+
 class EvalLoopOutput(NamedTuple):
     """What `Trainer.evaluation_loop` gives."""
 

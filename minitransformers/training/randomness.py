@@ -49,7 +49,15 @@ def set_generator_state(loader: object, state: Mapping[str, Any]) -> None:
             _set_state_of(generator, state[name])
 
 
-_PARTS = ("sampler", "batch_sampler", "batch_sampler.sampler", "collate_fn", "dataset")
+_PARTS = (
+    "sampler",
+    "batch_sampler",
+    "batch_sampler.sampler",
+    "collate_fn",
+    "collate_fn.collator",  # within WithoutColumns
+    "dataset",
+    "dataset.dataset",  # within SharedStream, or torch's Subset
+)
 
 
 def _generators(loader: object) -> Iterator[tuple[str, Any]]:

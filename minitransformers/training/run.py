@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from minitransformers.errors import InputError
-from minitransformers.training.batches import Batches
+from minitransformers.training.batches import Batch, Batches
 from minitransformers.training.distributed import rank, unwrap
 from minitransformers.training.hooks import Hooks
 from minitransformers.training.precision import make_scaler
@@ -67,12 +67,14 @@ class Run:
         optimizer: Optimizer,
         schedule: LRScheduler | None,
         batches: Batches,
+        validation: Iterable[Batch] | None,
         settings: Settings,
         hooks: Sequence[Hooks] = (),
         loggers: Sequence[Callable[[dict[str, Any]], None]] = (),
     ) -> None:
         self.model, self.optimizer, self.schedule, self.batches = model, optimizer, schedule, batches
-        self.settings, self.hooks, self.loggers = settings, [*hooks], [*loggers]
+        self.validation, self.settings, self.hooks, self.loggers = validation, settings, [*hooks], [*loggers]
+        self._check_evaluations()
         parameter = next((parameter for parameter in model.parameters() if parameter.requires_grad), None)
         if parameter is None:
             raise InputError("model has no parameter that requires a gradient: there is nothing to train.")
@@ -162,14 +164,22 @@ class Run:
             for logger in self.loggers:
                 logger(full)
 
+    def step_schedule(self) -> None:
+        """The learning rate of the next step, where the schedule counts steps."""
+        if self.schedule is not None and not isinstance(self.schedule, ReduceLROnPlateau):
+            self.schedule.step()
+
     def compare(self, metrics: Mapping[str, float]) -> None:
-        """See whether the model is better than ever: then it is to be saved; if not for long, the run ends."""
+        """See whether the model is better than ever: then it is to be saved; if not for long, the run ends.
+
+        A ReduceLROnPlateau goes by the same metric.
+        """
         progress, settings = self.progress, self.settings
+        if isinstance(self.schedule, ReduceLROnPlateau) and metrics:  # the Trainer's `evaluate` gives none
+            self.schedule.step(self._metric(metrics))
         if not (settings.keep_best or settings.patience):
             return
-        if settings.metric not in metrics:
-            raise InputError(f"metric={settings.metric!r} is not among what the evaluation gave: {sorted(metrics)}.")
-        value = float(metrics[settings.metric])
+        value = self._metric(metrics)
         gain = math.inf if progress.best is None else value - progress.best
         if progress.best is not None and not settings.greater_is_better:
             gain = -gain
@@ -188,6 +198,27 @@ class Run:
         self.progress.epoch, self.progress.batch, self.progress.rows = self.progress.epoch + 1, 0, 0
         if self.is_finished and not was_finished:
             self.should_save = self.settings.output_dir is not None
+
+    def _metric(self, metrics: Mapping[str, float]) -> float:
+        name = self.settings.metric
+        if name not in metrics:
+            raise InputError(f"metric={name!r} is not among what the evaluation gave: {sorted(metrics)}.")
+        return float(metrics[name])
+
+    def _check_evaluations(self) -> None:
+        """Whether there will be evaluations, where something goes by them."""
+        settings = self.settings
+        followers = {
+            f"evaluate_every={settings.evaluate_every}": settings.evaluate_every is not None,
+            "keep_best=True": settings.keep_best,
+            f"patience={settings.patience}": settings.patience is not None,
+            "schedule=ReduceLROnPlateau(…)": isinstance(self.schedule, ReduceLROnPlateau),
+        }
+        for follower in (name for name, is_on in followers.items() if is_on):
+            if self.validation is None:
+                raise InputError(f"{follower} needs validation=…: what shall the model be measured on?")
+            if settings.evaluate_every is None and not self.hooks:  # which may ask for evaluations
+                raise InputError(f"{follower} follows evaluations: set evaluate_every.")
 
     def explain_nan(self, loss: float) -> str:
         """What to say, and to do, when the loss is not finite."""
