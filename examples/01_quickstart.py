@@ -7,8 +7,10 @@ What it does and prints:
   2. shows what BERT computes: one vector for each token, [CLS] first;
   3. shows what GPT-2 computes: a score for each of 50,257 tokens to come next. With its real weights where a model hub
      answers; otherwise with random ones, and the output says so;
-  4. sets the two beside each other at their published sizes and counts parameters, without the memory for them;
-  5. draws BERT's attention, which goes both ways, beside GPT-2's, which only goes back (out/01_quickstart.png).
+  4. asks both for the same word: a BERT and a GPT of 2 million parameters that this library has trained on plays by
+     Shakespeare (examples/checkpoints). One sees what comes before it and after it, one only what comes before;
+  5. sets the two beside each other at their published sizes and counts parameters, without the memory for them;
+  6. draws BERT's attention, which goes both ways, beside GPT-2's, which only goes back (out/01_quickstart.png).
 What should come out stands beside what came out.
 
 It takes about 10 seconds on 2 cores. The first time it also downloads 92 MB for MiniLM, 1.5 MB for GPT-2's vocabulary
@@ -26,6 +28,8 @@ from torch.nn import functional as F
 
 from minitransformers import (
     AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
     AutoTokenizer,
     BertConfig,
     BertModel,
@@ -37,6 +41,7 @@ from minitransformers import (
 from minitransformers.assets import fetch, fetch_if_reachable
 from minitransformers.visualization import HeadMap, draw_side_by_side
 
+CHECKPOINTS = Path(__file__).parent / "checkpoints"
 SENTENCE = "The animal didn't cross the street because it was too tired."
 
 
@@ -51,6 +56,7 @@ def main() -> None:
         look_at_bert(tokenizer, model)
         gpt2_tokenizer, gpt2, gpt2_name = load_gpt2()
         look_at_gpt2(gpt2_tokenizer, gpt2, gpt2_name)
+        fill_in_and_go_on()
         compare_architectures()
         draw_attention(tokenizer, model, gpt2_tokenizer, gpt2, gpt2_name, picture)
 
@@ -128,8 +134,30 @@ def look_at_gpt2(tokenizer: GPT2Tokenizer, model: GPT2LMHeadModel, name: str) ->
         print(f"  expected: all near 1/50257 = {1 / 50257:.5f}, as from a model that knows nothing")
 
 
+def fill_in_and_go_on() -> None:
+    headline("4. The same word from both sides, and from one (small models, trained with this library)")
+    bert = AutoModelForMaskedLM.from_pretrained(CHECKPOINTS / "bert")
+    gpt = AutoModelForCausalLM.from_pretrained(CHECKPOINTS / "gpt")
+    bert_tokenizer, gpt_tokenizer = (AutoTokenizer.from_pretrained(CHECKPOINTS / name) for name in ("bert", "gpt"))
+    for before, after in (("My", ", I will go with thee."), ("What is thy", "? My name is Tom.")):
+        inputs = bert_tokenizer(f"{before} [MASK]{after}", return_tensors="pt")
+        masked = inputs["input_ids"][0] == bert_tokenizer.mask_token_id
+        print(f"  BERT  {f'{before} ___{after}':<34}{best_words(bert(**inputs).logits[0, masked][0], bert_tokenizer)}")
+        logits = gpt(**gpt_tokenizer(before, return_tensors="pt")).logits[0, -1]
+        print(f"  GPT   {f'{before} ___':<34}{best_words(logits, gpt_tokenizer)}")
+    print("  expected of BERT: lord 0.53 and name 0.09; of the GPT: lord 0.09 and father 0.06")
+
+
+def best_words(logits: Tensor, tokenizer: BertTokenizer | GPT2Tokenizer) -> str:
+    best = logits.softmax(-1).topk(3)
+    return "   ".join(
+        f"{tokenizer.decode([token]).strip()} {probability:.2f}"
+        for probability, token in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+    )
+
+
 def compare_architectures() -> None:
-    headline("4. BERT and GPT-2 at their published sizes")
+    headline("5. BERT and GPT-2 at their published sizes")
     with torch.device("meta"):  # shapes without memory
         bert, gpt2 = BertModel(BertConfig()), GPT2LMHeadModel(GPT2Config())
     rows = [
@@ -154,7 +182,7 @@ def draw_attention(
     gpt2_name: str,
     picture: Path,
 ) -> None:
-    headline("5. Who looks at whom")
+    headline("6. Who looks at whom")
     inputs, gpt2_inputs = tokenizer(SENTENCE, return_tensors="pt"), gpt2_tokenizer(SENTENCE, return_tensors="pt")
     tokens = tokenizer.convert_ids_to_tokens(inputs["input_ids"][0])
     gpt2_tokens = gpt2_tokenizer.convert_ids_to_tokens(gpt2_inputs["input_ids"][0])

