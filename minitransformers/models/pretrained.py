@@ -31,6 +31,15 @@ from minitransformers.nn.cache import KeyValueCache
 
 logger = logging.getLogger(__name__)
 
+CHECKPOINTING_OPTIONS = (
+    "use_reentrant",
+    "preserve_rng_state",
+    "context_fn",
+    "determinism_check",
+    "debug",
+    "early_stop",
+)
+
 ModelType = TypeVar("ModelType", bound="PreTrainedModel")
 
 
@@ -460,7 +469,22 @@ class PreTrainedModel(nn.Module):
         Args:
             gradient_checkpointing_kwargs: passed to `torch.utils.checkpoint.checkpoint`; default
                 `{"use_reentrant": False}`.
+
+        Raises:
+            InputError: `use_reentrant` is not False.
+            UnknownArgumentError: an entry that `checkpoint` has not.
         """
+        for name, value in (gradient_checkpointing_kwargs or {}).items():
+            if name not in CHECKPOINTING_OPTIONS:
+                raise UnknownArgumentError(
+                    f"gradient_checkpointing_kwargs takes no {name!r}, only what torch.utils.checkpoint has: "
+                    f"{', '.join(CHECKPOINTING_OPTIONS)}.{nearest(name, CHECKPOINTING_OPTIONS)}"
+                )
+            if name == "use_reentrant" and value is not False:
+                raise InputError(
+                    f"gradient_checkpointing_kwargs has use_reentrant={value!r}, but blocks take arguments by name, "
+                    f"which that variant does not know: leave it out, or pass False. The gradients are the same."
+                )
         self._checkpointing_options = {"use_reentrant": False, **(gradient_checkpointing_kwargs or {})}
         for module in self.modules():  # the backbone, and an encoder or decoder inside it
             if isinstance(module, PreTrainedModel):
