@@ -57,7 +57,7 @@ def train(
         CheckpointError: `output_dir` is that of another run, or none of its checkpoints can be read.
         TrainingError: the loss is not finite, and `on_nan` is "stop".
     """
-    run = Run(model, optimizer, schedule, Batches(batches), validation, settings, hooks, loggers)
+    run = Run(model, optimizer, schedule, Batches(batches), settings, hooks, loggers, validation)
     scaler, progress, device = run.scaler, run.progress, run.device
     resume(run)
     run.call("on_train_begin")

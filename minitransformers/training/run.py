@@ -67,13 +67,13 @@ class Run:
         optimizer: Optimizer,
         schedule: LRScheduler | None,
         batches: Batches,
-        validation: Iterable[Batch] | None,
         settings: Settings,
         hooks: Sequence[Hooks] = (),
         loggers: Sequence[Callable[[dict[str, Any]], None]] = (),
+        validation: Iterable[Batch] | None = None,
     ) -> None:
         self.model, self.optimizer, self.schedule, self.batches = model, optimizer, schedule, batches
-        self.validation, self.settings, self.hooks, self.loggers = validation, settings, [*hooks], [*loggers]
+        self.settings, self.hooks, self.loggers, self.validation = settings, [*hooks], [*loggers], validation
         self._check_evaluations()
         parameter = next((parameter for parameter in model.parameters() if parameter.requires_grad), None)
         if parameter is None:
