@@ -22,6 +22,7 @@ from minitransformers.nn.positions import (
     dynamic_base,
     linear_frequencies,
     llama3_frequencies,
+    longrope_frequencies,
     rotary_frequencies,
     rotary_positions,
     yarn_frequencies,
@@ -34,6 +35,7 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "dynamic": ("factor",),
     "llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
     "yarn": ("factor", "original_max_position_embeddings"),
+    "longrope": ("short_factor", "long_factor", "original_max_position_embeddings"),
 }
 _POSITIVE = (
     "rope_theta",
@@ -79,7 +81,7 @@ class RotaryConfig(Config):
             raise ConfigError(f"rope_parameters={given!r} must be a dictionary.")
         parameters = {**defaults, **(given or {})}
         parameters.setdefault("rope_type", parameters.get("type", "default"))
-        if parameters["rope_type"] in ("llama3", "yarn"):
+        if parameters["rope_type"] in ("llama3", "yarn", "longrope"):
             parameters.setdefault("original_max_position_embeddings", self.max_position_embeddings)
         return parameters
 
@@ -88,6 +90,22 @@ class RotaryConfig(Config):
         super().validate()
         for name, parameters in self.all_rope_parameters().items():
             check_rope(name, parameters)
+            if parameters.get("rope_type") == "longrope":
+                self._check_longrope(name, parameters)
+
+    def _check_longrope(self, name: str, parameters: dict[str, Any]) -> None:
+        """Refuse factors that are not one number above 0 for each pair of features."""
+        head_dim = getattr(self, "head_dim", None) or getattr(self, "hidden_size", 0) // self.num_attention_heads
+        pairs = (int(head_dim * parameters.get("partial_rotary_factor", 1.0)) + 1) // 2
+        for key in ("short_factor", "long_factor"):
+            factors = parameters[key]
+            if not isinstance(factors, list) or len(factors) != pairs or not all(map(_is_positive, factors)):
+                raise ConfigError(
+                    f"{name}[{key!r}]={factors!r} must be a list of {pairs} numbers above 0: one for each pair of "
+                    f"features that is turned, of heads of width {head_dim}."
+                )
+        if parameters["original_max_position_embeddings"] <= 1:
+            raise ConfigError(f"{name}['original_max_position_embeddings'] must be above 1; it has {parameters}.")
 
     def all_rope_parameters(self) -> dict[str, dict[str, Any]]:
         """Every description of positions that there is, by the name that errors give it."""
@@ -128,13 +146,16 @@ def check_rope(name: str, parameters: dict[str, Any]) -> None:
         raise ConfigError(f"{name} of rope_type {rope_type!r} lacks {', '.join(missing)}; it has {parameters}.")
     for key in _POSITIVE:
         value = parameters.get(key)
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if value is not None and not (is_number and 0 < value < math.inf):
+        if value is not None and not _is_positive(value):
             raise ConfigError(f"{name}[{key!r}]={value!r} must be a number above 0.")
     if (parameters.get("partial_rotary_factor") or 1.0) > 1:
         raise ConfigError(f"{name}['partial_rotary_factor']={parameters['partial_rotary_factor']} must be at most 1.")
     if rope_type == "llama3" and parameters["high_freq_factor"] <= parameters["low_freq_factor"]:
         raise ConfigError(f"{name}: high_freq_factor must be above low_freq_factor; it has {parameters}.")
+
+
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf
 
 
 def turns(
@@ -150,7 +171,7 @@ def turns(
     Args:
         parameters: complete, see `RotaryConfig`.
         head_dim: width of a head, of which the first `partial_rotary_factor` are turned.
-        max_position_embeddings: the length that the model was trained on.
+        max_position_embeddings: the length that the model was made for.
         dtype: of the result.
     """
     rope_type, base = parameters["rope_type"], float(parameters["rope_theta"])
@@ -167,6 +188,17 @@ def turns(
             **{name: parameters[name] for name in names if parameters.get(name) is not None},
         )
         scale = _yarn_scale(parameters)
+    elif rope_type == "longrope":
+        trained_length = parameters["original_max_position_embeddings"]
+        frequencies = longrope_frequencies(
+            rotated,
+            base=base,
+            longest=position_ids.max() + 1,
+            trained_length=trained_length,
+            short_factor=torch.tensor(parameters["short_factor"], device=device),
+            long_factor=torch.tensor(parameters["long_factor"], device=device),
+        )
+        scale = _longrope_scale(parameters, max_position_embeddings / trained_length)
     elif rope_type == "dynamic":
         longest = position_ids.max() + 1
         grown = dynamic_base(base, rotated, longest, max_position_embeddings, parameters["factor"])
@@ -197,3 +229,12 @@ def _yarn_scale(parameters: Mapping[str, Any]) -> float:
     if parameters.get("mscale") and parameters.get("mscale_all_dim"):
         return longer(parameters["mscale"]) / longer(parameters["mscale_all_dim"])
     return longer(1.0)
+
+
+def _longrope_scale(parameters: Mapping[str, Any], stretch: float) -> float:
+    """As YaRN's, for texts s times as long: √(1 + ln s / ln trained length) (Ding et al., 2024, §3.2)."""
+    if parameters.get("attention_factor") is not None:
+        return float(parameters["attention_factor"])
+    stretch = stretch if parameters.get("factor") is None else parameters["factor"]
+    trained_length = parameters["original_max_position_embeddings"]
+    return math.sqrt(1 + math.log(stretch) / math.log(trained_length)) if stretch > 1 else 1.0

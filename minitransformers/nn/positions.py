@@ -87,7 +87,7 @@ def rotary_frequencies(
     return 1.0 / base**exponent
 
 
-# Texts longer than those a model was trained on need slower turns: four ways to get them.
+# Texts longer than those a model was trained on need slower turns: five ways to get them.
 
 
 def linear_frequencies(frequencies: Float[Tensor, " half"], factor: float) -> Float[Tensor, " half"]:
@@ -158,6 +158,27 @@ def yarn_frequencies(
     pair = torch.arange(len(growth), dtype=torch.float32, device=device)
     kept = 1 - ((pair - low) / (high - low)).clamp(0, 1)
     return 1 / (factor * growth) * (1 - kept) + 1 / growth * kept
+
+
+def longrope_frequencies(
+    rotated: int,
+    *,
+    base: float,
+    longest: Int[Tensor, ""],
+    trained_length: int,
+    short_factor: Float[Tensor, " half"],
+    long_factor: Float[Tensor, " half"],
+) -> Float[Tensor, " half"]:
+    """Each pair slower by a factor of its own, which a search has found: LongRoPE (Ding et al., 2024, §3).
+
+    Args:
+        longest: number of positions that the text reaches. Beyond `trained_length`, `long_factor` counts for all of
+            them, and what a cache holds of before is not turned anew.
+        short_factor, long_factor: of the pairs.
+    """
+    factor = torch.where(longest > trained_length, long_factor, short_factor)
+    exponent = torch.arange(0, rotated, 2, dtype=torch.float32, device=factor.device) / rotated
+    return 1.0 / (factor * base**exponent)
 
 
 def rotate(

@@ -10,6 +10,7 @@ import torch
 import minitransformers as mt
 
 LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 4.0, "high_freq_factor": 1.0}
+LONGROPE = {"type": "longrope", "short_factor": [1.0, 2.0], "long_factor": [3.0, 4.0]}
 
 
 @pytest.mark.parametrize(
@@ -27,6 +28,15 @@ LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 4.0, "high_fr
         ("LlamaConfig", {"rope_scaling": {"type": "linear", "factor": -1.0}}, ["factor", "-1.0", "above 0"]),
         ("LlamaConfig", {"rope_scaling": {"type": "lineal", "factor": 2.0}}, ["'lineal'", "Did you mean 'linear'"]),
         ("LlamaConfig", {"rope_scaling": LLAMA3}, ["high_freq_factor", "low_freq_factor"]),
+        ("LlamaConfig", {"rope_scaling": LONGROPE}, ["'short_factor'", "[1.0, 2.0]", "a list of 64 numbers", "128"]),
+        ("LlamaConfig", {"head_dim": 4, "rope_scaling": {**LONGROPE, "long_factor": [1, -1]}}, ["'long_factor'", "-1"]),
+        ("LlamaConfig", {"head_dim": 4, "rope_scaling": {**LONGROPE, "long_factor": 2.0}}, ["'long_factor'", "2.0"]),
+        (
+            "LlamaConfig",
+            {"head_dim": 4, "rope_scaling": {**LONGROPE, "original_max_position_embeddings": 1}},
+            ["'original_max_position_embeddings'", "above 1"],
+        ),
+        ("LlamaConfig", {"rope_scaling": {"type": "longrope"}}, ["longrope", "short_factor, long_factor"]),
         ("LlamaConfig", {"rope_scaling": "linear"}, ["rope_parameters", "'linear'"]),
         ("MistralConfig", {"sliding_window": 0}, ["sliding_window=0", "at least 1"]),
         ("Qwen2Config", {"layer_types": ["full_attention"]}, ["layer_types has 1", "num_hidden_layers=32"]),

@@ -17,6 +17,7 @@ from drawing import Example, as_the_reference_takes_it, cast, redraw_parameters
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 from transformers.models.openai.modeling_openai import Attention as OpenAIGPTAttention
 from transformers.models.t5.modeling_t5 import T5Attention
 
@@ -265,6 +266,12 @@ def rounding_nothing() -> Iterator[None]:
         with patch.object(torch.Tensor, "float", to_float):  # the rounding of a logarithm decides
             return buckets(*args, **kwargs)
 
+    longrope = ROPE_INIT_FUNCTIONS["longrope"]
+
+    def longrope_in_float32(*args: Any, **kwargs: Any) -> Any:
+        with patch.object(torch.Tensor, "float", to_float):  # in which the others are computed, by the constructor
+            return longrope(*args, **kwargs)
+
     def softmax_as_it_is(tensor: Tensor, *args: Any, dtype: torch.dtype | None = None, **kwargs: Any) -> Tensor:
         return softmax(tensor, *args, **kwargs, dtype=None if tensor.dtype == torch.float64 else dtype)
 
@@ -273,5 +280,6 @@ def rounding_nothing() -> Iterator[None]:
         patch.object(torch.Tensor, "to", to_nothing_narrower),
         patch.object(F, "softmax", softmax_as_it_is),
         patch.object(T5Attention, "_relative_position_bucket", staticmethod(buckets_in_float32)),
+        patch.dict(ROPE_INIT_FUNCTIONS, longrope=longrope_in_float32),
     ):
         yield

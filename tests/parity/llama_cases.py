@@ -53,13 +53,29 @@ def shared_config(draw: Draw) -> dict[str, Any]:
 
 
 def llama_config(draw: Draw, **fixed: Any) -> dict[str, Any]:
-    return {
+    config = {
         **shared_config(draw),
         "attention_bias": draw(st.booleans()),
         "mlp_bias": draw(st.booleans()),
         "head_dim": draw(st.sampled_from([None, None, 4, 10])),
         **fixed,
     }
+    return longrope(draw, config) if draw(st.sampled_from([False, False, False, True])) else config
+
+
+def longrope(draw: Draw, config: dict[str, Any]) -> dict[str, Any]:
+    """Positions whose turns are others in texts of more than 5 tokens, a factor for each pair of features."""
+    pairs = (config["head_dim"] or config["hidden_size"] // config["num_attention_heads"]) // 2
+    factors = st.lists(st.sampled_from([1.0, 1.5, 8.0, 40.0]), min_size=pairs, max_size=pairs)
+    description = {
+        "rope_type": "longrope",
+        "rope_theta": 10_000.0,
+        "short_factor": draw(factors),
+        "long_factor": draw(factors),
+        "original_max_position_embeddings": 5,
+    }
+    without = {key: value for key, value in config.items() if key not in ("rope_theta", "rope_scaling")}
+    return {**without, "rope_parameters": description}
 
 
 def mistral_config(draw: Draw, **fixed: Any) -> dict[str, Any]:
@@ -130,7 +146,7 @@ _SMALLEST = {
 LLAMA = Family(
     "LlamaConfig",
     llama_config,
-    decoder_cases("Llama", llama_config, sizes, _MUTATIONS),
+    decoder_cases("Llama", llama_config, sizes, (*_MUTATIONS, "factors of short texts in long ones")),
     smallest=_SMALLEST,
     tied=("lm_head.weight",),
     former_buffers=frequencies,

@@ -47,6 +47,12 @@ def rotary_base(pair: Pair) -> None:
             each["rope_theta"] *= 1.001
 
 
+def factors_of_short_texts_in_long_ones(pair: Pair) -> None:
+    parameters = pair.ours.config.rope_parameters
+    if "short_factor" in parameters:
+        parameters["long_factor"] = parameters["short_factor"]
+
+
 def other_sharing_of_heads(pair: Pair) -> None:
     def in_turn(attention: MultiHeadAttention, per_head: Tensor) -> Tensor:
         return per_head.repeat(1, attention.num_heads // attention.num_key_value_heads, 1, 1)
@@ -244,6 +250,7 @@ MUTATIONS: dict[str, Callable[[Pair], None]] = {
     "other gate": other_gate,
     "attention scale": attention_scale,
     "rotary base": rotary_base,
+    "factors of short texts in long ones": factors_of_short_texts_in_long_ones,
     "other sharing of heads": other_sharing_of_heads,
     "wider window": wider_window,
     "one base for all layers": one_base_for_all_layers,

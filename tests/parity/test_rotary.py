@@ -18,10 +18,19 @@ LENGTH = 8  # of the training
 
 
 @st.composite
-def descriptions(draw: Any, kind: str) -> dict[str, Any]:
+def descriptions(draw: Any, kind: str, head_dim: int) -> dict[str, Any]:
     """`rope_parameters` of one type, with the numbers that it needs and some that it may have."""
     described: dict[str, Any] = {"rope_type": kind, "rope_theta": draw(st.sampled_from([10_000.0, 50.0, 1e6]))}
-    if kind != "default":
+    if kind == "longrope":
+        factors = st.lists(st.floats(0.5, 64.0), min_size=head_dim // 2, max_size=head_dim // 2)
+        further = {
+            "original_max_position_embeddings": st.sampled_from([4, 32]),
+            "attention_factor": st.sampled_from([0.5, 1.25]),
+            "factor": st.sampled_from([0.5, 1.0, 4.0]),
+        }
+        described |= {"short_factor": draw(factors), "long_factor": draw(factors)}
+        described |= draw(st.fixed_dictionaries({}, optional=further))
+    elif kind != "default":
         described["factor"] = draw(st.sampled_from([1.0, 2.0, 4.0, 8.0]))
     if kind == "llama3":
         low, high = draw(st.sampled_from([(1.0, 4.0), (0.5, 1.5)]))
@@ -44,8 +53,8 @@ def descriptions(draw: Any, kind: str) -> dict[str, Any]:
 @pytest.mark.parametrize("kind", NEEDED)
 @given(data=st.data())
 def test_turns_are_the_references(kind: str, data: st.DataObject) -> None:
-    described = data.draw(descriptions(kind))
     head_dim = data.draw(st.sampled_from([4, 10, 64]))
+    described = data.draw(descriptions(kind, head_dim))
     positions = torch.arange(data.draw(st.integers(1, 40)))[None] + data.draw(st.integers(0, 5))
     sizes = {"hidden_size": 2 * head_dim, "num_attention_heads": 2, "max_position_embeddings": LENGTH}
     theirs = transformers.LlamaConfig(**sizes, rope_parameters=copy.deepcopy(described))
@@ -67,6 +76,10 @@ def test_turns_are_the_references(kind: str, data: st.DataObject) -> None:
         ("Qwen2Config", {"rope_scaling": {"type": "yarn", "factor": 4.0}, "max_position_embeddings": 99}),
         ("GPTNeoXConfig", {"rotary_pct": 0.5, "rotary_emb_base": 7}),
         ("GPTNeoXConfig", {"rotary_pct": 0.5, "rope_scaling": {"type": "linear", "factor": 2.0}}),
+        (
+            "LlamaConfig",
+            {"head_dim": 4, "rope_scaling": {"type": "longrope", "short_factor": [1, 2.0], "long_factor": [3.0, 4]}},
+        ),
         ("ModernBertConfig", {"global_rope_theta": 7.0, "global_attn_every_n_layers": 2}),
         ("ModernBertConfig", {"local_rope_theta": 7.0, "rope_scaling": {"rope_type": "linear", "factor": 2.0}}),
     ],
