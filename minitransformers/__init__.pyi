@@ -122,6 +122,12 @@ from minitransformers.models.bert import (
     BertModel as BertModel,
     BertPreTrainedModel as BertPreTrainedModel,
 )
+from minitransformers.models.dinov2 import (
+    Dinov2Config as Dinov2Config,
+    Dinov2ForImageClassification as Dinov2ForImageClassification,
+    Dinov2Model as Dinov2Model,
+    Dinov2PreTrainedModel as Dinov2PreTrainedModel,
+)
 from minitransformers.models.distilbert import (
     DistilBertConfig as DistilBertConfig,
     DistilBertForMaskedLM as DistilBertForMaskedLM,

@@ -23,6 +23,7 @@ FAMILIES = {
     "albert": "albert",
     "bart": "bart",
     "bert": "bert",
+    "dinov2": "dinov2",
     "distilbert": "distilbert",
     "electra": "electra",
     "gpt2": "gpt2",
@@ -62,6 +63,7 @@ CONFIGS = ClassTable(
         "albert": "AlbertConfig",
         "bart": "BartConfig",
         "bert": "BertConfig",
+        "dinov2": "Dinov2Config",
         "distilbert": "DistilBertConfig",
         "electra": "ElectraConfig",
         "gpt2": "GPT2Config",
@@ -194,6 +196,7 @@ class AutoModel(_AutoModel):
             "albert": "AlbertModel",
             "bart": "BartModel",
             "bert": "BertModel",
+            "dinov2": "Dinov2Model",
             "distilbert": "DistilBertModel",
             "electra": "ElectraModel",
             "gpt2": "GPT2Model",
@@ -372,7 +375,7 @@ class AutoModelForMultipleChoice(_AutoModel):
 class AutoModelForImageClassification(_AutoModel):
     """Tells what an image shows."""
 
-    models = ClassTable({"vit": "ViTForImageClassification"})
+    models = ClassTable({"dinov2": "Dinov2ForImageClassification", "vit": "ViTForImageClassification"})
 
 
 class AutoModelForMaskedImageModeling(_AutoModel):

@@ -44,6 +44,7 @@ GPT2 = {
 DISTILBERT = {"vocab_size": 11, "dim": 8, "n_layers": 1, "n_heads": 2, "hidden_dim": 8}
 OPENAI_GPT = {"vocab_size": 11, "n_embd": 8, "n_layer": 1, "n_head": 2, "n_positions": 9}
 VIT = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8, "image_size": 32}
+DINOV2 = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 28}
 BART = {
     "vocab_size": 11,
     "d_model": 8,
@@ -69,6 +70,7 @@ T5 = {"vocab_size": 11, "d_model": 8, "d_kv": 4, "d_ff": 8, "num_layers": 1, "nu
 # BERT's for all others
 FIELDS: dict[str, dict[str, Any]] = {
     "bart": BART,
+    "dinov2": DINOV2,
     "distilbert": DISTILBERT,
     "gpt2": GPT2,
     "gpt_neo": GPT_NEO,

@@ -5,6 +5,8 @@ Reads like the paper: configuration, weight names, embeddings (eq. 1), backbone 
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 import torch
 from einops import rearrange
 from torch import Tensor, nn
@@ -32,36 +34,30 @@ def _is_size(value: int | list[int]) -> bool:
     return len(sides) == (2 if isinstance(value, list) else 1) and all(side >= 1 for side in sides)
 
 
-_SIZE = "a number of pixels of at least 1, or [height, width] of them"
+def sides(default: int) -> Any:
+    """A field that is a number of pixels, or [height, width] of them."""
+    return constrained(default, _is_size, "a number of pixels of at least 1, or [height, width] of them")
 
 
-class ViTConfig(Config):
-    """The fields of ViT's config.json; the defaults are those of ViT-Base with patches of 16 × 16 (table 1)."""
-
-    model_type = "vit"
+class ImageConfig(Config):
+    """What the configurations of ViT and its relatives have in common; the defaults are ViT-Base's (table 1)."""
 
     hidden_size: int = size(768)  # D
     num_hidden_layers: int = count(12)  # L
     num_attention_heads: int = size(12)
-    intermediate_size: int = size(3072)
     hidden_act: str = choice("gelu", ACTIVATIONS)
     hidden_dropout_prob: float = probability(0.0)
     attention_probs_dropout_prob: float = probability(0.0)
     initializer_range: float = positive(0.02)
     layer_norm_eps: float = positive(1e-12)
-    image_size: int | list[int] = constrained(224, _is_size, _SIZE)  # (H, W)
-    patch_size: int | list[int] = constrained(16, _is_size, _SIZE)  # P
+    image_size: int | list[int] = sides(224)  # (H, W)
+    patch_size: int | list[int] = sides(16)  # P
     num_channels: int = size(3)  # C
     qkv_bias: bool = True
-    encoder_stride: int = size(16)
-    pooler_output_size: int | None = size(None)  # None: hidden_size
-    pooler_act: str = choice("tanh", ACTIVATIONS)
 
     def validate(self) -> None:
-        """Refuse what no ViT can be built from."""
+        """Refuse what no model of images can be built from."""
         super().validate()
-        if self.pooler_output_size is None:
-            self.pooler_output_size = self.hidden_size
         if self.hidden_size % self.num_attention_heads:
             raise ConfigError(
                 f"hidden_size={self.hidden_size} must be a multiple of num_attention_heads={self.num_attention_heads}."
@@ -74,6 +70,23 @@ class ViTConfig(Config):
         """(rows, columns) of patches in an image."""
         (height, width), (patch_height, patch_width) = _pair(self.image_size), _pair(self.patch_size)
         return height // patch_height, width // patch_width
+
+
+class ViTConfig(ImageConfig):
+    """The fields of ViT's config.json; the defaults are those of ViT-Base with patches of 16 × 16 (table 1)."""
+
+    model_type = "vit"
+
+    intermediate_size: int = size(3072)
+    encoder_stride: int = size(16)
+    pooler_output_size: int | None = size(None)  # None: hidden_size
+    pooler_act: str = choice("tanh", ACTIVATIONS)
+
+    def validate(self) -> None:
+        """Refuse what no ViT can be built from."""
+        super().validate()
+        if self.pooler_output_size is None:
+            self.pooler_output_size = self.hidden_size
 
 
 def _pair(sizes: int | list[int]) -> tuple[int, int]:
@@ -115,7 +128,7 @@ class ViTEmbeddings(nn.Module):
         use_mask_token: have a vector that stands for patches that are hidden from the model.
     """
 
-    def __init__(self, config: ViTConfig, use_mask_token: bool = False) -> None:
+    def __init__(self, config: Config, use_mask_token: bool = False) -> None:
         super().__init__()
         rows, columns = self.grid = config.grid
         self.cls_token = nn.Parameter(torch.empty(1, 1, config.hidden_size))
@@ -137,10 +150,13 @@ class ViTEmbeddings(nn.Module):
 
         height, width = self.patch_embedding.patch_size
         grid = (pixel_values.shape[2] // height, pixel_values.shape[3] // width)
-        of_class, of_patches = self.position_embeddings[:, :1], self.position_embeddings[:, 1:]
-        positions = torch.cat([of_class, resize_positions(of_patches, self.grid, grid)], dim=1)
+        positions = torch.cat([self.position_embeddings[:, :1], self.positions_of_patches(grid)], dim=1)
         embedded: Tensor = self.dropout(hidden_states + positions)
         return embedded
+
+    def positions_of_patches(self, grid: tuple[int, int]) -> Tensor:
+        """(1, patches, hidden) for an image of (rows, columns) patches."""
+        return resize_positions(self.position_embeddings[:, 1:], self.grid, grid)
 
 
 # ---- the backbone (eq. 2 to 4) ---------------------------------------------------------------------------------------
@@ -149,12 +165,10 @@ class ViTEmbeddings(nn.Module):
 class ViTPreTrainedModel(PreTrainedModel):
     """What all ViT classes share."""
 
-    config_class = ViTConfig
+    config_class: ClassVar[type[Config]] = ViTConfig
     base_model_prefix = "vit"
     weights = WEIGHTS
-    optional_weights = (".pooler.", ".mask_token")
-
-    config: ViTConfig
+    optional_weights: ClassVar[tuple[str, ...]] = (".pooler.", ".mask_token")
 
     def init_parameter(self, module: nn.Module, name: str, parameter: Tensor) -> None:
         """As everywhere; the class token and positions truncated at two, the mask token 0."""
@@ -169,7 +183,7 @@ class ViTPreTrainedModel(PreTrainedModel):
 class ViTPooler(nn.Module):
     """activation(W · class token): a vector for the image, where a model has no head that makes one."""
 
-    def __init__(self, config: ViTConfig) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
         self.dense = nn.Linear(config.hidden_size, config.pooler_output_size or config.hidden_size)
         self.activation = activation_function(config.pooler_act)
@@ -188,13 +202,32 @@ class ViTModel(ViTPreTrainedModel):
         use_mask_token: let patches be hidden (`bool_masked_pos`).
     """
 
-    def __init__(self, config: ViTConfig, add_pooling_layer: bool = True, use_mask_token: bool = False) -> None:
+    embeddings_class: ClassVar[type[ViTEmbeddings]] = ViTEmbeddings
+
+    def __init__(self, config: Config, add_pooling_layer: bool = True, use_mask_token: bool = False) -> None:
         super().__init__(config)
-        self.embeddings = ViTEmbeddings(config, use_mask_token)
-        self.blocks = nn.ModuleList(_block(config) for _ in range(config.num_hidden_layers))
+        self.embeddings = self.embeddings_class(config, use_mask_token)
+        self.blocks = nn.ModuleList(self.build_block() for _ in range(config.num_hidden_layers))
         self.final_norm = LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.pooler = ViTPooler(config) if add_pooling_layer else None
         self.post_init()
+
+    def build_block(self) -> Block:
+        """One of the blocks; relatives change it."""
+        config = self.config
+        attention = MultiHeadAttention(
+            config.hidden_size, config.num_attention_heads, dropout=config.attention_probs_dropout_prob
+        )
+        if not config.qkv_bias:
+            for projection in (attention.query, attention.key, attention.value):
+                projection.register_parameter("bias", None)
+        return Block(
+            attention,
+            FeedForward(config.hidden_size, config.intermediate_size, activation=config.hidden_act),
+            lambda: LayerNorm(config.hidden_size, eps=config.layer_norm_eps),
+            dropout=config.hidden_dropout_prob,
+            pre_norm=True,
+        )
 
     def get_input_embeddings(self) -> nn.Module:  # type: ignore[override]  # of patches, not of tokens
         """The patch embedding."""
@@ -268,22 +301,6 @@ class ViTModel(ViTPreTrainedModel):
             hidden_states=tuple(all_hidden_states) if output_hidden_states else None,
             attentions=tuple(attentions) if output_attentions else None,
         )
-
-
-def _block(config: ViTConfig) -> Block:
-    attention = MultiHeadAttention(
-        config.hidden_size, config.num_attention_heads, dropout=config.attention_probs_dropout_prob
-    )
-    if not config.qkv_bias:
-        for projection in (attention.query, attention.key, attention.value):
-            projection.register_parameter("bias", None)
-    return Block(
-        attention,
-        FeedForward(config.hidden_size, config.intermediate_size, activation=config.hidden_act),
-        lambda: LayerNorm(config.hidden_size, eps=config.layer_norm_eps),
-        dropout=config.hidden_dropout_prob,
-        pre_norm=True,
-    )
 
 
 def _check_hidden(bool_masked_pos: Tensor, shape: tuple[int, int], has_mask_token: bool) -> None:

@@ -37,6 +37,7 @@ PUBLISHED: dict[str, tuple[str, dict[str, Any], int]] = {
     ),
     "distilbert-base-uncased": ("DistilBertModel", {}, 66_362_880),
     "google/vit-base-patch16-224": ("ViTForImageClassification", {"num_labels": 1000}, 86_567_656),
+    "facebook/dinov2-base": ("Dinov2Model", {"image_size": 518}, 86_580_480),
     "t5-small": ("T5ForConditionalGeneration", {}, 60_506_624),
     "roberta-base": ("RobertaModel", {"max_position_embeddings": 514, "type_vocab_size": 1}, 124_645_632),
     "gpt-neo-125m": (

@@ -6,6 +6,7 @@ from albert_cases import ALBERT
 from bart_cases import BART
 from bert_cases import BERT
 from cases import Case, Family
+from dinov2_cases import DINOV2
 from distilbert_cases import DISTILBERT
 from electra_cases import ELECTRA
 from gpt2_cases import GPT2
@@ -34,6 +35,7 @@ FAMILIES: list[Family] = [
     MODERNBERT,
     QWEN2,
     VIT,
+    DINOV2,
     T5,
     BART,
 ]

@@ -14,6 +14,7 @@ from cases import Pair
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from minitransformers.models.dinov2 import ScaledLinear
 from minitransformers.models.vit import ViTEmbeddings
 from minitransformers.nn.attention import MultiHeadAttention
 from minitransformers.nn.blocks import Block
@@ -235,6 +236,17 @@ def patches_turned(pair: Pair) -> None:
     weight.data = weight.data.transpose(2, 3).contiguous()
 
 
+def unscaled(pair: Pair) -> None:
+    for module in pair.ours.modules():
+        if isinstance(module, ScaledLinear):
+            module.scale.data = torch.ones_like(module.scale)
+
+
+def class_token_alone(pair: Pair) -> None:
+    weight = pair.ours.classifier.weight
+    weight.data[:, weight.shape[1] // 2 :] = 0
+
+
 def nothing_hidden(pair: Pair) -> None:
     pair.our_arguments.pop("bool_masked_pos", None)
 
@@ -281,6 +293,8 @@ MUTATIONS: dict[str, Callable[[Pair], None]] = {
     "untied": untied,
     "other padding token": other_padding_token,
     "patches turned": patches_turned,
+    "unscaled": unscaled,
+    "class token alone": class_token_alone,
     "nothing hidden": nothing_hidden,
     "training mode": training_mode,
 }
