@@ -7,6 +7,7 @@ known here by what it can do: `pad`, `padding_side`, and the ids of its special 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,7 +39,7 @@ def as_kind(batch: Any, return_tensors: str) -> Any:
     return batch
 
 
-class DataCollatorMixin:
+class DataCollatorMixin(ABC):
     """The base of collators: a subclass says in `torch_call` how a batch of torch tensors is made."""
 
     return_tensors: str
@@ -49,9 +50,9 @@ class DataCollatorMixin:
         check_features(features)
         return self.torch_call(features) if kind == "pt" else self.numpy_call(features)
 
+    @abstractmethod
     def torch_call(self, features: Any) -> Any:
         """The batch as torch tensors."""
-        raise NotImplementedError
 
     def numpy_call(self, features: Any) -> Any:
         """The batch as numpy arrays: the same numbers."""
@@ -324,6 +325,10 @@ class DataCollatorWithFlattening(DataCollatorMixin):
         kind = check_return_tensors(self.return_tensors if return_tensors is None else return_tensors)
         check_features(features)
         return as_kind(self._flatten(features, self.separator_id if separator_id is None else separator_id), kind)
+
+    def torch_call(self, features: Any) -> dict[str, Any]:
+        """The row as torch tensors."""
+        return self._flatten(features, self.separator_id)
 
     def _flatten(self, features: Any, separator_id: int) -> dict[str, Any]:
         rows = [input_ids_of(feature, index) for index, feature in enumerate(features)]

@@ -17,6 +17,7 @@ between the loader and the loop and counts there.
 from __future__ import annotations
 
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -41,7 +42,7 @@ from minitransformers.errors import InputError, UnknownNameError, nearest
 T = TypeVar("T")
 
 
-class EpochBatchSampler(Sampler[list[int]]):
+class EpochBatchSampler(Sampler[list[int]], ABC):
     """A batch sampler that plans whole epochs, and whose place in one can be saved: the base of those below.
 
     A subclass says in `plan` which batches an epoch has.
@@ -60,9 +61,9 @@ class EpochBatchSampler(Sampler[list[int]]):
         self._iterations = 0
         self._planned: tuple[int, Plan, int] | None = None
 
+    @abstractmethod
     def plan(self, epoch: int) -> Plan:
         """The batches of an epoch, of all ranks together."""
-        raise NotImplementedError
 
     def _share(self, plan: Plan) -> Plan:
         """This rank's batches of a plan."""

@@ -6,6 +6,7 @@ Each is a function on the ids of one text, and a collator that corrupts the text
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -244,9 +245,9 @@ class DenoisingCollator(DataCollatorMixin, Seeded):
     pad_to_multiple_of: int | None
     return_tensors: str
 
+    @abstractmethod
     def corrupt(self, input_ids: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """The input and the labels that one text becomes."""
-        raise NotImplementedError
 
     def torch_call(self, features: Any) -> Any:
         """The batch as torch tensors."""

@@ -15,6 +15,7 @@ import json
 import logging
 import math
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence, Sized
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -90,12 +91,12 @@ class TrainerState:
                 setattr(self, name, math.ceil(max_steps * steps) if steps < 1 else steps)
 
 
-class ExportableState:
+class ExportableState(ABC):
     """A callback whose counters are kept in checkpoints: `state()` gives {"args": …, "attributes": …}."""
 
+    @abstractmethod
     def state(self) -> dict[str, Any]:
         """The arguments it is made with, and the attributes that change."""
-        raise NotImplementedError(f"{type(self).__name__} needs a method state().")
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Any:
