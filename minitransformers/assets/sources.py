@@ -65,13 +65,13 @@ def _hub_answers() -> bool:
 
     def ask() -> None:
         from huggingface_hub import get_hf_file_metadata, hf_hub_url
-        from huggingface_hub.errors import HfHubHTTPError
+        from huggingface_hub.errors import HfHubHTTPError, HTTPError
 
         try:
             get_hf_file_metadata(hf_hub_url("openai-community/gpt2", "config.json"), timeout=seconds)
         except HfHubHTTPError:
             pass  # "not found" is an answer, too
-        except Exception:
+        except (HTTPError, OSError):  # no route, no such host, a time-out, HF_HUB_OFFLINE
             return
         answered.set()
 
