@@ -12,6 +12,7 @@ import torch
 import transformers
 from hypothesis import given, strategies as st
 from PIL import Image
+from torch.nn import functional as F
 
 import minitransformers as mt
 from minitransformers import AutoImageProcessor, CheckpointError, InputError, UnknownArgumentError, ViTImageProcessor
@@ -127,6 +128,51 @@ def test_colours() -> None:
     assert np.abs(ours - processor(palette.convert("RGB"), return_tensors="np").pixel_values).max() == 0
     one_channel = ViTImageProcessor(size=4, image_mean=0.5, image_std=0.25)(grey, return_tensors="pt")
     assert one_channel.pixel_values.shape == (1, 1, 4, 4)
+
+
+@pytest.mark.parametrize("size", [None, 4])
+def test_what_is_transparent_shows_white(size: int | None) -> None:
+    """Of PIL's images with opacity, or with a colour that stands for none; and of four channels."""
+    drawn = np.random.default_rng(0).integers(0, 256, (9, 8, 4), dtype=np.uint8)
+    drawn[:3, :, 3], drawn[3:5, :, 3] = 0, 255
+    palette = Image.fromarray(drawn[..., :3]).convert("P")
+    palette.info["transparency"] = int(palette.getpixel((0, 0)))
+    plain = {"do_convert_rgb": True, "do_resize": size is not None, "size": size or 1}
+    for image in (
+        Image.fromarray(drawn),
+        Image.fromarray(drawn[..., 2:]),
+        palette,
+        drawn,
+        (drawn / 255).astype(np.float32),
+        drawn.astype(np.int64),
+    ):
+        expected = by_the_reference(image, **plain)
+        ours = ViTImageProcessor(**plain)(image, return_tensors="np").pixel_values
+        is_rounded_by_pil = size is not None and isinstance(image, np.ndarray) and image.dtype != np.uint8
+        assert np.abs(ours - expected).max() <= (1.5 / 255 / 0.5 if is_rounded_by_pil else 1e-6)
+    seen = ViTImageProcessor(**plain)(drawn[:3].copy(), return_tensors="np", input_data_format="channels_last")
+    assert (seen.pixel_values == 1).all()
+    with pytest.raises(InputError, match="opacity must hold numbers from 0 to 1"):
+        ViTImageProcessor(**plain)(drawn.astype(np.float32))
+
+
+@given(
+    seed=st.integers(0, 99),
+    source=st.tuples(st.integers(2, 40), st.integers(2, 40)),
+    target=st.tuples(st.integers(2, 40), st.integers(2, 40)),
+    mode=st.sampled_from(["bilinear", "bicubic"]),
+)
+def test_near_the_reference_with_torchvision(
+    seed: int, source: tuple[int, int], target: tuple[int, int], mode: str
+) -> None:
+    """There, PyTorch's kernel for 8 bits resizes, which rounds its weights to fewer digits: two levels away at most."""
+    pixels = torch.from_numpy(random_image(seed, *source)).permute(2, 0, 1).contiguous()
+    theirs = F.interpolate(pixels[None], size=target, mode=mode, antialias=True)[0]
+    resample = {"bilinear": 2, "bicubic": 3}[mode]
+    size = {"height": target[0], "width": target[1]}
+    plain = {"do_rescale": False, "do_normalize": False, "resample": resample, "size": size}
+    ours = ViTImageProcessor(**plain)(pixels, return_tensors="pt", input_data_format="channels_first").pixel_values[0]
+    assert (ours - theirs.float()).abs().max() <= 2
 
 
 def test_batches() -> None:
