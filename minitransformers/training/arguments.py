@@ -93,8 +93,10 @@ class NotCovered:
         for each in fields(NotCovered):
             value = getattr(self, each.name)
             if value != each.default and not (value is False and each.default == "no"):
+                hint = " (`training.train` does that, with `parallelize(model, 'fsdp')`)" if each.name == "fsdp" else ""
                 raise UnknownArgumentError(
-                    f"{type(self).__name__} does not cover {each.name}={value!r}: leave it out, or {each.default!r}."
+                    f"{type(self).__name__} does not cover {each.name}={value!r}{hint}: leave it out, or "
+                    f"{each.default!r}."
                 )
 
 

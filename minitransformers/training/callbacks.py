@@ -109,7 +109,10 @@ class ExportableState(ABC):
 
 @dataclass
 class TrainerControl:
-    """What callbacks ask for: a callback sets a field to True, and the `Trainer` sets it back."""
+    """What callbacks ask for: a callback sets a field to True, and the `Trainer` sets it back.
+
+    Of several processes, all do what a callback of any of them asks for: they must go the same way.
+    """
 
     should_training_stop: bool = False
     should_epoch_stop: bool = False
@@ -390,7 +393,7 @@ class EarlyStoppingCallback(TrainerCallback, ExportableState):
             raise InputError("EarlyStoppingCallback follows metric_for_best_model: set it in TrainingArguments.")
         if args.eval_strategy == IntervalStrategy.NO:
             raise InputError("EarlyStoppingCallback follows evaluations: set eval_strategy to 'steps' or 'epoch'.")
-        if not args.load_best_model_at_end:
+        if not args.load_best_model_at_end and state.is_world_process_zero:
             logger.warning("The model will be the last one, not the best: load_best_model_at_end=True would load that.")
 
     def on_evaluate(

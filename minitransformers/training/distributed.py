@@ -94,7 +94,7 @@ def meet(device: torch.device) -> None:
     """Where `torchrun` started this process, let it and the others know each other; once, whoever asks."""
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    if not is_distributed() and "WORLD_SIZE" in os.environ:
+    if not is_distributed() and {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
         atexit.register(_part)
 

@@ -64,6 +64,7 @@ class Evaluator:
 
     def __init__(
         self,
+        *,
         args: TrainingArguments,
         data_collator: Callable[[list[Any]], Any] | None,
         eval_dataset: Any,

@@ -30,5 +30,6 @@ def make_scaler(precision: str, device: torch.device) -> torch.amp.GradScaler:
     """Multiplies the loss for "fp16", where many gradients would be too small (§3.2); else does nothing.
 
     The factor halves when a gradient overflows, in which case the step is left out, and doubles after 2,000 good steps.
+    All of several processes leave out the same steps, also where gradients are in pieces (FSDP2).
     """
     return torch.amp.GradScaler(device.type, enabled=precision == "fp16")

@@ -122,14 +122,14 @@ class Trainer(Evaluator):
     ) -> None:
         _refuse_unknown(unknown)
         super().__init__(
-            TrainingArguments("tmp_trainer") if args is None else args,
-            data_collator,
-            eval_dataset,
-            processing_class,
-            compute_loss_func,
-            compute_metrics,
-            preprocess_logits_for_metrics,
-            callbacks or (),
+            args=TrainingArguments("tmp_trainer") if args is None else args,
+            data_collator=data_collator,
+            eval_dataset=eval_dataset,
+            processing_class=processing_class,
+            compute_loss_func=compute_loss_func,
+            compute_metrics=compute_metrics,
+            preprocess_logits_for_metrics=preprocess_logits_for_metrics,
+            callbacks=callbacks or (),
         )
         self.train_dataset, self.model_init = train_dataset, model_init
         self.optimizer, self.lr_scheduler = optimizers
@@ -383,7 +383,7 @@ def _align_special_tokens(model: Any, tokenizer: Any) -> None:
             elif present != token:
                 setattr(config, name, token)
                 changed[name] = token
-    if changed:
+    if changed and rank() == 0:
         logger.warning("The model's config now has the special tokens of the tokenizer: %s.", changed)
 
 

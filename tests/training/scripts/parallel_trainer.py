@@ -96,6 +96,7 @@ def main():
 
     stopped = trainer("", directory / "stopped", callbacks=[Stop()], eval_strategy="no", num_train_epochs=9)
     assert stopped.train().global_step == 3
+    assert stopped.evaluate(texts(1, 5))["eval_number"] == 1  # there is less data than processes
     again = trainer("", directory / "twice", max_steps=1, save_strategy="no")
     assert again.train().training_loss > again.train().training_loss
     every_example_once(directory / "lengths")

@@ -1,10 +1,12 @@
 """Two processes that train as one would: `torchrun --nproc-per-node 2 parallel_training.py DIRECTORY`.
 
 For a decoder with tied weights and an encoder with two heads: whole runs with DDP and with FSDP2; runs that begin with
-one and go on with the other; runs that go on from checkpoints of one process, which are in DIRECTORY already.
+one and go on with the other; runs that go on from checkpoints of one process, which are in DIRECTORY already; FSDP2 in
+half precision.
 """
 
 import errno
+import math
 import sys
 from pathlib import Path
 
@@ -14,10 +16,10 @@ from torch.distributed.tensor import DTensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from parallel_runs import HALF, STEPS, build, go, is_tied
+from parallel_runs import HALF, STEPS, build, go, is_tied, own_batches
 
 from minitransformers.errors import TrainingError
-from minitransformers.training import state
+from minitransformers.training import Hooks, Settings, state, train
 from minitransformers.training.distributed import rank
 
 
@@ -43,6 +45,44 @@ def a_full_disk_on_one_of_them(directory):
     go(build("gpt2", "ddp"), directory, STEPS)
 
 
+class Overflow(Hooks):
+    """In the third step one gradient of one process is infinite: in half precision, its own part of it overflowed."""
+
+    def on_train_begin(self, run):
+        self.unscale, run.scaler.unscale_ = run.scaler.unscale_, lambda optimizer: self.spoil(run, optimizer)
+
+    def spoil(self, run, optimizer):
+        if run.progress.step == 2 and rank() == 1:
+            gradient = optimizer.param_groups[0]["params"][0].grad.to_local()
+            gradient.view(-1)[0] = math.inf
+        self.before = [weight.to_local().clone() for weight in run.model.parameters()]
+        self.unscale(optimizer)
+
+    def on_optimizer_step(self, run):
+        is_left = all(
+            weight.to_local().equal(before) for weight, before in zip(run.model.parameters(), self.before, strict=True)
+        )
+        assert is_left == (run.progress.step == 2), (rank(), run.progress.step)
+
+    def on_step_end(self, run):
+        assert run.scaler.get_scale() == (2.0**15 if run.progress.step > 2 else 2.0**16)
+
+
+def half_precision_in_pieces():
+    """A step that overflows anywhere is left out everywhere, and what is learnt is what is learnt without pieces."""
+    losses = []
+    for kind, hooks in (("ddp", ()), ("fsdp", ()), ("fsdp", [Overflow()])):
+        model = build("gpt2", kind)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, fused=True)
+        settings = Settings(steps=4, precision="fp16")
+        run = train(model, optimizer, None, own_batches("gpt2"), settings, hooks=hooks)
+        assert run.scaler.is_enabled()
+        losses.append([record["loss"] for record in run.history])
+    assert all(abs(one - other) < 1e-2 for one, other in zip(losses[0], losses[1], strict=True)), losses
+    assert losses[2][:3] == losses[1][:3]
+    assert losses[2][3] != losses[1][3]
+
+
 def main():
     torch.set_num_threads(1)
     directory = Path(sys.argv[1])
@@ -56,6 +96,7 @@ def main():
             assert is_tied(model)
             assert all(isinstance(weight, DTensor) == (other == "fsdp") for weight in model.parameters())
             go(build(family, kind), directory / f"{family}-alone-{kind}", STEPS)
+    half_precision_in_pieces()
     a_full_disk_on_one_of_them(directory / "gpt2-full-disk")
 
 
