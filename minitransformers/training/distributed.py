@@ -73,6 +73,8 @@ def parallelize(
     model.to(device)
     if not is_distributed():
         return model
+    for parameter in model.parameters():  # FSDP2 asks for it, DDP is faster so; GPT-2's, read from a file, are not
+        parameter.data = parameter.data.contiguous()
     if kind == "ddp":
         from torch.nn.parallel import DistributedDataParallel
 

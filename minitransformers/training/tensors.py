@@ -96,7 +96,8 @@ def write_tensors(tensors: dict[str, Tensor], directory: Path) -> None:
 
     with _quietly_alone():
         checkpoint.save(
-            tensors,
+            # Files hold rows one after the other; GPT-2's matrices, read from where they are transposed, do not.
+            {name: tensor.contiguous() for name, tensor in tensors.items()},
             storage_writer=HuggingFaceStorageWriter(str(directory / TRAINING), save_distributed=True),
             no_dist=not is_distributed(),
         )

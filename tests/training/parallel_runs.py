@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
@@ -21,7 +22,7 @@ def build(family, kind=None):
             vocab_size=VOCAB_SIZE, n_embd=16, n_layer=2, n_head=2, n_positions=8, bos_token_id=0, eos_token_id=0,
             resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
         )  # fmt: skip
-        model = mt.GPT2LMHeadModel(config)
+        model = as_loaded(mt.GPT2LMHeadModel(config))
     else:
         config = mt.BertConfig(
             vocab_size=VOCAB_SIZE, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16,
@@ -29,6 +30,15 @@ def build(family, kind=None):
         )  # fmt: skip
         model = mt.BertForPreTraining(config)
     return model if kind is None else parallelize(model, kind, device="cpu")
+
+
+def as_loaded(model):
+    """The model as it comes from its file. GPT-2's matrices are transposed there, so that they are not contiguous."""
+    with TemporaryDirectory() as directory:
+        model.save_pretrained(directory)
+        loaded = type(model).from_pretrained(directory)
+    assert not all(weight.is_contiguous() for weight in loaded.parameters())
+    return loaded
 
 
 def global_batches(family):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from parallel_runs import as_loaded
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, IterableDataset
 
@@ -26,7 +27,7 @@ def gpt2():
     torch.manual_seed(0)
     rates = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
     sizes = {"n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": LENGTH, "bos_token_id": 0, "eos_token_id": 0}
-    return mt.GPT2LMHeadModel(mt.GPT2Config(vocab_size=VOCABULARY, **sizes, **rates))
+    return as_loaded(mt.GPT2LMHeadModel(mt.GPT2Config(vocab_size=VOCABULARY, **sizes, **rates)))
 
 
 def texts(count, seed):

@@ -88,6 +88,20 @@ def test_resumed_is_never_stopped(strategy: str, stop: int, later: bool) -> None
             assert getattr(resumed.state, field) == getattr(whole.state, field)
 
 
+def test_a_model_from_a_file_goes_on(tmp_path: Path) -> None:
+    """GPT-2's matrices are transposed in transformers' files: they come without a copy, and are not contiguous."""
+    arguments = {"max_steps": 4, "save_strategy": "steps", "save_steps": 2}
+    whole = trainer(minitransformers, "GPT2LMHeadModel", tmp_path / "one", **arguments)
+    assert not all(weight.is_contiguous() for weight in whole.model.parameters())
+    whole.train()
+    resumed = trainer(minitransformers, "GPT2LMHeadModel", tmp_path / "one", **arguments)
+    resumed.train(resume_from_checkpoint=tmp_path / "one" / "checkpoint-2")
+    loaded = minitransformers.GPT2LMHeadModel.from_pretrained(tmp_path / "one" / "checkpoint-4")
+    for model in (resumed.model, loaded):
+        for (name, own), their in zip(model.state_dict().items(), whole.model.state_dict().values(), strict=True):
+            assert own.equal(their), name
+
+
 def test_early_stopping_counts_on(tmp_path: Path) -> None:
     arguments = {
         "eval_strategy": "steps",
