@@ -6,9 +6,10 @@
 
 Same data, same weights, no dropout: same losses, learning rates and metrics as there. Three things differ on purpose.
 Batches that are accumulated, or cut among processes, have the loss and gradients of one large batch; there, the losses
-of most models are added up, and too large by the number of batches or processes. A causal language model's loss is the mean over the tokens that it
-predicts, the model's own; there, GPT-2's is divided by the number of labels, with the first of each row, which it never
-predicts. And a run that goes on from a checkpoint ends with the same weights and log as one that never stopped.
+of most models are added up, and too large by the number of batches or processes. A causal language model's loss is the
+mean over the tokens that it predicts, the model's own; there, GPT-2's is divided by the number of labels, with the
+first of each row, which it never predicts. And a run that goes on from a checkpoint ends with the same weights and log
+as one that never stopped.
 
 A subclass may override what tutorials do: `compute_loss`, `prediction_step`, `evaluate`, `log`, `get_*_dataloader`,
 `create_optimizer`, `create_scheduler`, `get_decay_parameter_names`, `save_model` (which checkpoints do not use).
