@@ -96,7 +96,7 @@ class RotaryConfig(Config):
     def _check_longrope(self, name: str, parameters: dict[str, Any]) -> None:
         """Refuse factors that are not one number above 0 for each pair of features."""
         head_dim = getattr(self, "head_dim", None) or getattr(self, "hidden_size", 0) // self.num_attention_heads
-        pairs = (int(head_dim * parameters.get("partial_rotary_factor", 1.0)) + 1) // 2
+        pairs = (int(head_dim * (parameters.get("partial_rotary_factor") or 1.0)) + 1) // 2
         for key in ("short_factor", "long_factor"):
             factors = parameters[key]
             if not isinstance(factors, list) or len(factors) != pairs or not all(map(_is_positive, factors)):
@@ -175,7 +175,7 @@ def turns(
         dtype: of the result.
     """
     rope_type, base = parameters["rope_type"], float(parameters["rope_theta"])
-    rotated = int(head_dim * parameters.get("partial_rotary_factor", 1.0))
+    rotated = int(head_dim * (parameters.get("partial_rotary_factor") or 1.0))
     device, scale = position_ids.device, 1.0
     if rope_type == "yarn":
         names = ("beta_fast", "beta_slow", "truncate")

@@ -9,14 +9,14 @@ import pytest
 import torch
 from cases import Case, Pair
 from comparing import YARDSTICK, distance, distance_of_gradients
-from families import family_of
 from hypothesis import given, strategies as st
 from t5_cases import T5
 
 import minitransformers as mt
 
 EVERYTHING = {"output_hidden_states": True, "output_attentions": True}
-T5_CLASSES = [case for case in T5.classes if case.name in ("T5ForConditionalGeneration", "T5EncoderModel")]
+CLASSES = {case.name: case for case in T5.classes}
+WRITER, ENCODER = CLASSES["T5ForConditionalGeneration"], CLASSES["T5EncoderModel"]
 
 
 def loaded(pair: Pair, path: Path, dtype: torch.dtype) -> Pair:
@@ -28,7 +28,7 @@ def loaded(pair: Pair, path: Path, dtype: torch.dtype) -> Pair:
     return pair
 
 
-@pytest.mark.parametrize("case", T5_CLASSES, ids=repr)
+@pytest.mark.parametrize("case", [WRITER, ENCODER], ids=repr)
 @given(data=st.data())
 def test_rounds_no_worse_than_the_reference(case: Case, data: st.DataObject, tmp_path_factory: Any) -> None:
     """The types of all weights and outputs are the reference's; the numbers as near as weights off by a last place."""
@@ -81,17 +81,16 @@ def test_what_overflows_float16_is_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("feed_forward", ["relu", "gated-gelu"])
 def test_types_are_the_references_and_survive_a_file(feed_forward: str, dtype: torch.dtype, tmp_path: Path) -> None:
-    case = family_of("T5ForConditionalGeneration").classes[1]
-    config = {**T5.smallest_config(case.name), "feed_forward_proj": feed_forward}
-    case.reference(case.reference.config_class(**config)).save_pretrained(tmp_path)
-    theirs = case.reference.from_pretrained(tmp_path, dtype=dtype)
-    ours = case.ours.from_pretrained(tmp_path, dtype=dtype)
+    config = {**T5.smallest_config(WRITER.name), "feed_forward_proj": feed_forward}
+    WRITER.reference(WRITER.reference.config_class(**config)).save_pretrained(tmp_path)
+    theirs = WRITER.reference.from_pretrained(tmp_path, dtype=dtype)
+    ours = WRITER.ours.from_pretrained(tmp_path, dtype=dtype)
     expected = {name: weight.dtype for name, weight in theirs.state_dict().items()}
     assert types(ours) == expected
     assert ours.dtype == ours.config.dtype == theirs.dtype == dtype
     ours.save_pretrained(tmp_path)
-    assert types(case.ours.from_pretrained(tmp_path)) == expected
-    assert {name: w.dtype for name, w in case.reference.from_pretrained(tmp_path).state_dict().items()} == expected
+    assert types(WRITER.ours.from_pretrained(tmp_path)) == expected
+    assert {name: w.dtype for name, w in WRITER.reference.from_pretrained(tmp_path).state_dict().items()} == expected
 
 
 def types(model: Any) -> dict[str, torch.dtype]:
@@ -99,12 +98,11 @@ def types(model: Any) -> dict[str, torch.dtype]:
 
 
 def test_it_writes_texts(tmp_path: Path) -> None:
-    case = family_of("T5ForConditionalGeneration").classes[1]
     torch.manual_seed(0)
-    case.reference(case.reference.config_class(**T5.smallest_config(case.name))).save_pretrained(tmp_path)
+    WRITER.reference(WRITER.reference.config_class(**T5.smallest_config(WRITER.name))).save_pretrained(tmp_path)
     ids = torch.tensor([[3, 1, 4, 1, 5], [9, 2, 6, 5, 3]])
     written = [
         model.from_pretrained(tmp_path, dtype=torch.float16).generate(ids, max_new_tokens=6, do_sample=False)
-        for model in (case.ours, case.reference)
+        for model in (WRITER.ours, WRITER.reference)
     ]
     assert torch.equal(*written)
