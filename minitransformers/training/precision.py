@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+from torch import nn
 
 from minitransformers.errors import InputError
 
@@ -24,6 +25,22 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[Non
     if not torch.amp.is_autocast_available(device.type):
         raise InputError(f"precision={precision!r} is not available on {device.type}: use 'fp32'.")
     return torch.autocast(device.type, DTYPES[precision])
+
+
+def check_weights(model: nn.Module, precision: str) -> None:
+    """Whether autocast can train these weights: those in float32, and under "bf16" those in bfloat16.
+
+    Raises:
+        InputError: some are in another half precision, such as a checkpoint's.
+    """
+    types = {parameter.dtype for parameter in model.parameters() if parameter.requires_grad}
+    refused = types & ({torch.float16} if precision == "bf16" else {torch.float16, torch.bfloat16})
+    if precision != "fp32" and refused:
+        name = str(refused.pop()).removeprefix("torch.")
+        raise InputError(
+            f"{precision} computes in half precision from weights in float32, but the model's are in {name}: load it "
+            f"with from_pretrained(…, dtype=torch.float32), or leave {precision} out."
+        )
 
 
 def make_scaler(precision: str, device: torch.device) -> torch.amp.GradScaler:

@@ -15,7 +15,7 @@ from minitransformers.errors import InputError
 from minitransformers.training.batches import Batch, Batches
 from minitransformers.training.distributed import rank, unwrap
 from minitransformers.training.hooks import Hooks
-from minitransformers.training.precision import make_scaler
+from minitransformers.training.precision import check_weights, make_scaler
 from minitransformers.training.progress import ProgressBar
 from minitransformers.training.settings import Settings
 
@@ -79,6 +79,7 @@ class Run:
         if parameter is None:
             raise InputError("model has no parameter that requires a gradient: there is nothing to train.")
         self.device = parameter.device
+        check_weights(model, settings.precision)
         self.scaler = make_scaler(settings.precision, self.device)
         self.progress = Progress()
         self.history: list[dict[str, Any]] = []  # the records of this process, all ranks have them

@@ -69,6 +69,31 @@ def test_precisions_that_there_are_not():
         autocast("bf16", torch.device("meta"))
 
 
+@pytest.mark.parametrize(
+    ("precision", "dtype", "is_fine"),
+    [
+        ("fp16", torch.float16, False),
+        ("fp16", torch.bfloat16, False),
+        ("bf16", torch.float16, False),
+        ("bf16", torch.bfloat16, True),
+        ("fp32", torch.bfloat16, True),
+    ],
+)
+def test_weights_that_are_in_half_precision_already(precision, dtype, is_fine):
+    """As those of many checkpoints are."""
+    model = gpt2().to(dtype)
+    if is_fine:
+        go(None, 2, model=model, batches=batches(), precision=precision)
+        assert {weight.dtype for weight in model.parameters()} == {dtype}
+        return
+    before = [weight.clone() for weight in model.parameters()]
+    with pytest.raises(
+        InputError, match=rf"{precision} .* the model's are in {str(dtype)[6:]}: load it with from_pretr"
+    ):
+        go(None, 2, model=model, batches=batches(), precision=precision)
+    assert all(weight.equal(old) for weight, old in zip(model.parameters(), before, strict=True))
+
+
 class GradientsBefore(Hooks):
     """Adds up the gradients that the optimizer is given."""
 
