@@ -4,7 +4,7 @@
     trainer.predict(dataset).predictions     # logits, in the data set's order
 
 From top to bottom: data, `evaluate` and `predict`, what is done with one batch, and the model's loss, which training
-takes too; then who is told of it all. Several processes have every so-manieth batch each, and all get all results.
+takes too; then who is told of it all. Several processes have every n-th batch each, and all get all results.
 """
 
 from __future__ import annotations

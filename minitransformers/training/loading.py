@@ -67,7 +67,7 @@ class LengthGroupedOrder(Sampler[int]):
 
 
 class SharedBatches(BatchSampler):
-    """Every so-manieth batch: with as many processes, each has its own; some may have one fewer."""
+    """Every n-th batch: with as many processes, each has its own; some may have one fewer."""
 
     def __init__(self, sampler: Iterable[int], batch_size: int, drop_last: bool) -> None:
         super().__init__(sampler, batch_size, drop_last)
@@ -82,7 +82,7 @@ class SharedBatches(BatchSampler):
 
 
 class SharedStream(IterableDataset[Any]):
-    """The examples of every so-manieth batch of a stream: with as many processes, each has its own batches.
+    """The examples of every n-th batch of a stream: with as many processes, each has its own batches.
 
     Its length, where the stream has one, is that of the process that has most: all plan as long a run.
     """
@@ -224,7 +224,7 @@ def make_loader(
 
 
 def own_batches(loader: Any) -> Iterable[Any]:
-    """This process's share of an evaluation's batches; of a loader that does not share them, every so-manieth."""
+    """This process's share of an evaluation's batches; of a loader that does not share them, every n-th."""
     shares = isinstance(getattr(loader, "batch_sampler", None), SharedBatches)
     shares = shares or isinstance(getattr(loader, "dataset", None), SharedStream)
     return loader if shares else islice(loader, rank(), None, world_size())
