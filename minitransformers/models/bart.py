@@ -180,14 +180,19 @@ class BartPreTrainedModel(EncoderDecoderModel):
 
     config: BartConfig
 
+    @property
+    def max_target_length(self) -> int:
+        """As many as there are vectors for positions."""
+        return self.config.max_position_embeddings
+
 
 class _Part(BartPreTrainedModel):
     """Encoder or decoder: embedded tokens and positions, normed, then a stack of blocks."""
 
-    def __init__(self, config: BartConfig, token_embedding: nn.Embedding) -> None:
+    def __init__(self, config: BartConfig) -> None:
         super().__init__(config)
         self.embedding_scale = config.d_model**0.5 if config.scale_embedding else 1.0
-        self.token_embedding = token_embedding
+        self.token_embedding = _embedding(config)
         self.position_embedding = LearnedPositions(config.max_position_embeddings + OFFSET, config.d_model)
         self.embedding_norm = LayerNorm(config.d_model)
         self.dropout = nn.Dropout(config.dropout)
@@ -217,8 +222,8 @@ class _Part(BartPreTrainedModel):
 class BartEncoder(_Part):
     """The encoder: every token of the source sees every other one."""
 
-    def __init__(self, config: BartConfig, token_embedding: nn.Embedding) -> None:
-        super().__init__(config, token_embedding)
+    def __init__(self, config: BartConfig) -> None:
+        super().__init__(config)
         self.blocks = nn.ModuleList(
             _block(config, config.encoder_attention_heads, config.encoder_ffn_dim) for _ in range(config.encoder_layers)
         )
@@ -281,8 +286,8 @@ class BartEncoder(_Part):
 class BartDecoder(_Part):
     """The decoder: every token of the target sees itself, those before it, and what the encoder gave."""
 
-    def __init__(self, config: BartConfig, token_embedding: nn.Embedding) -> None:
-        super().__init__(config, token_embedding)
+    def __init__(self, config: BartConfig) -> None:
+        super().__init__(config)
         self.blocks = nn.ModuleList(
             _block(config, config.decoder_attention_heads, config.decoder_ffn_dim, is_decoder=True)
             for _ in range(config.decoder_layers)
@@ -417,9 +422,8 @@ class BartModel(BartPreTrainedModel):
     def __init__(self, config: BartConfig) -> None:
         super().__init__(config)
         self.shared = _embedding(config)
-        tied = config.tie_word_embeddings
-        self.encoder = BartEncoder(config, self.shared if tied else _embedding(config))
-        self.decoder = BartDecoder(config, self.shared if tied else _embedding(config))
+        self.encoder = BartEncoder(config)
+        self.decoder = BartDecoder(config)
         self.post_init()
 
     def forward(
@@ -628,7 +632,7 @@ class BartForQuestionAnswering(BartPreTrainedModel):
 
         `start_positions`, `end_positions` (batch,): the first and last token of the answer; see `span_loss`.
         """
-        batch_size = next((len(ids) for ids in (input_ids, inputs_embeds) if isinstance(ids, Tensor)), None)
+        batch_size = next((ids.shape[0] for ids in (input_ids, inputs_embeds) if isinstance(ids, Tensor)), None)
         if batch_size is not None:
             check_span("start_positions", start_positions, batch_size)
             check_span("end_positions", end_positions, batch_size)
@@ -661,7 +665,7 @@ class _DecoderAlone(BartPreTrainedModel):
 
     def __init__(self, config: BartConfig) -> None:
         super().__init__(config)
-        self.decoder = BartDecoder(config, _embedding(config))
+        self.decoder = BartDecoder(config)
 
 
 class BartForCausalLM(BartPreTrainedModel, GenerationMixin):

@@ -17,7 +17,7 @@ from minitransformers.generation.config import as_list
 from minitransformers.models.inputs import check_ids, check_labels, check_length, check_mask, check_type, read_shape
 from minitransformers.models.pretrained import PreTrainedModel
 from minitransformers.nn.cache import KeyValueCache
-from minitransformers.nn.masks import read_attention_mask
+from minitransformers.nn.masks import can_read_values, read_attention_mask
 from minitransformers.outputs import BaseModelOutput, Seq2SeqModelOutput
 
 
@@ -36,9 +36,16 @@ class EncoderDecoderModel(PreTrainedModel):
     def set_input_embeddings(self, embeddings: nn.Embedding) -> None:
         """Replace the token embedding, in encoder and decoder too."""
         self.base_model.shared = embeddings
-        for part in ("encoder", "decoder"):
-            if hasattr(self.base_model, part):
-                getattr(self.base_model, part).token_embedding = embeddings
+        for part in self._parts():
+            part.token_embedding = _of_the_same_weight(embeddings)
+
+    def _parts(self) -> list[Any]:
+        """The encoder, the decoder, or both."""
+        return [getattr(self.base_model, name) for name in ("encoder", "decoder") if hasattr(self.base_model, name)]
+
+    def _token_embeddings(self) -> list[nn.Embedding]:
+        tables = [self.get_input_embeddings(), *(part.token_embedding for part in self._parts())]
+        return list(dict.fromkeys(tables))
 
     def get_encoder(self) -> Any:
         """The part that reads the source."""
@@ -47,6 +54,17 @@ class EncoderDecoderModel(PreTrainedModel):
     def get_decoder(self) -> Any:
         """The part that writes the target."""
         return self.base_model.decoder
+
+    @property
+    def max_target_length(self) -> int | None:
+        """How many positions the decoder has; None where they do not end."""
+        return None
+
+    @property
+    def cache_layout(self) -> tuple[int, int, int]:
+        """Layers, heads, and the width of a head: the decoder's."""
+        layout: tuple[int, int, int] = self.get_decoder().cache_layout
+        return layout
 
     @staticmethod
     def read_encoder_outputs(encoder_outputs: Any) -> BaseModelOutput:
@@ -148,17 +166,17 @@ class EncoderDecoderModel(PreTrainedModel):
         config: Any = self.config
         batch_size, length = read_shape(input_ids, inputs_embeds, config.d_model, "decoder_")
         for source in sources:
-            if source.ndim > 1 and len(source) != batch_size:
+            if source.ndim > 1 and source.shape[0] != batch_size:
                 raise InputError(
-                    f"The source has {len(source)} rows and the decoder's input {batch_size}: each text needs a target."
+                    f"The source has {source.shape[0]} rows and the decoder's input {batch_size}: each text needs a "
+                    f"target."
                 )
         past_length = past_key_values.length if isinstance(past_key_values, KeyValueCache) else 0
         check_ids("decoder_input_ids", input_ids, (batch_size, length), config.vocab_size, "vocab_size")
-        if (limit := getattr(config, "max_position_embeddings", None)) is not None:
-            check_length(length, past_length, limit)
+        if self.max_target_length is not None:
+            check_length(length, past_length, self.max_target_length)
         if attention_mask is not None:
-            heads = getattr(config, "decoder_attention_heads", config.num_attention_heads)
-            check_mask("decoder_attention_mask", attention_mask, heads)
+            check_mask("decoder_attention_mask", attention_mask, self.cache_layout[1])
             read_attention_mask(
                 attention_mask,
                 batch_size=batch_size,
@@ -169,6 +187,19 @@ class EncoderDecoderModel(PreTrainedModel):
                 device=self.device,
                 name="decoder_attention_mask",
             )
+
+
+def _of_the_same_weight(embeddings: nn.Embedding) -> nn.Embedding:
+    """A module of its own over one parameter.
+
+    One module under several names would not do: `torch.func.functional_call`, which puts other tensors in the place of
+    parameters for a while, would leave its last one behind.
+    """
+    twin = nn.Embedding(
+        embeddings.num_embeddings, embeddings.embedding_dim, padding_idx=embeddings.padding_idx, device="meta"
+    )
+    twin.weight = embeddings.weight
+    return twin.train(embeddings.training)
 
 
 def shift_tokens_right(
@@ -199,14 +230,14 @@ def sentence_vectors(
     """
     ends = torch.isin(input_ids, torch.tensor(as_list(eos_token_id), device=input_ids.device))
     counts = ends.sum(dim=1)
-    if not bool((counts == counts[0]).all()) or not bool(counts[0]):
+    if can_read_values(counts) and (not bool((counts == counts[0]).all()) or not bool(counts[0])):
         raise InputError(
             f"Every row of input_ids must have the same number of end-of-text tokens (eos_token_id={eos_token_id}), at "
             f"least one; there are {counts.tolist()}."
         )
     positions = torch.arange(input_ids.shape[1], device=input_ids.device)
     last = (positions * ends).amax(dim=1)
-    return hidden_states[torch.arange(len(last), device=last.device), last]
+    return hidden_states[torch.arange(last.shape[0], device=last.device), last]
 
 
 def kept_finite(hidden_states: Tensor) -> Tensor:

@@ -320,7 +320,7 @@ def check_context(
         )
     check_dtype("encoder_hidden_states", encoder_hidden_states, dtype)
     cached_length = cache.cross_attention[0].length if cache is not None and cache.cross_attention else 0
-    if cached_length not in (0, shape[1]):
+    if cached_length and cached_length != shape[1]:  # not `in`: a number that is traced is no entry of a tuple
         raise InputError(
             f"encoder_hidden_states has {shape[1]} positions and past_key_values is of a source with {cached_length}: "
             f"pass the same source at each step, or start with a new cache."

@@ -392,10 +392,11 @@ class PreTrainedModel(nn.Module):
             return embeddings
         if embeddings.padding_idx is not None and embeddings.padding_idx >= size:
             raise InputError(f"new_num_tokens={size} would drop the padding token {embeddings.padding_idx}.")
-        head = self.get_output_embeddings()
+        head, pairs = self.get_output_embeddings(), self._tied()
         tied = head is not None and head.weight is embeddings.weight
-        self._resize(embeddings, "weight", size, mean_resizing)
-        embeddings.num_embeddings = size
+        for table in self._token_embeddings():
+            self._resize(table, "weight", size, mean_resizing)
+            table.num_embeddings = size
         if head is not None:
             if tied:
                 head.weight = embeddings.weight
@@ -404,9 +405,13 @@ class PreTrainedModel(nn.Module):
             if head.bias is not None:
                 self._resize(head, "bias", size, mean_resizing)
             head.out_features = size
+        self._tie(pairs)
         self.config.vocab_size = size
-        self.set_input_embeddings(embeddings)  # wherever else the model has them
         return embeddings
+
+    def _token_embeddings(self) -> list[nn.Embedding]:
+        """Every table in which tokens are looked up; an encoder–decoder has several, which may be tied or not."""
+        return [self.get_input_embeddings()]
 
     @torch.no_grad()
     def _resize(self, module: nn.Module, name: str, size: int, mean_resizing: bool) -> None:

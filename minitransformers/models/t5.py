@@ -245,10 +245,10 @@ class T5Stack(T5PreTrainedModel):
     All blocks share one bias for relative positions, which is all that tells them the order of tokens.
     """
 
-    def __init__(self, config: T5Config, token_embedding: nn.Embedding, *, is_decoder: bool) -> None:
+    def __init__(self, config: T5Config, *, is_decoder: bool) -> None:
         super().__init__(config)
         self.is_decoder = is_decoder
-        self.token_embedding = token_embedding
+        self.token_embedding = nn.Embedding(config.vocab_size, config.d_model)
         self.dropout = nn.Dropout(config.dropout_rate)
         self.relative_positions: Any = RelativePositionBias(
             config.num_heads,
@@ -409,8 +409,8 @@ class _EncoderDecoder(T5PreTrainedModel):
     def __init__(self, config: T5Config) -> None:
         super().__init__(config)
         self.shared = nn.Embedding(config.vocab_size, config.d_model)
-        self.encoder = T5Stack(config, self.shared, is_decoder=False)
-        self.decoder = T5Stack(config, self.shared, is_decoder=True)
+        self.encoder = T5Stack(config, is_decoder=False)
+        self.decoder = T5Stack(config, is_decoder=True)
 
 
 class T5Model(_EncoderDecoder):
@@ -538,7 +538,7 @@ class T5EncoderModel(T5PreTrainedModel):
         super().__init__(config)
         config.use_cache = config.is_encoder_decoder = False
         self.shared = nn.Embedding(config.vocab_size, config.d_model)
-        self.encoder = T5Stack(config, self.shared, is_decoder=False)
+        self.encoder = T5Stack(config, is_decoder=False)
         self.post_init()
 
     def forward(

@@ -102,14 +102,20 @@ class TransformerPreTrainedModel(EncoderDecoderModel):
 class TransformerStack(TransformerPreTrainedModel):
     """Six blocks over tokens and positions: the encoder or, causal and with attention to it, the decoder (§3.1)."""
 
-    def __init__(self, config: TransformerConfig, token_embedding: nn.Embedding, *, is_decoder: bool) -> None:
+    def __init__(self, config: TransformerConfig, *, is_decoder: bool) -> None:
         super().__init__(config)
         self.is_decoder = is_decoder
-        self.token_embedding = token_embedding
+        self.token_embedding = nn.Embedding(config.vocab_size, config.d_model)
         self.positions = SinusoidalPositions(config.d_model)
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(_block(config, is_decoder) for _ in range(config.num_layers))
         self.post_init()
+
+    @property
+    def cache_layout(self) -> tuple[int, int, int]:
+        """Layers, heads, and the width of a head."""
+        config = self.config
+        return config.num_layers, config.num_heads, config.d_model // config.num_heads
 
     def get_input_embeddings(self) -> nn.Embedding:
         """The token embedding."""
@@ -221,8 +227,8 @@ class TransformerModel(TransformerPreTrainedModel):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__(config)
         self.shared = nn.Embedding(config.vocab_size, config.d_model)
-        self.encoder = TransformerStack(config, self.shared, is_decoder=False)
-        self.decoder = TransformerStack(config, self.shared, is_decoder=True)
+        self.encoder = TransformerStack(config, is_decoder=False)
+        self.decoder = TransformerStack(config, is_decoder=True)
         self.post_init()
 
     def forward(

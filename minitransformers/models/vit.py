@@ -146,7 +146,7 @@ class ViTEmbeddings(nn.Module):
         patches = self.patch_embedding(pixel_values)
         if is_hidden is not None and self.mask_token is not None:
             patches = torch.where(is_hidden[..., None], self.mask_token, patches)
-        hidden_states = torch.cat([self.cls_token.expand(len(patches), -1, -1), patches], dim=1)
+        hidden_states = torch.cat([self.cls_token.expand(patches.shape[0], -1, -1), patches], dim=1)
 
         height, width = self.patch_embedding.patch_size
         grid = (pixel_values.shape[2] // height, pixel_values.shape[3] // width)
@@ -346,7 +346,7 @@ class ViTForImageClassification(ViTPreTrainedModel):
         see `sequence_classification_loss`.
         """
         if isinstance(pixel_values, Tensor) and pixel_values.ndim:  # anything else is refused by the backbone
-            check_sequence_labels(labels, len(pixel_values), self.config.num_labels, self.config.problem_type)
+            check_sequence_labels(labels, pixel_values.shape[0], self.config.num_labels, self.config.problem_type)
         encoded = self.vit(
             pixel_values,
             interpolate_pos_encoding=interpolate_pos_encoding,
