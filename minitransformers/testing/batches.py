@@ -12,10 +12,9 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from minitransformers.nn.losses import IGNORED
+from minitransformers.testing.families import MAX_POSITIONS, PADDING, VOCAB_SIZE
 
-VOCAB_SIZE = 13
-MAX_LENGTH = 8
-PADDING = 0
+MAX_LENGTH = MAX_POSITIONS // 3  # so that there is room for padding
 
 DrawFn = Callable[..., Any]  # hypothesis' own cannot be checked at run time
 

@@ -5,6 +5,7 @@
 
 A *model* is anything that is called with `input_ids=…` (and, where a law says so, `attention_mask`, `position_ids`,
 `past_key_values`) and gives a tensor, or an output, mapping or sequence of tensors. The batch is dimension 0 of each.
+The laws of decoders are laws of an encoder–decoder's target: see `TargetSide`.
 Dropout must be off: a law compares two passes. Rounding is allowed for as `assert_close` says, so float64 is the dtype
 in which the laws are sharp. They run in the caller's grad mode.
 """
@@ -31,7 +32,39 @@ from minitransformers.testing.comparing import assert_close, assert_gradients_cl
 Model = Callable[..., Any]
 
 # What has one entry for each token, and what stands where there is none.
-_PADDING = {"attention_mask": 0, "token_type_ids": 0, "position_ids": 0, "labels": IGNORED}
+_PADDING = {"attention_mask": 0, "token_type_ids": 0, "position_ids": 0}
+
+
+class TargetSide(nn.Module):
+    """An encoder–decoder as a decoder, of its target: to read one source, or what the encoder has made of it.
+
+    Args:
+        source: arguments of the model, such as `input_ids` and `attention_mask`, or `encoder_outputs`.
+    """
+
+    def __init__(self, model: Any, source: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.model, self.source, self.config = model, dict(source), model.config
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        **arguments: Any,
+    ) -> Any:
+        """The model's output without what the encoder gave; ids, mask and vectors are of the target."""
+        output = self.model(
+            **self.source,
+            decoder_input_ids=input_ids,
+            decoder_attention_mask=attention_mask,
+            decoder_inputs_embeds=inputs_embeds,
+            **arguments,
+        )
+        for name in output.keys():  # noqa: SIM118  # an output, which gives its fields in turn
+            if name.startswith("encoder_"):
+                output[name] = None
+        return output
 
 
 # ---- who sees what ---------------------------------------------------------------------------------------------------
@@ -106,7 +139,14 @@ def assert_permutation_equivariant(
 
 
 def assert_padding_invariant(
-    model: Model, batch: Mapping[str, Tensor], amount: int, *, side: str = "right", pad_token_id: int = 0
+    model: Model,
+    batch: Mapping[str, Tensor],
+    amount: int,
+    *,
+    side: str = "right",
+    pad_token_id: int = 0,
+    with_positions: bool = True,
+    prefix: str = "",
 ) -> None:
     """More padding changes nothing: every output, the loss included, is what it was, with `amount` more positions.
 
@@ -120,12 +160,14 @@ def assert_padding_invariant(
             `position_ids` and `labels`. Tokens may stand in dimension 1, or in 2 behind a dimension of choices.
         amount: number of positions to add, at least 1.
         side: "right" or "left".
+        with_positions: False for a model that takes no `position_ids`, since it knows distances only.
+        prefix: "decoder_" to pad the target of an encoder–decoder, to which the labels belong, and not the source.
     """
     if amount < 1 or side not in ("right", "left"):
         raise InputError(f"amount={amount} must be at least 1 and side={side!r} 'right' or 'left'.")
-    batch = {"attention_mask": torch.ones_like(batch["input_ids"]), **batch}
-    padded = pad_batch(batch, amount, side=side, pad_token_id=pad_token_id)
-    if side == "left":
+    batch = {f"{prefix}attention_mask": torch.ones_like(batch[f"{prefix}input_ids"]), **batch}
+    padded = pad_batch(batch, amount, side=side, pad_token_id=pad_token_id, prefix=prefix)
+    if side == "left" and with_positions:
         batch = {"position_ids": positions_from_mask(batch["attention_mask"]), **batch}
         padded = {"position_ids": positions_from_mask(padded["attention_mask"]), **padded}
     expected = dict(named_tensors(model(**batch)))
@@ -141,17 +183,21 @@ def assert_padding_invariant(
 
 
 def pad_batch(
-    batch: Mapping[str, Tensor], amount: int, *, side: str = "right", pad_token_id: int = 0
+    batch: Mapping[str, Tensor], amount: int, *, side: str = "right", pad_token_id: int = 0, prefix: str = ""
 ) -> dict[str, Tensor]:
     """`batch` with `amount` more positions of padding: see `assert_padding_invariant`."""
     around = (0, amount) if side == "right" else (amount, 0)
+    ids, vectors = f"{prefix}input_ids", f"{prefix}inputs_embeds"
+    values = {f"{prefix}{name}": value for name, value in {"input_ids": pad_token_id, **_PADDING}.items()}
+    if prefix or "decoder_input_ids" not in batch:  # whose target the labels are of
+        values["labels"] = IGNORED
     padded = dict(batch)
-    for name, value in {"input_ids": pad_token_id, **_PADDING}.items():
+    for name, value in values.items():
         # Labels may also be one class for each row, or a 0 or 1 for each class of it as floating point: no padding.
-        if name in batch and batch[name].shape == batch["input_ids"].shape and not batch[name].is_floating_point():
+        if name in batch and batch[name].shape == batch[ids].shape and not batch[name].is_floating_point():
             padded[name] = F.pad(batch[name], around, value=value)
-    if "inputs_embeds" in batch:
-        padded["inputs_embeds"] = F.pad(batch["inputs_embeds"], (0, 0, *around))
+    if vectors in batch:
+        padded[vectors] = F.pad(batch[vectors], (0, 0, *around))
     return padded
 
 
@@ -457,8 +503,8 @@ def assert_unused_parameters_do_not_matter(
     """Entries of a parameter that nothing in the batch refers to change nothing and get no gradient.
 
     Such as the embeddings of tokens that do not occur, in a model without a language-model head, or of the padding.
-    Compared are outputs with an entry for each token, where `attention_mask` in the batch is not 0, those with one for
-    each row, and the loss.
+    Compared are outputs with an entry for each token, where its mask in the batch (`attention_mask`, of a target
+    `decoder_attention_mask`) is not 0, those with one for each row, and the loss.
 
     Args:
         parameter: its name.
@@ -499,14 +545,16 @@ def _per_token(output: Any, length: int) -> dict[str, Tensor]:
 
 def _of_real_tokens(output: Any, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of an output without what belongs to padding, and without attention weights and caches."""
-    mask = batch.get("attention_mask")
-    tensors = {name: tensor for name, tensor in named_tensors(output) if tensor.ndim < 4}
-    if mask is None:
-        return tensors
-    return {
-        name: tensor[mask.bool()] if tensor.shape[: mask.ndim] == mask.shape else tensor
-        for name, tensor in tensors.items()
-    }
+    tensors = {}
+    for name, tensor in named_tensors(output):
+        if tensor.ndim > 3:
+            continue
+        of_target = "decoder_attention_mask" in batch and "encoder_" not in name
+        mask = batch.get("decoder_attention_mask" if of_target else "attention_mask")
+        if mask is not None and tensor.shape[: mask.ndim] == mask.shape:
+            tensor = tensor[mask.bool()]
+        tensors[name] = tensor
+    return tensors
 
 
 def _mixture(tensors: Mapping[str, Tensor]) -> Tensor:

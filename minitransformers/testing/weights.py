@@ -28,6 +28,14 @@ def draw_weights(module: Module, seed: int, scale: float = 0.2) -> Module:
     for parameter in module.parameters():
         parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64) * scale)
     for norm in module.modules():
-        if isinstance(norm, nn.LayerNorm):
+        if isinstance(norm, (nn.LayerNorm, nn.RMSNorm)):
             norm.weight.add_(1.0)
     return module
+
+
+def without_dropout(model: Module) -> Module:
+    """The model itself, all rates 0, also those that no field of its configuration sets, as in Llama's classifiers."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    return model

@@ -2,39 +2,37 @@
 
 import pytest
 import torch
+from families_of_laws import decoders, each, takes, target_sides, with_cross_attention
 from hypothesis import given, strategies as st
 
 from minitransformers.errors import InputError
-from minitransformers.models.bert import BertForTokenClassification, BertLMHeadModel, BertModel
-from minitransformers.models.gpt2 import GPT2LMHeadModel, GPT2Model
+from minitransformers.models.bert import BertForTokenClassification
 from minitransformers.nn.cache import KeyValueCache
 from minitransformers.nn.masks import causal_mask
 from minitransformers.nn.positions import positions_from_mask
 from minitransformers.testing import laws, strategies
 from minitransformers.testing.comparing import assert_close
+from minitransformers.testing.families import BACKBONES, DECODERS, WITH_CACHE, WITH_TARGET
 
-DECODERS = [GPT2Model, GPT2LMHeadModel, BertLMHeadModel, BertModel]
-NEEDS = {BertModel: {"is_decoder": True}}
-
-
-@st.composite
-def decoders(draw, model_class, **fixed):
-    return draw(strategies.tiny_models(model_class, **NEEDS.get(model_class, {}), **fixed))
+# All but GPT-1, which has no cache, as in the reference.
+CACHING = [m for m in (*BACKBONES, *DECODERS) if m in WITH_CACHE and m not in WITH_TARGET]
+CACHING_LM = [m for m in DECODERS if m in WITH_CACHE]
+WITH_CONTEXT = [m for m in DECODERS if takes(m, "encoder_hidden_states")]
 
 
 def without_pooler(model):
-    """BERT's pooled vector is of the first token that it is given, and so it is of each piece's."""
-    if isinstance(model, BertModel):
+    """Whose vector is of the first token that it is given, and so it is of each piece's."""
+    if getattr(model, "pooler", None) is not None:
         model.pooler = None
     return model
 
 
 @pytest.mark.parametrize("grad", [True, False], ids=["grad", "no_grad"])
-@pytest.mark.parametrize("model_class", DECODERS, ids=lambda c: c.__name__)
+@each(CACHING)
 @given(st.data())
-def test_any_way_of_cutting_a_text_gives_the_same(model_class, grad, data):
-    model = without_pooler(data.draw(decoders(model_class)))
-    side = data.draw(st.sampled_from(["right", "left", "none"]))
+def test_any_way_of_cutting_a_text_gives_the_same(classes, grad, data):
+    model = without_pooler(data.draw(decoders(*classes)))
+    side = data.draw(st.sampled_from(["right", "left", "none"] if takes(model, "position_ids") else ["right", "none"]))
     batch = data.draw(strategies.token_batches(padding=side))
     ids, mask = batch["input_ids"], batch["attention_mask"]
     capacity = data.draw(st.sampled_from([None, 0, 3, strategies.MAX_LENGTH, 20]))
@@ -45,14 +43,31 @@ def test_any_way_of_cutting_a_text_gives_the_same(model_class, grad, data):
             data.draw(strategies.cut_points(ids.shape[1])),
             attention_mask=data.draw(st.sampled_from([None, mask])),
             position_ids=positions_from_mask(mask) if side == "left" else None,
-            cache=None if capacity is None else KeyValueCache(model.config.num_hidden_layers, capacity),
+            cache=None if capacity is None else KeyValueCache(model.cache_layout[0], capacity),
             output_hidden_states=data.draw(st.booleans()),
         )
 
 
+@pytest.mark.parametrize("grad", [True, False], ids=["grad", "no_grad"])
+@each(WITH_TARGET)
 @given(st.data())
-def test_one_token_at_a_time_in_inference_mode(data):
-    model = data.draw(strategies.tiny_decoders())
+def test_any_way_of_cutting_a_target_gives_the_same(classes, grad, data):
+    model, batch = data.draw(target_sides(*classes, min_length=1))
+    ids = batch["input_ids"]
+    with torch.set_grad_enabled(grad):
+        laws.assert_cache_consistent(
+            model,
+            ids,
+            data.draw(strategies.cut_points(ids.shape[1])),
+            attention_mask=data.draw(st.sampled_from([None, batch["attention_mask"]])),
+            output_hidden_states=data.draw(st.booleans()),
+        )
+
+
+@each(CACHING_LM)
+@given(st.data())
+def test_one_token_at_a_time_in_inference_mode(classes, data):
+    model = data.draw(strategies.tiny_models(*classes))
     ids = data.draw(strategies.token_ids(min_length=2))
     with torch.inference_mode():
         laws.assert_cache_consistent(model, ids, range(1, ids.shape[1]))
@@ -61,11 +76,11 @@ def test_one_token_at_a_time_in_inference_mode(data):
 @given(st.data())
 def test_pieces_may_be_given_in_different_grad_modes(data):
     """Filled in inference mode or without gradients, gone on with gradients, and the other way round."""
-    model = data.draw(strategies.tiny_decoders())
+    model = data.draw(strategies.tiny_decoders(with_cache=True))
     ids = data.draw(strategies.token_ids(min_length=3))
     cuts = data.draw(strategies.cut_points(ids.shape[1]))
     modes = [torch.enable_grad, torch.no_grad, torch.inference_mode]
-    cache = KeyValueCache(model.config.num_hidden_layers, capacity=data.draw(st.sampled_from([0, 20])))
+    cache = KeyValueCache(model.cache_layout[0], capacity=data.draw(st.sampled_from([0, 20])))
     logits, start = [], 0
     for end in (*cuts, ids.shape[1]):
         with data.draw(st.sampled_from(modes))():
@@ -78,7 +93,7 @@ def test_pieces_may_be_given_in_different_grad_modes(data):
 
 @given(st.data())
 def test_attention_weights_of_pieces_are_rows_of_the_whole(data):
-    model = data.draw(strategies.tiny_decoders())
+    model = data.draw(strategies.tiny_decoders(with_cache=True))
     ids = data.draw(strategies.token_ids(min_length=2))
     cuts = data.draw(strategies.cut_points(ids.shape[1]))
     whole = model(ids, output_attentions=True).attentions
@@ -94,7 +109,7 @@ def test_attention_weights_of_pieces_are_rows_of_the_whole(data):
 @given(st.data())
 def test_a_complete_mask_is_cut_with_the_text(data):
     """With four dimensions, bool or added to the scores, a mask has rows for the new tokens and columns for all."""
-    model = data.draw(strategies.tiny_decoders())
+    model = data.draw(strategies.tiny_decoders(with_cache=True))
     ids = data.draw(strategies.token_ids(min_length=2))
     rows, length = ids.shape
     cut = data.draw(st.integers(1, length - 1))
@@ -107,10 +122,10 @@ def test_a_complete_mask_is_cut_with_the_text(data):
     assert_close(torch.cat([first.logits, second.logits], dim=1), whole)
 
 
-@pytest.mark.parametrize("model_class", [GPT2LMHeadModel, BertLMHeadModel], ids=lambda c: c.__name__)
+@each(WITH_CONTEXT)
 @given(st.data())
-def test_a_context_is_projected_once_and_may_then_be_left_to_the_cache(model_class, data):
-    model = data.draw(decoders(model_class, add_cross_attention=True))
+def test_a_context_is_projected_once_and_may_then_be_left_to_the_cache(classes, data):
+    model = data.draw(with_cross_attention(*classes))
     ids = data.draw(strategies.token_ids(min_length=2))
     generator = torch.Generator().manual_seed(data.draw(strategies.seeds()))
     context = torch.randn(len(ids), 3, model.config.hidden_size, generator=generator, dtype=torch.float64)
@@ -126,9 +141,10 @@ def test_a_context_is_projected_once_and_may_then_be_left_to_the_cache(model_cla
 
 
 @pytest.mark.parametrize("grad", [True, False], ids=["grad", "no_grad"])
+@each(CACHING_LM)
 @given(st.data())
-def test_a_cropped_cache_goes_on_from_there(grad, data):
-    model = data.draw(strategies.tiny_decoders())
+def test_a_cropped_cache_goes_on_from_there(classes, grad, data):
+    model = data.draw(strategies.tiny_models(*classes))
     batch = data.draw(strategies.token_batches(min_length=2))
     length = data.draw(st.integers(1, batch["input_ids"].shape[1] - 1))
     mask = data.draw(st.sampled_from([None, batch["attention_mask"]]))
@@ -137,9 +153,10 @@ def test_a_cropped_cache_goes_on_from_there(grad, data):
 
 
 @pytest.mark.parametrize("grad", [True, False], ids=["grad", "no_grad"])
+@each(CACHING_LM)
 @given(st.data())
-def test_a_reordered_cache_goes_on_as_the_rows_that_it_took(grad, data):
-    model = data.draw(strategies.tiny_decoders())
+def test_a_reordered_cache_goes_on_as_the_rows_that_it_took(classes, grad, data):
+    model = data.draw(strategies.tiny_models(*classes))
     batch = data.draw(strategies.token_batches(min_length=2))
     rows, length = batch["input_ids"].shape
     chosen = data.draw(st.lists(st.integers(0, rows - 1), min_size=1, max_size=4))
@@ -151,7 +168,7 @@ def test_a_reordered_cache_goes_on_as_the_rows_that_it_took(grad, data):
 
 @given(st.data())
 def test_a_context_in_the_cache_is_reordered_with_it(data):
-    model = data.draw(strategies.tiny_decoders(add_cross_attention=True))
+    model = data.draw(with_cross_attention(*WITH_CONTEXT))
     ids = data.draw(strategies.token_ids(batch=3, min_length=2))
     generator = torch.Generator().manual_seed(data.draw(strategies.seeds()))
     context = torch.randn(3, 2, model.config.hidden_size, generator=generator, dtype=torch.float64)
@@ -163,13 +180,29 @@ def test_a_context_in_the_cache_is_reordered_with_it(data):
     assert_close(went_on, model(ids[rows], encoder_hidden_states=context[rows]).logits[:, cut:])
 
 
+@each(WITH_TARGET)
+@given(st.data())
+def test_the_cache_of_a_target_is_cropped_and_reordered(classes, data):
+    """Cropped to what a beam keeps, for a source of which nothing is cropped; reordered with what is kept of it."""
+    side, batch = data.draw(target_sides(*classes))
+    ids = batch["input_ids"]
+    cut = data.draw(st.integers(1, ids.shape[1] - 1))
+    laws.assert_cache_crops(side, ids, cut, attention_mask=data.draw(st.sampled_from([None, batch["attention_mask"]])))
+    rows = torch.tensor(data.draw(st.lists(st.integers(0, len(ids) - 1), min_size=1, max_size=4)))
+    source = {name: tensor[rows] for name, tensor in side.source.items()}
+    cache = side(ids[:, :cut], use_cache=True).past_key_values
+    cache.reorder(rows)
+    went_on = side.model(**source, decoder_input_ids=ids[rows][:, cut:], past_key_values=cache, use_cache=True)[0]
+    assert_close(went_on, side.model(**source, decoder_input_ids=ids[rows])[0][:, cut:])
+
+
 # ---- 17. gradients through the cache ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model_class", DECODERS, ids=lambda c: c.__name__)
+@each(CACHING)
 @given(st.data())
-def test_cached_pieces_can_be_differentiated_through(model_class, data):
-    model = without_pooler(data.draw(decoders(model_class))).train(data.draw(st.booleans()))
+def test_cached_pieces_can_be_differentiated_through(classes, data):
+    model = without_pooler(data.draw(decoders(*classes))).train(data.draw(st.booleans()))
     batch = data.draw(strategies.token_batches(min_length=2))
     ids = batch["input_ids"]
     mask = data.draw(st.sampled_from([None, batch["attention_mask"]]))
@@ -177,9 +210,17 @@ def test_cached_pieces_can_be_differentiated_through(model_class, data):
     laws.assert_cache_differentiable(model, ids, cuts, attention_mask=mask)
 
 
+@each(WITH_TARGET)
+@given(st.data())
+def test_cached_pieces_of_a_target_can_be_differentiated_through(classes, data):
+    model, batch = data.draw(target_sides(*classes))
+    ids = batch["input_ids"]
+    laws.assert_cache_differentiable(model.train(), ids, data.draw(strategies.cut_points(ids.shape[1])))
+
+
 @given(st.data())
 def test_the_gradient_reaches_the_vectors_of_earlier_pieces(data):
-    model = data.draw(strategies.tiny_decoders())
+    model = data.draw(strategies.tiny_decoders(with_cache=True))
     ids = data.draw(strategies.token_ids(min_length=2))
     cut = data.draw(st.integers(1, ids.shape[1] - 1))
     vectors = model.get_input_embeddings()(ids).detach().requires_grad_()
@@ -196,7 +237,7 @@ def test_the_gradient_reaches_the_vectors_of_earlier_pieces(data):
 
 @given(st.data())
 def test_a_mask_that_leaves_out_the_cached_tokens_is_refused(data):
-    model = data.draw(strategies.tiny_decoders())
+    model = data.draw(strategies.tiny_decoders(with_cache=True))
     ids = data.draw(strategies.token_ids(min_length=3))
     cache = model(ids[:, :2], use_cache=True).past_key_values
     with pytest.raises(InputError, match=rf"expected \({len(ids)}, {ids.shape[1]}\) \(2 cached and"):
@@ -206,7 +247,7 @@ def test_a_mask_that_leaves_out_the_cached_tokens_is_refused(data):
 
 @given(st.data())
 def test_a_cache_of_another_batch_is_refused(data):
-    model = data.draw(strategies.tiny_decoders())
+    model = data.draw(strategies.tiny_decoders(with_cache=True))
     ids = data.draw(strategies.token_ids(batch=2))
     cache = model(ids, use_cache=True).past_key_values
     with pytest.raises(InputError, match="2 sequences and the input 1"):

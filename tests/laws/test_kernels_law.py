@@ -2,15 +2,19 @@
 
 import pytest
 import torch
+from families_of_laws import TEXT_CLASSES, each, takes
 from hypothesis import given, strategies as st
 
+from minitransformers.models.bart import BartForCausalLM
 from minitransformers.nn.attention import KERNELS, MultiHeadAttention, eager_attention, fused_attention
 from minitransformers.nn.masks import causal_mask
 from minitransformers.testing import laws, strategies
 from minitransformers.testing.comparing import assert_close, assert_gradients_close
+from minitransformers.testing.families import CLASSES, WITH_CHOICES
 from minitransformers.testing.weights import draw_weights
 
-ALL = [*strategies.BERT_CLASSES, *strategies.GPT2_CLASSES]
+# Whose attention one mask of four dimensions says everything about: cross-attention has a mask of its own.
+OF_ONE_TEXT = [m for m in TEXT_CLASSES if not takes(m, "decoder_input_ids") and m not in WITH_CHOICES]
 
 
 @st.composite
@@ -159,21 +163,24 @@ def test_causality_of_both_kernels_is_aligned_to_the_lower_right(data):
 # ---- in modules and models -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model_class", ALL, ids=lambda c: c.__name__)
+@each(CLASSES)
 @given(st.data())
-def test_models_compute_the_same_with_either(model_class, data):
-    model = data.draw(strategies.tiny_models(model_class)).train(data.draw(st.booleans()))
+def test_models_compute_the_same_with_either(classes, data):
+    model = data.draw(strategies.tiny_models(*classes)).train(data.draw(st.booleans()))
     batch = data.draw(strategies.labelled_batches(model))
     laws.assert_implementations_agree(model, batch)
 
 
+@pytest.mark.parametrize("families", [("bert", "gpt2"), None], ids=["bert and gpt2", "all"])
 @given(st.data())
-def test_models_compute_the_same_with_either_for_any_complete_mask(data):
-    model = data.draw(strategies.tiny_models(*strategies.BERT_CLASSES[:4], *strategies.GPT2_CLASSES[:2]))
+def test_models_compute_the_same_with_either_for_any_complete_mask(families, data):
+    classes = [m for m in OF_ONE_TEXT if families is None or m.config_class.model_type in families]
+    model = data.draw(strategies.tiny_models(*classes))
     model.train(data.draw(st.booleans()))
     ids = data.draw(strategies.token_ids())
     rows, length = ids.shape
-    heads = model.config.num_attention_heads
+    config = model.config
+    heads = config.decoder_attention_heads if isinstance(model, BartForCausalLM) else config.num_attention_heads
     mask = data.draw(strategies.attention_masks(batch=rows, heads=heads, query=length, key=length))
     if data.draw(st.booleans()):
         generator = torch.Generator().manual_seed(data.draw(strategies.seeds()))
@@ -182,9 +189,11 @@ def test_models_compute_the_same_with_either_for_any_complete_mask(data):
     laws.assert_implementations_agree(model, {"input_ids": ids, "attention_mask": mask})
 
 
+@each(m for m in TEXT_CLASSES if m.__name__.endswith(("Model", "ForMaskedLM", "ForCausalLM", "Generation")))
 @given(st.data())
-def test_a_row_of_nothing_but_padding_is_finite_everywhere(data):
-    model = data.draw(strategies.tiny_models(*ALL[:5], *strategies.GPT2_CLASSES[:2])).train()
+def test_a_row_of_nothing_but_padding_is_finite_everywhere(classes, data):
+    """Of an encoder–decoder, a source of nothing but padding: the cross-attention has no keys."""
+    model = data.draw(strategies.tiny_models(*classes)).train()
     batch = data.draw(strategies.labelled_batches(model, batch=2))
     batch["attention_mask"] = batch["attention_mask"].clone()
     batch["attention_mask"][0] = 0
@@ -195,14 +204,17 @@ def test_a_row_of_nothing_but_padding_is_finite_everywhere(data):
     assert all(weight.grad.isfinite().all() for weight in model.parameters() if weight.grad is not None)
 
 
+@each(CLASSES)
 @given(st.data())
-def test_asking_for_the_weights_changes_no_number(data):
-    model = data.draw(strategies.tiny_models(*ALL)).train(data.draw(st.booleans()))
+def test_asking_for_the_weights_changes_no_number(classes, data):
+    model = data.draw(strategies.tiny_models(*classes)).train(data.draw(st.booleans()))
     model.set_attn_implementation("sdpa")
     batch = data.draw(strategies.labelled_batches(model))
     plain, asked = model(**batch), model(**batch, output_attentions=True)
-    assert asked.attentions is not None
-    asked.attentions = None
+    weights = [name for name in asked.keys() if name.endswith("attentions")]  # noqa: SIM118
+    assert weights
+    for name in weights:
+        asked[name] = None
     assert_close(asked, plain)
 
 

@@ -4,122 +4,177 @@ import warnings
 
 import pytest
 import torch
+from families_of_laws import CAUSAL_FAMILIES, TEXT_CLASSES, each, named, takes
 from hypothesis import given, strategies as st
 
-from minitransformers.models.bert import (
-    BertForMaskedLM,
-    BertForQuestionAnswering,
-    BertForTokenClassification,
-    BertLMHeadModel,
-    BertModel,
-)
-from minitransformers.models.gpt2 import (
-    GPT2Config,
-    GPT2ForQuestionAnswering,
-    GPT2ForSequenceClassification,
-    GPT2ForTokenClassification,
-    GPT2LMHeadModel,
-    GPT2Model,
-)
+from minitransformers.models.electra import ElectraForPreTraining
+from minitransformers.models.gpt2 import GPT2Config, GPT2ForQuestionAnswering, GPT2LMHeadModel
+from minitransformers.models.roberta import RobertaConfig
+from minitransformers.models.xlm_roberta import XLMRobertaConfig
 from minitransformers.nn.positions import positions_from_mask
 from minitransformers.testing import laws, strategies
 from minitransformers.testing.comparing import assert_close, assert_gradients_close
+from minitransformers.testing.families import LABELS, WITH_ENDS, WITH_TARGET
 from minitransformers.testing.weights import draw_weights
 
-ALL = [*strategies.BERT_CLASSES, *strategies.GPT2_CLASSES]
-# Not BERT's heads over the first token, which on the left is padding.
-ON_THE_LEFT = [
-    BertModel,
-    BertForMaskedLM,
-    BertLMHeadModel,
-    BertForTokenClassification,
-    GPT2Model,
-    GPT2LMHeadModel,
-    GPT2ForSequenceClassification,
-    GPT2ForTokenClassification,
-    GPT2ForQuestionAnswering,
-]
-WITH_LOSS = [c for c in ALL if c not in (BertModel, GPT2Model, BertForQuestionAnswering, GPT2ForQuestionAnswering)]
+# Of models of one text, without a head over the first token, which on the left is padding; and without those that count
+# positions and cannot be told them, as the reference cannot: BART and the original transformer. T5's are distances.
+COUNTS_PADDING = named("BartForCausalLM")
+OVER_ALL_TOKENS = named(
+    "Model", "LMHeadModel", "ForCausalLM", "ForMaskedLM", "ForTokenClassification", "ForQuestionAnswering"
+)
+ON_THE_LEFT = tuple(
+    model
+    for model in TEXT_CLASSES
+    if (model in OVER_ALL_TOKENS or model.config_class in CAUSAL_FAMILIES)
+    and not takes(model, "decoder_input_ids")
+    and model not in (*named("DoubleHeadsModel"), *COUNTS_PADDING)
+)
+WITH_LOSS = tuple(m for m in TEXT_CLASSES if LABELS[m] and m not in named("ForQuestionAnswering"))
+# The last token is found by what it is, and so are positions and the end of a text: padding must be the padding token.
+READS_PADDING = (
+    *(m for m in named("ForSequenceClassification") if m.config_class in CAUSAL_FAMILIES),
+    *(m for m in TEXT_CLASSES if m.config_class in (RobertaConfig, XLMRobertaConfig)),
+    *WITH_ENDS,
+)
 
 
-def without_spans(batch):
-    """Arguments without answer positions: their loss is a choice among all positions, padding included."""
-    return {name: tensor for name, tensor in batch.items() if name not in ("start_positions", "end_positions")}
+def paddable(model, batch):
+    """Arguments without labels that padding has a part in.
+
+    The loss of an answer's positions is a choice among all positions, padding included. ELECTRA's discriminator has no
+    label for what is not to be learnt: it leaves out what the mask does.
+    """
+    left_out = {"start_positions", "end_positions"} | (
+        {"labels"} if isinstance(model, ElectraForPreTraining) else set()
+    )
+    return {name: tensor for name, tensor in batch.items() if name not in left_out}
 
 
-@pytest.mark.parametrize("model_class", ALL, ids=lambda c: c.__name__)
-@given(st.data())
-def test_right_padding_by_any_amount_changes_nothing(model_class, data):
-    model = data.draw(strategies.tiny_models(model_class))
-    batch = without_spans(data.draw(strategies.labelled_batches(model, padding="right")))
-    amount = data.draw(st.integers(1, strategies.MAX_LENGTH))
-    model.config.output_hidden_states = data.draw(st.booleans())
-    model.config.output_attentions = data.draw(st.booleans())
-    model.train(data.draw(st.booleans()))
-    laws.assert_padding_invariant(model, batch, amount)
-
-
-@pytest.mark.parametrize("model_class", ON_THE_LEFT, ids=lambda c: c.__name__)
-@given(st.data())
-def test_left_padding_by_any_amount_changes_nothing(model_class, data):
-    model = data.draw(strategies.tiny_models(model_class))
-    if isinstance(model, BertModel):
+def without_pooler(model):
+    """Whose vector is of the first token."""
+    if getattr(model, "pooler", None) is not None:
         model.pooler = None
-    batch = without_spans(data.draw(strategies.labelled_batches(model, padding="left")))
-    amount = data.draw(st.integers(1, strategies.MAX_LENGTH))
+    return model
+
+
+def with_any_outputs(model, data):
     model.config.output_hidden_states = data.draw(st.booleans())
     model.config.output_attentions = data.draw(st.booleans())
-    model.train(data.draw(st.booleans()))
-    laws.assert_padding_invariant(model, batch, amount, side="left")
+    return model.train(data.draw(st.booleans()))
 
 
-@pytest.mark.parametrize("model_class", WITH_LOSS, ids=lambda c: c.__name__)
+def positions_of(model, mask):
+    return {"position_ids": positions_from_mask(mask)} if takes(model, "position_ids") else {}
+
+
+@each(TEXT_CLASSES)
 @given(st.data())
-def test_padding_changes_no_gradient(model_class, data):
-    side = data.draw(st.sampled_from(["right", "left"] if model_class in ON_THE_LEFT else ["right"]))
-    model = data.draw(strategies.tiny_models(model_class)).train()
+def test_right_padding_by_any_amount_changes_nothing(classes, data):
+    """Of an encoder–decoder, that of the source."""
+    model = data.draw(strategies.tiny_models(*classes))
+    batch = paddable(model, data.draw(strategies.labelled_batches(model, padding="right")))
+    amount = data.draw(st.integers(1, strategies.MAX_LENGTH))
+    laws.assert_padding_invariant(with_any_outputs(model, data), batch, amount)
+
+
+@each(WITH_TARGET)
+@given(st.data())
+def test_padding_of_the_target_changes_nothing(classes, data):
+    model = data.draw(strategies.tiny_models(*classes))
+    batch = data.draw(strategies.labelled_batches(model))
+    amount = data.draw(st.integers(1, strategies.MAX_LENGTH))
+    laws.assert_padding_invariant(with_any_outputs(model, data), batch, amount, prefix="decoder_")
+
+
+@each(ON_THE_LEFT)
+@given(st.data())
+def test_left_padding_by_any_amount_changes_nothing(classes, data):
+    model = without_pooler(data.draw(strategies.tiny_models(*classes)))
+    batch = paddable(model, data.draw(strategies.labelled_batches(model, padding="left")))
+    amount = data.draw(st.integers(1, strategies.MAX_LENGTH))
+    with_positions = takes(model, "position_ids")
+    laws.assert_padding_invariant(
+        with_any_outputs(model, data), batch, amount, side="left", with_positions=with_positions
+    )
+
+
+@each(named("T5Model", "T5ForConditionalGeneration"))
+@given(st.data())
+def test_where_positions_are_distances_a_source_may_be_padded_on_the_left(classes, data):
+    model = data.draw(strategies.tiny_models(*classes))
+    batch = data.draw(strategies.labelled_batches(model, padding="left"))
+    amount = data.draw(st.integers(1, strategies.MAX_LENGTH))
+    laws.assert_padding_invariant(with_any_outputs(model, data), batch, amount, side="left", with_positions=False)
+
+
+@each(WITH_LOSS)
+@given(st.data())
+def test_padding_changes_no_gradient(classes, data):
+    model = data.draw(strategies.tiny_models(*classes)).train()
+    side = data.draw(st.sampled_from(["right", "left"] if type(model) in ON_THE_LEFT else ["right"]))
     batch = data.draw(strategies.labelled_batches(model, padding=side))
     padded = laws.pad_batch(batch, data.draw(st.integers(1, 5)), side=side)
+    if isinstance(model, ElectraForPreTraining):
+        padded["labels"] = padded["labels"].clamp(min=0)
     gradients = []
     for arguments in (batch, padded):
         if side == "left":
-            arguments["position_ids"] = positions_from_mask(arguments["attention_mask"])
+            arguments |= positions_of(model, arguments["attention_mask"])
         model.zero_grad()
         model(**arguments).loss.backward()
         gradients.append({name: weight.grad for name, weight in model.named_parameters()})
     assert_gradients_close(gradients[1], gradients[0])
 
 
-@pytest.mark.parametrize("model_class", [BertModel, *ON_THE_LEFT], ids=lambda c: c.__name__)
+@each(ON_THE_LEFT)
 @given(st.data())
-def test_a_padded_batch_gives_each_text_what_it_gets_alone(model_class, data):
+def test_a_padded_batch_gives_each_text_what_it_gets_alone(classes, data):
+    model = data.draw(strategies.tiny_models(*classes))
     side = data.draw(st.sampled_from(["right", "left"]))
-    model = data.draw(strategies.tiny_models(model_class))
     batch = data.draw(strategies.token_batches(padding=side))
-    together = model(**batch, position_ids=positions_from_mask(batch["attention_mask"]))
+    together = model(**batch, **positions_of(model, batch["attention_mask"]))
     for row, mask in enumerate(batch["attention_mask"].bool()):
         text = batch["input_ids"][row][mask][None]
-        alone = model(input_ids=text)
+        alone = model(input_ids=text, **positions_of(model, torch.ones_like(text)))
         # A head over the sequence has one result, others have one for each token.
         name = next(name for name in alone.keys() if name != "past_key_values")  # noqa: SIM118
-        one_each = alone[name].shape[:2] == text.shape and not isinstance(model, GPT2ForSequenceClassification)
+        one_each = type(model) not in named("ForSequenceClassification")
         assert_close(together[name][row][mask] if one_each else together[name][row], alone[name][0])
 
 
+@each(m for m in TEXT_CLASSES if m not in READS_PADDING)
 @given(st.data())
-def test_what_the_padding_token_is_does_not_matter(data):
-    model = data.draw(strategies.tiny_models(*[c for c in ALL if c is not GPT2ForSequenceClassification]))
-    batch = without_spans(data.draw(strategies.labelled_batches(model)))
+def test_what_the_padding_token_is_does_not_matter(classes, data):
+    model = data.draw(strategies.tiny_models(*classes))
+    batch = paddable(model, data.draw(strategies.labelled_batches(model)))
     generator = torch.Generator().manual_seed(data.draw(strategies.seeds()))
     other = torch.randint(0, strategies.VOCAB_SIZE, batch["input_ids"].shape, generator=generator)
     mask = batch["attention_mask"].bool()
     changed = {**batch, "input_ids": torch.where(mask, batch["input_ids"], other)}
     before = dict(laws.named_tensors(model(**batch)))
     for name, tensor in laws.named_tensors(model(**changed)):
-        if tensor.shape[: mask.ndim] == mask.shape and tensor.ndim < 4:
-            assert_close(tensor[mask], before[name][mask], name=name)
-        elif tensor.ndim < 3:
-            assert_close(tensor, before[name], name=name)
+        if tensor.ndim < 4:  # caches hold keys of the padding
+            of_tokens = tensor.shape[: mask.ndim] == mask.shape
+            assert_close(tensor[mask] if of_tokens else tensor, before[name][mask] if of_tokens else before[name])
+
+
+@given(st.data())
+def test_what_a_patch_shows_that_nobody_may_look_at_does_not_matter(data):
+    """An image's padding: patches that the mask leaves out."""
+    model = data.draw(strategies.tiny_image_models())
+    batch = data.draw(strategies.labelled_batches(model))
+    pixels = batch["pixel_values"]
+    rows, columns = model.config.grid
+    size = model.config.patch_size
+    generator = torch.Generator().manual_seed(data.draw(strategies.seeds()))
+    seen = torch.rand(len(pixels), rows, columns, generator=generator) < 0.5
+    pixels_seen = seen.repeat_interleave(size, 1).repeat_interleave(size, 2)[:, None]
+    changed = torch.where(pixels_seen, pixels, torch.randn(pixels.shape, generator=generator).to(pixels))
+    mask = torch.cat([torch.ones(len(pixels), 1, dtype=torch.bool), seen.flatten(1)], dim=1)
+    before, after = (model(each, attention_mask=mask.long()) for each in (pixels, changed))
+    assert_close(after.last_hidden_state[mask], before.last_hidden_state[mask])
+    assert_close(after.pooler_output, before.pooler_output)
 
 
 def test_a_span_of_an_answer_is_scored_the_same_with_padding_but_chosen_among_more_positions():

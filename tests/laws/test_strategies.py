@@ -2,29 +2,74 @@
 
 import pytest
 import torch
+from families_of_laws import each
 from hypothesis import find, given, settings, strategies as st
 
+import minitransformers
+from minitransformers.auto import CONFIGS
 from minitransformers.models.bert import BertLMHeadModel
 from minitransformers.models.gpt2 import GPT2LMHeadModel
 from minitransformers.testing import laws, strategies
+from minitransformers.testing.families import (
+    CLASSES,
+    DECODERS,
+    ENCODERS,
+    FAMILIES,
+    LABELS,
+    OF_IMAGES,
+    WITH_CACHE,
+    WITH_TARGET,
+    classes_of,
+)
 
-ALL = [*strategies.BERT_CLASSES, *strategies.GPT2_CLASSES]
 # Looked for among up to this many examples; the first that is found ends the search.
 SEARCH = settings(max_examples=2000, derandomize=True, deadline=None, database=None)
 
 
-@pytest.mark.parametrize("model_class", ALL, ids=lambda c: c.__name__)
+def test_no_class_is_left_out():
+    """What the package offers is what is drawn."""
+    offered = {
+        name
+        for name in minitransformers.__all__
+        if name.endswith("Model") or ("For" in name and not name.startswith("Auto"))
+        if isinstance(getattr(minitransformers, name), type)
+        and issubclass(getattr(minitransformers, name), minitransformers.PreTrainedModel)
+    }
+    left_out = {name for name in offered if name.endswith("PreTrainedModel")}
+    assert {model.__name__ for model in CLASSES} == offered - left_out
+    assert {*CONFIGS.values()} < {*FAMILIES}
+    assert all(classes_of(family) for family in FAMILIES)
+
+
+@each(CLASSES)
 @given(st.data())
-def test_models_take_their_batches(model_class, data):
-    model = data.draw(strategies.tiny_models(model_class))
-    assert type(model) is model_class
+def test_models_take_their_batches(classes, data):
+    model = data.draw(strategies.tiny_models(*classes))
+    assert type(model) in classes
     assert not model.training
     assert model.dtype == torch.float64
     assert all((weight != 0).all() for weight in model.parameters())
     batch = data.draw(strategies.labelled_batches(model))
     output = dict(laws.named_tensors(model(**batch)))
     assert all(tensor.isfinite().all() for tensor in output.values())
-    assert ("output.loss" in output) == (set(batch) > {"input_ids", "attention_mask"})
+    assert ("output.loss" in output) == bool(LABELS[type(model)])
+
+
+@pytest.mark.parametrize(
+    ("strategy", "classes"),
+    [
+        (strategies.tiny_encoders(), ENCODERS),
+        (strategies.tiny_decoders(), DECODERS),
+        (strategies.tiny_decoders(with_cache=True), [m for m in DECODERS if m in WITH_CACHE]),
+        (strategies.tiny_encoder_decoders(), [m for m in WITH_TARGET if LABELS[m]]),
+        (strategies.tiny_image_models(), OF_IMAGES[:1]),
+    ],
+    ids=["encoders", "decoders", "decoders with a cache", "encoder-decoders", "image models"],
+)
+def test_every_family_is_drawn(strategy, classes):
+    assert classes
+    for model_class in classes:
+        assert type(find(strategy, lambda model, wanted=model_class: type(model) is wanted, settings=SEARCH)) in classes
 
 
 @pytest.mark.parametrize(

@@ -2,83 +2,116 @@
 
 import pytest
 import torch
+from families_of_laws import CAUSAL_FAMILIES, TEXT_CLASSES, each, named, with_cross_attention
 from hypothesis import assume, given, strategies as st
 
-from minitransformers.models.bert import BertForPreTraining, BertModel
-from minitransformers.models.gpt2 import GPT2ForSequenceClassification, GPT2Model
+from minitransformers.models.bart import BartForCausalLM
+from minitransformers.models.bert import BertConfig, BertForPreTraining
+from minitransformers.models.t5 import T5Config
 from minitransformers.testing import laws, strategies
 from minitransformers.testing.comparing import assert_close
+from minitransformers.testing.families import BACKBONES, classes_of
 
-ALL = [*strategies.BERT_CLASSES, *strategies.GPT2_CLASSES]
-OVER_VOCABULARY = [c for c in ALL if hasattr(c, "set_output_embeddings")]
+OVER_VOCABULARY = [m for m in TEXT_CLASSES if hasattr(m, "set_output_embeddings")]
 # Those whose embedding is used for nothing but to look tokens up.
-WITHOUT_OUTPUT = [c for c in ALL if c not in OVER_VOCABULARY]
+WITHOUT_OUTPUT = [m for m in TEXT_CLASSES if m not in OVER_VOCABULARY]
+# In a T5 no field says whether anything is tied.
+CAN_BE_UNTIED = [m for m in TEXT_CLASSES if m.config_class is not T5Config or m in WITHOUT_OUTPUT]
+# Of others positions are computed, or distances. RoBERTa's begin behind the padding's.
+# Those that learn a vector for each position; others compute what they need, or know distances only.
+WITH_POSITIONS = [
+    m
+    for m in TEXT_CLASSES
+    if {"max_position_embeddings", "n_positions"} & m.config_class._fields.keys()
+    and "rope_parameters" not in m.config_class._fields
+]
+# Rows of the table in front of the first token's: of the padding in RoBERTa, and two that BART has left.
+FIRST_ROW = {"roberta": 1, "xlm-roberta": 1, "bart": 2}
+WITH_CONTEXT = [*(m for m in BACKBONES if "add_cross_attention" in m.config_class._fields), BartForCausalLM]
+START = 1  # which the decoder of an encoder–decoder reads first, whatever the source
+
+
+def absent_tokens(batch):
+    """The ids that the model does not read."""
+    ids = torch.cat([batch[name].flatten() for name in ("input_ids", "decoder_input_ids") if name in batch])
+    return sorted(set(range(strategies.VOCAB_SIZE)) - {*ids.tolist(), START})
 
 
 def name_of(model, weight):
     return next(name for name, parameter in model.named_parameters() if parameter is weight)
 
 
-def embedding_name(model):
-    return name_of(model, model.get_input_embeddings().weight)
+def embedding_names(model):
+    """The tables in which tokens are looked up: in an encoder–decoder that ties nothing, two."""
+    return [name for name, _ in model.named_parameters() if "token_embedding" in name or "shared" in name]
+
+
+def assert_entries_do_not_matter(model, batch, entries, **options):
+    names = embedding_names(model)
+    assert names
+    for name in names:
+        laws.assert_unused_parameters_do_not_matter(model, batch, name, entries, **options)
 
 
 def without_spans(batch):
     return {name: tensor for name, tensor in batch.items() if name not in ("start_positions", "end_positions")}
 
 
-@pytest.mark.parametrize("model_class", WITHOUT_OUTPUT, ids=lambda c: c.__name__)
+@each(WITHOUT_OUTPUT)
 @given(st.data())
-def test_embeddings_of_tokens_that_do_not_occur(model_class, data):
-    model = data.draw(strategies.tiny_models(model_class))
+def test_embeddings_of_tokens_that_do_not_occur(classes, data):
+    model = data.draw(strategies.tiny_models(*classes))
     batch = data.draw(strategies.labelled_batches(model))
-    absent = sorted(set(range(strategies.VOCAB_SIZE)) - set(batch["input_ids"].unique().tolist()))
-    laws.assert_unused_parameters_do_not_matter(model, batch, embedding_name(model), absent)
+    absent = absent_tokens(batch)
+    assert_entries_do_not_matter(model, batch, absent)
 
 
-@pytest.mark.parametrize("model_class", OVER_VOCABULARY, ids=lambda c: c.__name__)
+@each(m for m in OVER_VOCABULARY if m in CAN_BE_UNTIED)
 @given(st.data())
-def test_embeddings_of_tokens_that_do_not_occur_where_the_head_has_weights_of_its_own(model_class, data):
-    model = data.draw(strategies.tiny_models(model_class, tie_word_embeddings=False))
+def test_embeddings_of_tokens_that_do_not_occur_where_the_head_has_weights_of_its_own(classes, data):
+    model = data.draw(strategies.tiny_models(*classes, tie_word_embeddings=False))
     batch = data.draw(strategies.labelled_batches(model))
-    absent = sorted(set(range(strategies.VOCAB_SIZE)) - set(batch["input_ids"].unique().tolist()))
-    laws.assert_unused_parameters_do_not_matter(model, batch, embedding_name(model), absent)
+    absent = absent_tokens(batch)
+    assert_entries_do_not_matter(model, batch, absent)
 
 
-@pytest.mark.parametrize("model_class", OVER_VOCABULARY, ids=lambda c: c.__name__)
+@each(OVER_VOCABULARY)
 @given(st.data())
-def test_where_the_head_is_tied_every_token_matters(model_class, data):
+def test_where_the_head_is_tied_every_token_matters(classes, data):
     """The law is not obeyed by accident: a tied embedding also scores tokens that do not occur."""
-    model = data.draw(strategies.tiny_models(model_class, tie_word_embeddings=True))
+    model = data.draw(strategies.tiny_models(*classes, tie_word_embeddings=True))
     batch = data.draw(strategies.labelled_batches(model))
-    absent = sorted(set(range(strategies.VOCAB_SIZE)) - set(batch["input_ids"].unique().tolist()))
+    absent = absent_tokens(batch)
     assume(absent)
     with pytest.raises(AssertionError):
-        laws.assert_unused_parameters_do_not_matter(model, batch, embedding_name(model), absent)
+        assert_entries_do_not_matter(model, batch, absent)
 
 
-@pytest.mark.parametrize("model_class", ALL, ids=lambda c: c.__name__)
+@each(CAN_BE_UNTIED)
 @given(st.data())
-def test_the_embedding_of_the_padding(model_class, data):
-    model = data.draw(strategies.tiny_models(model_class, tie_word_embeddings=False))
+def test_the_embedding_of_the_padding(classes, data):
+    model = data.draw(strategies.tiny_models(*classes, tie_word_embeddings=False))
     batch = without_spans(data.draw(strategies.labelled_batches(model)))
-    laws.assert_unused_parameters_do_not_matter(model, batch, embedding_name(model), strategies.PADDING)
+    assert_entries_do_not_matter(model, batch, strategies.PADDING)
 
 
-@pytest.mark.parametrize("model_class", ALL, ids=lambda c: c.__name__)
+@each(WITH_POSITIONS)
 @given(st.data())
-def test_positions_beyond_the_text(model_class, data):
-    model = data.draw(strategies.tiny_models(model_class))
+def test_positions_beyond_the_text(classes, data):
+    model = data.draw(strategies.tiny_models(*classes))
     batch = without_spans(data.draw(strategies.labelled_batches(model)))
-    base = model.base_model
-    positions = (base.embeddings if hasattr(base, "embeddings") else base).position_embedding.weight
-    longest = int(batch["attention_mask"].sum(-1).max())
-    laws.assert_unused_parameters_do_not_matter(model, batch, name_of(model, positions), slice(longest, None))
+    names = [name for name, _ in model.named_parameters() if "position_embedding" in name]
+    assert names
+    for name in names:
+        mask = batch.get("decoder_attention_mask" if "decoder" in name else "attention_mask", batch["attention_mask"])
+        beyond = int(mask.sum(-1).max()) + FIRST_ROW.get(model.config.model_type, 0)
+        laws.assert_unused_parameters_do_not_matter(model, batch, name, slice(beyond, None))
 
 
 @given(st.data())
 def test_segments_that_do_not_occur(data):
-    model = data.draw(strategies.tiny_models(*strategies.BERT_CLASSES, type_vocab_size=3))
+    classes = [m for m in TEXT_CLASSES if "type_vocab_size" in m.config_class._fields]
+    model = data.draw(strategies.tiny_models(*classes, type_vocab_size=3))
     batch = data.draw(strategies.labelled_batches(model))
     generator = torch.Generator().manual_seed(data.draw(strategies.seeds()))
     batch["token_type_ids"] = torch.randint(0, 2, batch["input_ids"].shape, generator=generator)
@@ -88,8 +121,7 @@ def test_segments_that_do_not_occur(data):
 
 @given(st.data())
 def test_cross_attention_without_a_context(data):
-    bert = strategies.tiny_models(BertModel, is_decoder=True, add_cross_attention=True)
-    model = data.draw(bert | strategies.tiny_models(GPT2Model, add_cross_attention=True))
+    model = data.draw(with_cross_attention(*WITH_CONTEXT))
     batch = data.draw(strategies.token_batches())
     names = [name for name, _ in model.named_parameters() if "cross_attention" in name]
     assert names
@@ -109,19 +141,19 @@ def test_the_pooler_of_a_model_whose_pooled_vector_is_not_used(data):
     assert_close(model(**batch).prediction_logits, before)
 
 
+@each(m for m in named("ForSequenceClassification") if m.config_class in CAUSAL_FAMILIES)
 @given(st.data())
-def test_a_classifier_of_the_last_token_does_not_see_what_the_padding_is_embedded_as(data):
-    """GPT-2 finds the last token by its id, so even an untrained padding vector must not leak into the result."""
-    model = data.draw(strategies.tiny_models(GPT2ForSequenceClassification))
+def test_a_classifier_of_the_last_token_does_not_see_what_the_padding_is_embedded_as(classes, data):
+    """They find the last token by its id, so even an untrained padding vector must not leak into the result."""
+    model = data.draw(strategies.tiny_models(*classes))
     batch = data.draw(strategies.token_batches(padding="right"))
-    laws.assert_unused_parameters_do_not_matter(
-        model, batch, embedding_name(model), strategies.PADDING, amount=data.draw(st.sampled_from([1.0, 1e3, -1e6]))
-    )
+    amount = data.draw(st.sampled_from([1.0, 1e3, -1e6]))
+    assert_entries_do_not_matter(model, batch, strategies.PADDING, amount=amount)
 
 
 @given(st.data())
 def test_the_padding_vector_of_bert_is_not_trained(data):
-    model = data.draw(strategies.tiny_models(*strategies.BERT_CLASSES, tie_word_embeddings=False)).train()
+    model = data.draw(strategies.tiny_models(*classes_of(BertConfig), tie_word_embeddings=False)).train()
     batch = data.draw(strategies.labelled_batches(model))
     output = model(**batch)
     next(tensor for _, tensor in laws.named_tensors(output)).sum().backward()
