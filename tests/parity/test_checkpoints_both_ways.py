@@ -15,12 +15,14 @@ from typing import Any
 
 import pytest
 import torch
-from cases import Case, Pair
+from cases import Case, Pair, rounding_nothing
 from comparing import assert_same, flat
 from families import CASES, CLASSES, FAMILIES, family_of
 from hypothesis import given, settings, strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from minitransformers.errors import CheckpointError
 
 BY_NAME = {case.name: case for case in CLASSES}
 
@@ -249,7 +251,7 @@ def pairs_of_classes() -> list[tuple[str, str]]:
         names = [case.name for case in family.classes]
         steps = len(names) if family.config_class in ("BertConfig", "GPT2Config") else 3
         pairs += [(name, names[(i + step) % len(names)]) for i, name in enumerate(names) for step in range(1, steps)]
-        # From the file of a part of the backbone, others cannot be loaded.
+        # Whole models and parts of them: see below
         pairs = [(a, b) for a, b in pairs if (a in family.parts) == (b in family.parts)]
     return pairs
 
@@ -275,6 +277,85 @@ def test_another_head_is_reported_as_the_reference_reports_it(saved: str, loaded
         theirs["missing_keys"] -= {"tokens_embed.weight", "transformer.tokens_embed.weight"}
         theirs["unexpected_keys"] -= {"lm_head.weight"}
     assert {name: set(found) for name, found in ours.items()} == theirs
+
+
+PARTS = [
+    (whole.name, part)
+    for family in FAMILIES
+    for part in family.parts
+    for whole in family.classes
+    if whole.name not in family.parts
+]
+
+
+@pytest.mark.parametrize(("whole", "part"), PARTS)
+def test_a_part_is_loaded_from_the_file_of_the_whole(whole: str, part: str) -> None:
+    """T5's encoder, BART's decoder: what else the file has is reported as the reference does, and outputs are equal."""
+    torch.manual_seed(0)
+    reference = BY_NAME[whole].reference(BY_NAME[whole].reference.config_class(**smallest(whole))).double()
+    with directory() as path:
+        reference.save_pretrained(path)
+        if part == "BartForCausalLM":
+            assert_embedding_is_found_where_the_reference_misses_it(part, path)
+            # In a file that has the embedding under each of its names, as those of former years, both find it.
+            write_safetensors(reference.state_dict(), path)
+        ours, our_report = BY_NAME[part].ours.from_pretrained(path, output_loading_info=True)
+        theirs, their_report = BY_NAME[part].reference.from_pretrained(path, output_loading_info=True)
+        reported = {kind: set(names) for kind, names in our_report.items()}
+        expected = {kind: set(names) for kind, names in their_report.items()}
+        expected["unexpected_keys"] -= {"shared.weight", "model.shared.weight"}  # which are the decoder's embedding
+        assert reported == expected
+        new = {name: tensor for name, tensor in theirs.state_dict().items() if name in reported["missing_keys"]}
+        ours.load_hf_state_dict({**ours.hf_state_dict(), **new})  # the heads, which each has drawn for itself
+        ids = torch.tensor([[3, 1, 4, 1, 5]])
+        with rounding_nothing():
+            expected_output = theirs(ids)[0]
+        torch.testing.assert_close(ours(ids)[0], expected_output, rtol=1e-9, atol=1e-9)
+
+
+def assert_embedding_is_found_where_the_reference_misses_it(part: str, path: Path) -> None:
+    """Files of today have the embedding once, as the whole model's; the reference's decoder alone begins anew there."""
+    shared = next(tensor for name, tensor in load_file(path / "model.safetensors").items() if "shared" in name)
+    ours, report = BY_NAME[part].ours.from_pretrained(path, output_loading_info=True)
+    assert not report["missing_keys"]
+    assert torch.equal(ours.get_input_embeddings().weight, shared)
+    assert ours.get_output_embeddings().weight is ours.get_input_embeddings().weight
+    _, theirs = BY_NAME[part].reference.from_pretrained(path, output_loading_info=True)
+    assert set(theirs["missing_keys"]) == {"lm_head.weight", "model.decoder.embed_tokens.weight"}
+
+
+@pytest.mark.parametrize(("whole", "part"), PARTS)
+def test_a_whole_is_not_loaded_from_the_file_of_a_part(whole: str, part: str) -> None:
+    """The reference draws the other half anew, with a warning; here a backbone without its weights is an error."""
+    with directory() as path:
+        BY_NAME[part].ours(BY_NAME[part].ours.config_class(**smallest(part))).save_pretrained(path)
+        with pytest.raises(CheckpointError, match=rf"lacks \d+ weight\(s\) that {whole} cannot do without"):
+            BY_NAME[whole].ours.from_pretrained(path)
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_each_weight_that_a_file_lacks_is_reported_and_no_buffer_is(name: str) -> None:
+    """A head's as the reference reports it, and the backbone's as an error; buffers are computed."""
+    case = BY_NAME[name]
+    model = case.ours(case.ours.config_class(**smallest(name)))
+    tied = family_of(name).tied
+    buffers = {model.weights.to_theirs(buffer).name for buffer, _ in model.named_buffers()}
+    with directory() as path:
+        model.save_pretrained(path)
+        saved = load_file(path / "model.safetensors")
+        weights = {stored: model.weights.to_ours(stored) for stored in saved}
+        optional = [key for key, ours in weights.items() if ours is not None and model._may_be_missing(ours.name)]
+        needed = sorted(weights.keys() - {*optional} - {*tied})[:1]
+        for lacking in [*optional, *buffers]:
+            write_safetensors({key: tensor for key, tensor in saved.items() if key != lacking}, path)
+            _, ours = case.ours.from_pretrained(path, output_loading_info=True)
+            _, theirs = case.reference.from_pretrained(path, output_loading_info=True)
+            assert set(ours["missing_keys"]) == set(theirs["missing_keys"])
+            assert (lacking in ours["missing_keys"]) == (lacking not in buffers)
+        for lacking in needed:
+            write_safetensors({key: tensor for key, tensor in saved.items() if key != lacking}, path)
+            with pytest.raises(CheckpointError, match=re.escape(repr(lacking))):
+                case.ours.from_pretrained(path)
 
 
 def smallest(name: str) -> dict[str, Any]:
