@@ -42,7 +42,7 @@ def without(*left_out: type[PreTrainedModel], among: Iterable[type[PreTrainedMod
 def each(classes: Iterable[type[PreTrainedModel]]) -> Callable[[Any], Any]:
     """A test for each family that has some of `classes`, and for each of BERT's and GPT-2's among them.
 
-    Half of the profile's examples in each: with so many tests, mistakes that are of no one family show anyhow.
+    A third of the profile's examples in each: with so many tests, mistakes that are of no one family show anyhow.
     """
     groups: dict[str, list[type[PreTrainedModel]]] = {}
     for model in classes:
@@ -50,7 +50,7 @@ def each(classes: Iterable[type[PreTrainedModel]]) -> Callable[[Any], Any]:
         groups.setdefault(model.__name__ if family in IN_DETAIL else family.model_type, []).append(model)
 
     def decorate(test: Any) -> Any:
-        fewer = settings(max_examples=settings.default.max_examples // 2)
+        fewer = settings(max_examples=settings.default.max_examples // 3)
         return pytest.mark.parametrize("classes", list(groups.values()), ids=list(groups))(fewer(test))
 
     return decorate
