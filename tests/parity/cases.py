@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+from transformers.models.gpt_neo.modeling_gpt_neo import GPTNeoSelfAttention
 from transformers.models.openai.modeling_openai import Attention as OpenAIGPTAttention
 from transformers.models.t5.modeling_t5 import T5Attention
 
@@ -144,8 +145,8 @@ class Pair:
     def run_the_references_other_programs(self, **further: Any) -> Iterator[tuple[Flat, Flat]]:
         """What the reference gives where it computes the same by other programs.
 
-        It has two kernels of attention, two of GELU, a formula and a fused one, and two of RMS norms. Its GPT-1 is lent
-        the second kernel of attention, by which ours is measured there too.
+        It has two kernels of attention, two of GELU, a formula and a fused one, and two of RMS norms. Its GPT-1 and
+        GPT-Neo are lent the second kernel of attention, by which ours is measured there too.
         """
         arguments = {**self.reference_arguments, **further}
         model, has_formula = self._with_fused_activation
@@ -215,16 +216,23 @@ def fused_rms_norms(model: nn.Module) -> Iterator[bool]:
 
 @contextmanager
 def fused_attention(model: nn.Module) -> Iterator[bool]:
-    """Let PyTorch's fused kernel compute attention in a GPT-1, which has a formula only; give whether it is one."""
+    """Let PyTorch's fused kernel compute attention in a GPT-1 or GPT-Neo, which have a formula only; give whether."""
 
-    def fused(block: Any, query: Tensor, key: Tensor, value: Tensor, padding: Tensor | None, *_: Any) -> Any:
+    def of_gpt1(block: Any, query: Tensor, key: Tensor, value: Tensor, padding: Tensor | None, *_: Any) -> Any:
         length = query.shape[-2]
         mask = -1e4 * (1 - block.bias[:, :, :length, :length]) + (0 if padding is None else padding)
         return [F.scaled_dot_product_attention(query, key.transpose(-2, -1), value, mask)]
 
-    blocks = [module for module in model.modules() if isinstance(module, OpenAIGPTAttention)]
+    def of_gpt_neo(block: Any, query: Tensor, key: Tensor, value: Tensor, padding: Tensor | None = None) -> Any:
+        seen, lowest = key.shape[-2], torch.finfo(query.dtype).min
+        hidden = ~block.bias[:, :, seen - query.shape[-2] : seen, :seen]
+        mask = lowest * hidden.to(query.dtype) + (0 if padding is None else padding)
+        return F.scaled_dot_product_attention(query, key, value, mask, scale=1.0), None
+
+    lent = {OpenAIGPTAttention: of_gpt1, GPTNeoSelfAttention: of_gpt_neo}
+    blocks = [module for module in model.modules() if type(module) in lent]
     for block in blocks:
-        block._attn = partial(fused, block)
+        block._attn = partial(lent[type(block)], block)
     yield bool(blocks)
     for block in blocks:
         del block._attn

@@ -66,8 +66,9 @@ def without_attentions(results: tuple[Flat, Flat]) -> tuple[Flat, Flat]:
 def test_rounds_no_worse_than_the_reference(case: Case, dtype: torch.dtype, data: st.DataObject) -> None:
     """At most four times as far from the reference's eager program as its other programs are, and one last place.
 
-    Attention maps only the eager program gives, and GPT-1 and GPT-Neo have no other: there, the reference's own results
-    for weights that are off by one last place say how far rounding takes this example.
+    Attention maps only the eager program gives, GPT-1 and GPT-Neo have no other, and its kernels of attention are one
+    for a text of a single token, also where all that is left of a gradient is the noise of what has cancelled. There,
+    the reference's own results for weights that are off by one last place say how far rounding takes this example.
     """
     pair = Pair(case, data.draw(case.examples), dtype)
     outputs, gradients = pair.run_reference(**EVERYTHING)
@@ -77,7 +78,8 @@ def test_rounds_no_worse_than_the_reference(case: Case, dtype: torch.dtype, data
         programs.append(nudged)
     allowed = YARDSTICK * max(distance(other, outputs, dtype) for other, _ in programs) + 1
     allowed_of_maps = max(allowed, YARDSTICK * distance(maps_of(nudged[0]), outputs, dtype) + 1)
-    allowed_of_gradients = YARDSTICK * max(distance_of_gradients(other, gradients, dtype) for _, other in programs) + 1
+    all_gradients = [other for _, other in (*programs, nudged)]
+    allowed_of_gradients = YARDSTICK * max(distance_of_gradients(each, gradients, dtype) for each in all_gradients) + 1
     for kernel, further in (("eager", EVERYTHING), ("sdpa", {"output_hidden_states": True})):
         ours, our_gradients = pair.run_ours(kernel, **further)
         assert {name: t.dtype for name, t in ours.items()} == {name: outputs[name].dtype for name in ours}
