@@ -110,7 +110,7 @@ def _part() -> None:
     """
     if is_distributed() and not hasattr(sys, "last_value"):
         dist.destroy_process_group()
-    time.sleep(0.2)
+    time.sleep(1)
 
 
 def unwrap(model: nn.Module) -> nn.Module:
