@@ -1,14 +1,13 @@
 """From images to `pixel_values`: resize, rescale, normalise, as the preprocessor_config.json of a checkpoint says.
 
-In PyTorch alone: images may be arrays, tensors, or anything that looks like a PIL image, which is never imported.
+Images may be arrays, tensors or PIL images. PIL itself is never imported: anything with the methods of a PIL image will
+do. How an image gets another size is in image_resizing.py.
 """
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Mapping
-from functools import lru_cache
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -16,17 +15,14 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from minitransformers.atomic import write_text
 from minitransformers.configuration import read_config_file
 from minitransformers.errors import CheckpointError, InputError, UnknownArgumentError, nearest
 from minitransformers.hub import Source
+from minitransformers.image_resizing import RESAMPLING, resize
 
 PREPROCESSOR_FILE = "preprocessor_config.json"
-
-# The numbers that PIL, and so the files, have for ways to resize, and PyTorch's names of the ones that are covered.
-RESAMPLING = {0: "nearest-exact", 2: "bilinear", 3: "bicubic"}
 
 ProcessorType = TypeVar("ProcessorType", bound="ViTImageProcessor")
 
@@ -53,7 +49,7 @@ class ViTImageProcessor:
     """Brings images to the size and range that a ViT was trained with.
 
     (pixels · rescale_factor − image_mean) / image_std, after resizing. 8-bit images are resized as PIL does it
-    (see `resize_as_pil`), images of floating-point numbers without rounding.
+    (see `image_resizing.resize_as_pil`), images of floating-point numbers without rounding.
 
     How far it is from the reference's, measured in levels of 255 before normalising, at random sizes and at 224 × 224.
     Where that has torchvision (0.28): equal for floating-point images and for way 0; else up to 2 levels, 1 in
@@ -252,7 +248,7 @@ def _process(image: Any, data_format: str | None, settings: Mapping[str, Any]) -
     pixels = _read(image, data_format, settings["do_convert_rgb"])
     if settings["do_resize"]:
         size = (settings["size"]["height"], settings["size"]["width"])
-        pixels = _resize(pixels, size, RESAMPLING[settings["resample"]])
+        pixels = resize(pixels, size, RESAMPLING[settings["resample"]])
     pixels = pixels.float()
     if settings["do_rescale"]:
         pixels = pixels * settings["rescale_factor"]
@@ -279,29 +275,35 @@ def _read(image: Any, data_format: str | None, convert_rgb: bool | None) -> Tens
     pixels = torch.from_numpy(np.array(image, order="C")) if isinstance(image, np.ndarray) else image
     if pixels.is_complex() or pixels.dtype == torch.bool:
         raise InputError(f"An image must hold numbers such as 0 … 255, got {pixels.dtype}.")
-    if pixels.ndim == 2:
-        pixels = pixels[None]
-    elif pixels.ndim == 3:
-        if data_format is None:
-            first, last = pixels.shape[0] in (1, 3, 4), pixels.shape[-1] in (1, 3, 4)
-            if not (first or last):
-                raise InputError(
-                    f"An image has shape {tuple(pixels.shape)}, in which neither the first nor the last dimension can "
-                    f"be channels (1, 3 or 4): pass input_data_format='channels_first' or 'channels_last'."
-                )
-            data_format = "channels_first" if first else "channels_last"
-        if data_format == "channels_last":
-            pixels = pixels.permute(2, 0, 1)
-    else:
-        raise InputError(
-            f"An image has shape {tuple(pixels.shape)}; expected (height, width), (height, width, channels) or "
-            f"(channels, height, width)."
-        )
+    pixels = _channels_first(pixels, data_format)
     if not pixels.numel():
         raise InputError(f"An image has shape {tuple(pixels.shape)}, that is no pixels.")
     if convert_rgb and len(pixels) == 1:
         return pixels.expand(3, -1, -1)
     return _on_white(pixels) if convert_rgb and len(pixels) == 4 else pixels
+
+
+def _channels_first(pixels: Tensor, data_format: str | None) -> Tensor:
+    """(height, width), (height, width, channels) or (channels, height, width) as the last of these.
+
+    Where `data_format` does not say which, the first dimension that can be channels is taken for them.
+    """
+    if pixels.ndim == 2:
+        return pixels[None]
+    shape = tuple(pixels.shape)
+    if pixels.ndim != 3:
+        raise InputError(
+            f"An image has shape {shape}; expected (height, width), (height, width, channels) or "
+            f"(channels, height, width)."
+        )
+    if data_format is None:
+        if shape[0] not in (1, 3, 4) and shape[-1] not in (1, 3, 4):
+            raise InputError(
+                f"An image has shape {shape}, in which neither the first nor the last dimension can "
+                f"be channels (1, 3 or 4): pass input_data_format='channels_first' or 'channels_last'."
+            )
+        data_format = "channels_first" if shape[0] in (1, 3, 4) else "channels_last"
+    return pixels if data_format == "channels_first" else pixels.permute(2, 0, 1)
 
 
 def _in_colours(image: Any) -> Any:
@@ -323,71 +325,3 @@ def _on_white(pixels: Tensor) -> Tensor:
     colours, opacity = pixels[:3].double(), pixels[3:].double() / white
     mixed = opacity * colours + (1 - opacity) * white
     return (mixed if white == 1 else mixed.round()).to(pixels.dtype)
-
-
-# ---- resizing --------------------------------------------------------------------------------------------------------
-
-
-def _resize(pixels: Tensor, size: tuple[int, int], mode: str) -> Tensor:
-    if pixels.shape[1:] == size:
-        return pixels
-    if pixels.dtype == torch.uint8 and mode in _FILTERS:
-        return resize_as_pil(pixels, size, mode)
-    if pixels.dtype != torch.uint8:
-        pixels = pixels.float()
-    return F.interpolate(pixels[None].contiguous(), size=size, mode=mode, antialias=mode in _FILTERS)[0]
-
-
-def resize_as_pil(pixels: Tensor, size: tuple[int, int], mode: str) -> Tensor:
-    """8-bit (channels, height, width) pixels in another (height, width), computed as PIL does it.
-
-    Each new pixel is a weighted mean of those near its place; where the image gets smaller, of all those that it
-    covers. Rows are resized first, then columns, each rounded to 8 bits: bit for bit PIL's result, except that PIL
-    takes columns first for some sizes, which makes one level of difference (bilinear). (PyTorch's own kernel for 8 bits
-    fails at a width of 1.)
-    """
-    height, width = size
-    wide = _resampled(pixels.double(), width, mode)
-    return _resampled(wide.mT, height, mode).mT.to(torch.uint8)
-
-
-def _resampled(lines: Tensor, length: int, mode: str) -> Tensor:
-    if lines.shape[-1] == length:
-        return lines
-    windows = _windows(lines.shape[-1], length, mode)
-    sums = torch.stack([lines[..., start : start + len(weights)] @ weights for start, weights in windows], dim=-1)
-    return (sums + 0.5).floor().clamp(0, 255)
-
-
-@lru_cache(maxsize=16)
-def _windows(old: int, new: int, mode: str) -> list[tuple[int, Tensor]]:
-    """For each new pixel where its window of old ones begins, and their weights."""
-    weigh, reach = _FILTERS[mode]
-    scale = old / new
-    stretch = max(scale, 1.0)
-    windows = []
-    for index in range(new):
-        centre = (index + 0.5) * scale
-        start = max(0, int(centre - reach * stretch + 0.5))
-        stop = min(old, int(centre + reach * stretch + 0.5))
-        weights = [weigh(abs(place + 0.5 - centre) / stretch) for place in range(start, stop)]
-        total = sum(weights)
-        # Whole multiples of 2⁻²², as PIL has them: products with 8-bit numbers, and their sums, are then exact.
-        fixed = [math.copysign(math.floor(abs(weight / total) * 2**22 + 0.5), weight) / 2**22 for weight in weights]
-        windows.append((start, torch.tensor(fixed, dtype=torch.float64)))
-    return windows
-
-
-def _triangle(distance: float) -> float:
-    return max(0.0, 1.0 - distance)
-
-
-def _cubic(distance: float) -> float:
-    """The piecewise cubic with a = −1/2 (Keys, 1981, eq. 15)."""
-    if distance < 1:
-        return (1.5 * distance - 2.5) * distance * distance + 1
-    return -0.5 * (((distance - 5) * distance + 8) * distance - 4) if distance < 2 else 0.0
-
-
-# For each way to resize: the weight of a pixel by its distance, and the distance at which it ends.
-_FILTERS: dict[str, tuple[Callable[[float], float], float]] = {"bilinear": (_triangle, 1.0), "bicubic": (_cubic, 2.0)}
