@@ -310,10 +310,6 @@ from minitransformers.training.arguments import (
     TrainingArguments as TrainingArguments,
 )
 from minitransformers.training.callbacks import (
-    DefaultFlowCallback as DefaultFlowCallback,
-    EarlyStoppingCallback as EarlyStoppingCallback,
-    PrinterCallback as PrinterCallback,
-    ProgressCallback as ProgressCallback,
     TrainerCallback as TrainerCallback,
     TrainerControl as TrainerControl,
     TrainerState as TrainerState,
@@ -337,6 +333,12 @@ from minitransformers.training.schedules import (
     get_reduce_on_plateau_schedule as get_reduce_on_plateau_schedule,
     get_scheduler as get_scheduler,
     get_wsd_schedule as get_wsd_schedule,
+)
+from minitransformers.training.standard_callbacks import (
+    DefaultFlowCallback as DefaultFlowCallback,
+    EarlyStoppingCallback as EarlyStoppingCallback,
+    PrinterCallback as PrinterCallback,
+    ProgressCallback as ProgressCallback,
 )
 from minitransformers.training.trainer import Trainer as Trainer
 

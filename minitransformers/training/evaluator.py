@@ -32,16 +32,7 @@ from minitransformers.models.pretrained import PreTrainedModel
 from minitransformers.tokenization import PreTrainedTokenizerBase
 from minitransformers.training.arguments import TrainingArguments
 from minitransformers.training.batches import num_rows, to_device
-from minitransformers.training.callbacks import (
-    CallbackHandler,
-    DefaultFlowCallback,
-    LossCurveCallback,
-    PrinterCallback,
-    ProgressCallback,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-)
+from minitransformers.training.callbacks import CallbackHandler, TrainerCallback, TrainerControl, TrainerState
 from minitransformers.training.distributed import dealt_to_all, from_main, local_rank, rank, world_size
 from minitransformers.training.loading import has_length, label_names, make_loader, own_batches
 from minitransformers.training.logs import JsonLines, Logger, TensorBoard
@@ -56,6 +47,12 @@ from minitransformers.training.predictions import (
     concatenate,
     speed_metrics,
     to_numpy,
+)
+from minitransformers.training.standard_callbacks import (
+    DefaultFlowCallback,
+    LossCurveCallback,
+    PrinterCallback,
+    ProgressCallback,
 )
 
 

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from minitransformers.errors import InputError, nearest
 from minitransformers.training.arguments import SaveStrategy, TrainingArguments
-from minitransformers.training.callbacks import ExportableState, TrainerState, with_prefix
+from minitransformers.training.callbacks import ExportableState, TrainerState, name_of_best_metric
 from minitransformers.training.distributed import from_main, rank, sum_over_ranks
 from minitransformers.training.files import checkpoints_in, remove_checkpoint
 from minitransformers.training.hooks import Hooks
@@ -224,7 +224,7 @@ class Events(Hooks):
         return [each for each in self.trainer.callback_handler.callbacks if isinstance(each, ExportableState)]
 
     def _metric(self, metrics: Mapping[str, float]) -> float:
-        name = with_prefix(self.trainer.args.metric_for_best_model or "loss")
+        name = name_of_best_metric(self.trainer.args)
         if name not in metrics:
             raise InputError(
                 f"metric_for_best_model={self.trainer.args.metric_for_best_model!r}: there is no {name!r} among the "
