@@ -11,6 +11,7 @@ from minitransformers.data.collators import (
     default_data_collator,
 )
 from minitransformers.data.corpus import Documents, TokenBlocks, TokenCorpus
+from minitransformers.data.epoch_sampler import EpochBatchSampler
 from minitransformers.data.language_modeling import (
     DataCollatorForLanguageModeling,
     MaskedDataset,
@@ -42,7 +43,6 @@ from minitransformers.data.randomness import (
 )
 from minitransformers.data.samplers import (
     DistributedBatchSampler,
-    EpochBatchSampler,
     LengthBucketBatchSampler,
     ShuffledBatchSampler,
     TokenBudgetBatchSampler,

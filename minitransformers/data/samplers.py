@@ -1,32 +1,18 @@
-"""Which examples go into which batch: batch samplers for torch's DataLoader that can stop anywhere and go on.
+"""Which examples go into which batch: at random, by length, by number of tokens, by weight, and on which rank.
 
-    sampler = TokenBudgetBatchSampler(lengths, max_tokens=4096, seed=0)
-    loader = DataLoader(dataset, batch_sampler=sampler, collate_fn=collator, num_workers=2)
-    for epoch in range(sampler.epoch, 3):
-        sampler.set_epoch(epoch)
-        for batch in sampler.track(loader):
-            …                                    # train; then at any time:
-            state = sampler.state_dict()         # and in another run: sampler.load_state_dict(state)
-
-All batches of an epoch are planned at its start, from the seed and the number of the epoch alone. So a place in the
-epoch is one number: how many batches the training loop has had. The sampler itself can't know that number: the workers
-of a DataLoader fetch batches ahead, and what they were handed is not yet what the loop has used. `track` stands
-between the loader and the loop and counts there.
+Each sampler says only how it plans the batches of an epoch. That it can stop in the middle of one and go on is the work
+of its base: see epoch_sampler.py, also for how to use a sampler.
 """
 
 from __future__ import annotations
 
-import zlib
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-import torch
 from torch import distributed
-from torch.utils.data import Sampler
 
 from minitransformers.data.checks import check_count
+from minitransformers.data.epoch_sampler import EpochBatchSampler
 from minitransformers.data.plans import (
     Plan,
     checked_lengths,
@@ -37,152 +23,7 @@ from minitransformers.data.plans import (
     rounded_up,
     split_largest,
 )
-from minitransformers.errors import InputError, UnknownNameError, nearest
-
-T = TypeVar("T")
-
-
-class EpochBatchSampler(Sampler[list[int]], ABC):
-    """A batch sampler that plans whole epochs, and whose place in one can be saved: the base of those below.
-
-    A subclass says in `plan` which batches an epoch has.
-
-    Args:
-        seed: a whole number, or a generator to draw one from. Every rank needs the same.
-    """
-
-    num_replicas = 1
-
-    def __init__(self, seed: Any = 0) -> None:
-        self.seed = _seed(seed)
-        self._epoch = 0
-        self._start = 0  # the batch that the next iteration begins with
-        self._consumed: int | None = 0  # by the loop; None: nobody counts
-        self._iterations = 0
-        self._planned: tuple[int, Plan, int] | None = None
-
-    @abstractmethod
-    def plan(self, epoch: int) -> Plan:
-        """The batches of an epoch, of all ranks together."""
-
-    def _share(self, plan: Plan) -> Plan:
-        """This rank's batches of a plan."""
-        return plan
-
-    @property
-    def epoch(self) -> int:
-        """The number of the epoch, from 0."""
-        return self._epoch
-
-    def set_epoch(self, epoch: Any) -> None:
-        """Choose the epoch that the next iteration goes through. In another than the present one it starts in front."""
-        epoch = check_count("epoch", epoch, least=0)
-        if epoch != self._epoch:
-            self._epoch, self._start, self._consumed = epoch, 0, 0
-
-    @property
-    def batches(self) -> Plan:
-        """The batches of this epoch, on this rank; looking at them counts as nothing."""
-        return self._batches_of(self._epoch)[0]
-
-    def __len__(self) -> int:
-        """How many batches the whole epoch has on this rank, wherever the iteration began."""
-        return len(self.batches)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        # A generator, so nothing happens before the first batch is asked for: a DataLoader with workers makes two
-        # iterators and uses one.
-        first, self._start = self._start, 0
-        self._consumed = None
-        self._iterations += 1
-        plan = self.batches
-        for index in range(first, len(plan)):
-            yield plan[index]
-
-    def track(self, loader: Iterable[T]) -> Iterator[T]:
-        """What `loader` gives, each counted as used when the loop gets it: save the state behind the training step.
-
-        Args:
-            loader: a DataLoader with this batch sampler, or the sampler itself.
-
-        Raises:
-            InputError: `loader` does not go through this sampler.
-        """
-        used, iterations = self._start, self._iterations
-        for batch in loader:
-            if self._iterations == iterations:
-                raise InputError(
-                    f"track got a loader whose batches don't come from this {type(self).__name__}: make it with "
-                    "DataLoader(…, batch_sampler=sampler)."
-                )
-            used += 1
-            self._consumed = used
-            yield batch
-        self._consumed = used  # also where a saved place was the end, and there was no batch
-
-    def state_dict(self, consumed: Any = None) -> dict[str, int]:
-        """The place in the epoch, the same on every rank: whole numbers, for any file.
-
-        Args:
-            consumed: how many batches of this epoch the loop has used, those before an earlier stop among them; as
-                `track` has counted unless given.
-
-        Raises:
-            InputError: nobody has counted, or more batches than there are.
-        """
-        consumed = self._consumed if consumed is None else consumed
-        if consumed is None:
-            raise InputError(
-                "Nobody has counted how many batches the loop has used: a DataLoader fetches some ahead. Go through "
-                "sampler.track(loader) in place of loader, or pass state_dict(consumed=…)."
-            )
-        return {
-            "epoch": self._epoch,
-            "consumed": self._checked_place(consumed, self._epoch),
-            "batches": len(self),
-            "checksum": self._batches_of(self._epoch)[1],
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where a state was saved: the next iteration begins with the first batch that was not used then.
-
-        Raises:
-            InputError: a state of other data or arguments, which would give other batches.
-            UnknownNameError: an entry that a state does not have.
-        """
-        fields = ("epoch", "consumed", "batches", "checksum")
-        for name in state:
-            if name not in fields:
-                raise UnknownNameError(f"A sampler's state has no entry {name!r}.{nearest(name, fields)}")
-        if missing := [name for name in fields if name not in state]:
-            raise InputError(f"The state has no {', '.join(missing)}: was it made by a sampler's state_dict()?")
-        epoch = check_count("epoch", state["epoch"], least=0)
-        if self._batches_of(epoch)[1] != state["checksum"]:
-            raise InputError(
-                f"The state was saved in epoch {epoch} of {state['batches']} other batches than those of this "
-                f"{type(self).__name__}. Make it with the same data, lengths, arguments, seed and number of ranks."
-            )
-        place = self._checked_place(state["consumed"], epoch)
-        self._epoch, self._start, self._consumed = epoch, place, place
-
-    def _checked_place(self, consumed: Any, epoch: int) -> int:
-        place, batches = check_count("consumed", consumed, least=0), len(self._batches_of(epoch)[0])
-        if place > batches:
-            raise InputError(f"consumed={place}, but epoch {epoch} has only {batches} batches.")
-        return place
-
-    def _batches_of(self, epoch: int) -> tuple[Plan, int]:
-        """This rank's batches, and a CRC-32 of those of all ranks: what two samplers share that have the same plan."""
-        if self._planned is None or self._planned[0] != epoch:
-            plan = self.plan(epoch)
-            checksum = zlib.crc32(
-                plan.ends.astype("<i8").data, zlib.crc32(plan.order.astype("<i8").data, self.num_replicas)
-            )
-            self._planned = epoch, self._share(plan), checksum
-        return self._planned[1:]
-
-    def _random(self, epoch: int) -> np.random.Generator:
-        return np.random.default_rng([self.seed, epoch])
+from minitransformers.errors import InputError, nearest
 
 
 class ShuffledBatchSampler(EpochBatchSampler):
@@ -463,12 +304,6 @@ class DistributedBatchSampler(EpochBatchSampler):
 
     def _share(self, plan: Plan) -> Plan:
         return plan.select(np.arange(self.rank, len(plan), self.num_replicas))
-
-
-def _seed(seed: Any) -> int:
-    if isinstance(seed, torch.Generator):
-        return int(torch.randint(2**63 - 1, (), generator=seed, device=seed.device))
-    return check_count("seed", seed, least=0)
 
 
 def _refuse_nothing_left(enough: Any, batch_size: int) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from minitransformers.data.samplers import EpochBatchSampler
+from minitransformers.data.epoch_sampler import EpochBatchSampler
 from minitransformers.errors import InputError
 from minitransformers.nn.losses import IGNORED
 from minitransformers.training.distributed import max_over_ranks, world_size
