@@ -7,6 +7,7 @@ name is fetched from its module when it is first asked for, so that nobody waits
 """
 
 import ast
+import os
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -54,3 +55,7 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_NAMES})
+
+
+if os.environ.get("MINITRANSFORMERS_VERBOSITY"):
+    import_module("minitransformers.utils.logging")  # which reads it

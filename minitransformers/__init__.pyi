@@ -341,6 +341,7 @@ from minitransformers.training.standard_callbacks import (
     ProgressCallback as ProgressCallback,
 )
 from minitransformers.training.trainer import Trainer as Trainer
+from minitransformers.utils import logging as logging
 
 __version__: str
 __all__: list[str]

@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
-from tqdm.auto import tqdm
 
 from minitransformers.data.checks import check_count
 from minitransformers.data.corpus import MANIFEST_FILE, PARTIAL_FILE, TokenCorpus, read_manifest, write_manifest
@@ -31,6 +30,7 @@ from minitransformers.data.shards import TokenShard, id_type, write_shard
 from minitransformers.data.texts import documents_of, is_read_once, num_bytes_of
 from minitransformers.errors import CorpusError, InputError, MinitransformersError
 from minitransformers.tokenization.backend import rust_errors
+from minitransformers.utils.logging import tqdm
 
 # How much text goes to a worker at a time, in characters and documents.
 _BATCH_CHARACTERS, _BATCH_DOCUMENTS = 1 << 18, 1000
@@ -126,7 +126,7 @@ def _settings(tokenizer: Any, add_special_tokens: bool, append_eos: bool, shard_
 
 
 def _kept(
-    directory: Path, settings: dict[str, Any], texts: Callable[[], Iterator[str]], bar: tqdm[Any]
+    directory: Path, settings: dict[str, Any], texts: Callable[[], Iterator[str]], bar: tqdm
 ) -> list[dict[str, Any]]:
     """The shards of an earlier run that this one would write again, up to the first that it would not."""
     documents = None
@@ -204,7 +204,7 @@ def _work(texts: list[str]) -> Encoded:
     return _of_worker(texts)
 
 
-def _encoded(texts: Iterable[str], encode: Encode, workers: int, bar: tqdm[Any]) -> Iterator[tuple[bytes, np.ndarray]]:
+def _encoded(texts: Iterable[str], encode: Encode, workers: int, bar: tqdm) -> Iterator[tuple[bytes, np.ndarray]]:
     """The SHA-256 and the ids of each document, in order."""
     batches = _batches(texts)
     results = _in_this_process(batches, encode) if not workers else _in_processes(batches, encode, workers)

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from minitransformers.training.hooks import Hooks
+from minitransformers.utils.logging import tqdm
 
 if TYPE_CHECKING:
     from minitransformers.training.run import Run
@@ -16,8 +17,6 @@ class ProgressBar(Hooks):
 
     def on_train_begin(self, run: Run) -> None:
         """Start where the run starts."""
-        from tqdm.auto import tqdm
-
         self._bar: Any = tqdm(total=run.num_steps, initial=run.progress.step, unit="step", dynamic_ncols=True)
         self._since, self._tokens = time.perf_counter(), run.progress.tokens
 

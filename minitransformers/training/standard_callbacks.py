@@ -10,8 +10,6 @@ from collections.abc import Sized
 from pathlib import Path
 from typing import Any
 
-from tqdm.auto import tqdm
-
 from minitransformers.errors import InputError
 from minitransformers.training.arguments import IntervalStrategy, SaveStrategy, TrainingArguments
 from minitransformers.training.callbacks import (
@@ -21,6 +19,7 @@ from minitransformers.training.callbacks import (
     TrainerState,
     name_of_best_metric,
 )
+from minitransformers.utils.logging import tqdm
 
 logger = logging.getLogger(__name__)
 
