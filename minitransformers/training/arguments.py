@@ -17,6 +17,9 @@ from minitransformers.errors import InputError, UnknownArgumentError, nearest
 from minitransformers.training.distributed import default_device, local_rank, meet, rank, wait_for_all, world_size
 from minitransformers.training.optimizers import OptimizerNames, optimizer_name
 from minitransformers.training.schedules import SchedulerType, scheduler_type
+from minitransformers.utils.logging import WARNING, get_verbosity, log_levels
+
+LOG_LEVELS = (*log_levels, "passive")
 
 
 class IntervalStrategy(StrEnum):
@@ -69,9 +72,6 @@ class NotCovered:
     include_num_input_tokens_seen: Any = "no"
     liger_kernel_config: Any = None
     local_rank: Any = -1
-    log_level: Any = "passive"
-    log_level_replica: Any = "warning"
-    log_on_each_node: Any = True
     logging_nan_inf_filter: Any = True
     neftune_noise_alpha: Any = None
     optim_args: Any = None
@@ -151,6 +151,11 @@ class TrainingArguments(NotCovered):
             is its former name.
         torch_compile: run the model through `torch.compile`, with `torch_compile_backend` ("inductor" where it is not
             given) and `torch_compile_mode`; either of them turns it on.
+        log_level, log_level_replica: from which level on messages are shown (see `minitransformers.logging`), by the
+            main process and by the others: "debug", "info", "warning", "error", "critical", or "passive", which
+            leaves it as it is.
+        log_on_each_node: each machine has a main process; False is the first of all alone.
+        disable_tqdm: show no progress bars; by default where only errors are shown.
         logging_steps, eval_steps, save_steps: a number of steps, or, below 1, a part of all steps. `eval_steps` is
             `logging_steps` where it is not given.
         report_to: "tensorboard", "jsonl" (a file log.jsonl in `output_dir`), "loss_curve" (loss.png there; with each
@@ -202,6 +207,9 @@ class TrainingArguments(NotCovered):
     logging_strategy: IntervalStrategy | str = "steps"
     logging_steps: int | float = 500
     logging_first_step: bool = False
+    log_on_each_node: bool = True
+    log_level: str = "passive"
+    log_level_replica: str = "warning"
     disable_tqdm: bool | None = None
     report_to: str | list[str] | None = "none"
     run_name: str | None = None
@@ -269,6 +277,8 @@ class TrainingArguments(NotCovered):
         self.logging_strategy = _strategy("logging_strategy", self.logging_strategy, IntervalStrategy)
         self.eval_strategy = _strategy("eval_strategy", self.eval_strategy, IntervalStrategy)
         self.save_strategy = _strategy("save_strategy", self.save_strategy, SaveStrategy)
+        for name in ("log_level", "log_level_replica"):
+            _one_of(name, getattr(self, name), LOG_LEVELS)
         _one_of("train_sampling_strategy", self.train_sampling_strategy, ("random", "sequential", "group_by_length"))
         for what in self.include_for_metrics:
             _one_of("include_for_metrics", what, ("inputs", "loss"))
@@ -297,7 +307,7 @@ class TrainingArguments(NotCovered):
         if self.greater_is_better is None and self.metric_for_best_model is not None:
             self.greater_is_better = not self.metric_for_best_model.endswith("loss")
         if self.disable_tqdm is None:
-            self.disable_tqdm = False
+            self.disable_tqdm = get_verbosity() > WARNING
         if self.use_cpu:
             self.dataloader_pin_memory = False
         if self.torch_compile_backend is not None or self.torch_compile_mode is not None:
@@ -441,7 +451,12 @@ class TrainingArguments(NotCovered):
     @property
     def should_log(self) -> bool:
         """Whether this process prints."""
-        return local_rank() == 0
+        return (local_rank() if self.log_on_each_node else rank()) == 0
+
+    def get_process_log_level(self) -> int:
+        """The level from which on this process shows messages."""
+        level = self.log_level if self.should_log else self.log_level_replica
+        return get_verbosity() if level == "passive" else log_levels[level]
 
     def get_warmup_steps(self, num_training_steps: int) -> int:
         """Steps of the warm-up, where there are so many in all."""

@@ -54,6 +54,7 @@ from minitransformers.training.standard_callbacks import (
     PrinterCallback,
     ProgressCallback,
 )
+from minitransformers.utils.logging import get_verbosity, set_verbosity
 
 
 class Evaluator:
@@ -73,6 +74,8 @@ class Evaluator:
     ) -> None:
         if not isinstance(args, TrainingArguments):
             raise InputError(f"args must be TrainingArguments, not {type(args).__name__}.")
+        if args.get_process_log_level() != get_verbosity():
+            set_verbosity(args.get_process_log_level())
         self.args = args
         self.data_collator = data_collator or (
             DataCollatorWithPadding(processing_class)
