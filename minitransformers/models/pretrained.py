@@ -1,7 +1,7 @@
 """PreTrainedModel: what every model can do besides its forward pass.
 
-Loading and saving, first values, tied embeddings, resizing, gradient checkpointing, and the properties that people ask
-a model for.
+First values, loading and saving, and the properties that people ask a model for are here. Tied embeddings and their
+resizing are in token_tables.py; gradient checkpointing and the cache in block_runner.py.
 """
 
 from __future__ import annotations
@@ -9,14 +9,13 @@ from __future__ import annotations
 import copy
 import inspect
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar, overload
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from minitransformers.checkpoints.files import open_checkpoint
 from minitransformers.checkpoints.loading import LoadingReport, load_weights
@@ -26,24 +25,16 @@ from minitransformers.configuration import Config
 from minitransformers.errors import ConfigError, InputError, UnknownArgumentError, nearest
 from minitransformers.generation.config import GenerationConfig
 from minitransformers.hub import Source
+from minitransformers.models.block_runner import BlockRunner
+from minitransformers.models.token_tables import TokenTables
 from minitransformers.nn.attention import attention_kernel
-from minitransformers.nn.cache import KeyValueCache
 
 logger = logging.getLogger(__name__)
-
-CHECKPOINTING_OPTIONS = (
-    "use_reentrant",
-    "preserve_rng_state",
-    "context_fn",
-    "determinism_check",
-    "debug",
-    "early_stop",
-)
 
 ModelType = TypeVar("ModelType", bound="PreTrainedModel")
 
 
-class PreTrainedModel(nn.Module):
+class PreTrainedModel(TokenTables, BlockRunner):
     """The base of all models.
 
     A family sets `config_class`, `base_model_prefix` (the attribute under which models with a head keep their
@@ -76,7 +67,6 @@ class PreTrainedModel(nn.Module):
             )
         config.validate()
         self.config = config
-        self.gradient_checkpointing = False
         if self.can_generate():
             self.generation_config = GenerationConfig.from_model_config(config)
 
@@ -123,38 +113,6 @@ class PreTrainedModel(nn.Module):
             parameter.normal_(0.0, self.config.initializer_range)
             if isinstance(module, nn.Embedding) and module.padding_idx is not None:
                 parameter[module.padding_idx].zero_()
-
-    def tie_weights(self) -> None:
-        """Let the output layer and the token embedding be one parameter, where the config says so."""
-        if self.config.tie_word_embeddings:
-            self._tie(self.weights.ties)
-
-    def _tie(self, pairs: Mapping[str, str]) -> None:
-        names = dict(self.named_parameters(remove_duplicate=False))
-        for name, source in pairs.items():
-            if name in names and source in names:
-                path, _, leaf = name.rpartition(".")
-                setattr(self.get_submodule(path), leaf, names[source])
-
-    def _tied(self) -> dict[str, str]:
-        """Those of the table's pairs that are one parameter now."""
-        names = dict(self.named_parameters(remove_duplicate=False))
-        pairs = {name: source for name, source in self.weights.ties.items() if name in names and source in names}
-        return {name: source for name, source in pairs.items() if names[name] is names[source]}
-
-    def _apply(self: ModelType, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ModelType:
-        """What `.to()`, `.half()`, `.to_empty()` and the like do; tied weights stay so, on the meta device too."""
-        tied = self._tied()
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self._tie(tied)
-        return self
-
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """As in every module, with our names; tied weights stay so, also with `assign=True`."""
-        tied = self._tied()
-        result = super().load_state_dict(state_dict, strict=strict, assign=assign)
-        self._tie(tied)
-        return result
 
     # ---- loading and saving ------------------------------------------------------------------------------------------
 
@@ -335,97 +293,6 @@ class PreTrainedModel(nn.Module):
         """Whether a parameter is float32 in a model that is loaded in float16."""
         return any(part in f".{name}" for part in self.wide_weights)
 
-    def _note_untied(self) -> None:
-        """Where the file has two different weights for what the config ties, both are kept, and the config says so."""
-        names = dict(self.named_parameters(remove_duplicate=False))
-        pairs = [(name, source) for name, source in self.weights.ties.items() if name in names and source in names]
-        if self.config.tie_word_embeddings and any(names[name] is not names[source] for name, source in pairs):
-            self.config.tie_word_embeddings = False
-            logger.warning(
-                "The checkpoint has different weights for %s, which its config ties: both are kept, and "
-                "tie_word_embeddings is now False.",
-                " and ".join(pairs[0]),
-            )
-
-    # ---- embeddings --------------------------------------------------------------------------------------------------
-
-    @property
-    def base_model(self) -> PreTrainedModel:
-        """The backbone: this model without its head."""
-        return getattr(self, self.base_model_prefix, self)
-
-    def get_input_embeddings(self) -> nn.Embedding:
-        """The token embedding."""
-        return self.base_model.get_input_embeddings()
-
-    def set_input_embeddings(self, embeddings: nn.Embedding) -> None:
-        """Replace the token embedding; an output layer that was tied to it stays as it is until `tie_weights()`."""
-        self.base_model.set_input_embeddings(embeddings)
-
-    def get_output_embeddings(self) -> nn.Linear | None:
-        """The layer that scores the vocabulary; None where the model has none."""
-        return None
-
-    def resize_token_embeddings(
-        self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None, mean_resizing: bool = True
-    ) -> nn.Embedding:
-        """Make room for tokens that were added to the tokenizer, or drop the last ones; tied layers follow.
-
-        Args:
-            new_num_tokens: the new vocabulary size, `len(tokenizer)`; None changes nothing.
-            pad_to_multiple_of: round it up to a multiple of this.
-            mean_resizing: new tokens start at the mean of the old ones, with the slightest spread, so that they
-                neither win nor lose against them (Hewitt, 2021); otherwise as in a new model.
-
-        Returns:
-            The token embedding.
-        """
-        embeddings = self.get_input_embeddings()
-        if not isinstance(embeddings, nn.Embedding):
-            raise InputError(f"{type(self).__name__} has no token embedding to resize.")
-        size = embeddings.num_embeddings if new_num_tokens is None else new_num_tokens
-        if size < 1:
-            raise InputError(f"new_num_tokens={new_num_tokens} must be at least 1.")
-        if pad_to_multiple_of is not None:
-            size = -(-size // pad_to_multiple_of) * pad_to_multiple_of
-        if size == embeddings.num_embeddings:
-            return embeddings
-        if embeddings.padding_idx is not None and embeddings.padding_idx >= size:
-            raise InputError(f"new_num_tokens={size} would drop the padding token {embeddings.padding_idx}.")
-        head, pairs = self.get_output_embeddings(), self._tied()
-        tied = head is not None and head.weight is embeddings.weight
-        for table in self._token_embeddings():
-            self._resize(table, "weight", size, mean_resizing)
-            table.num_embeddings = size
-        if head is not None:
-            if tied:
-                head.weight = embeddings.weight
-            else:
-                self._resize(head, "weight", size, mean_resizing)
-            if head.bias is not None:
-                self._resize(head, "bias", size, mean_resizing)
-            head.out_features = size
-        self._tie(pairs)
-        self.config.vocab_size = size
-        return embeddings
-
-    def _token_embeddings(self) -> list[nn.Embedding]:
-        """Every table in which tokens are looked up; an encoder–decoder has several, which may be tied or not."""
-        return [self.get_input_embeddings()]
-
-    @torch.no_grad()
-    def _resize(self, module: nn.Module, name: str, size: int, mean_resizing: bool) -> None:
-        old: nn.Parameter = getattr(module, name)
-        new = nn.Parameter(old.new_empty(size, *old.shape[1:]), requires_grad=old.requires_grad)
-        kept = min(size, old.shape[0])
-        if mean_resizing:
-            spread = old.float().std(dim=0, correction=0) * 1e-9**0.5
-            new.copy_((old.float().mean(dim=0) + spread * torch.randn_like(new, dtype=torch.float32)).to(new.dtype))
-        else:
-            self.init_parameter(module, name, new)
-        new[:kept] = old[:kept]
-        setattr(module, name, new)
-
     # ---- what people ask a model for ---------------------------------------------------------------------------------
 
     @property
@@ -463,97 +330,6 @@ class PreTrainedModel(nn.Module):
         attention_kernel(attn_implementation)
         self.config.attn_implementation = attn_implementation
 
-    @property
-    def is_gradient_checkpointing(self) -> bool:
-        """Whether blocks are computed anew in the backward pass, to save memory."""
-        return any(getattr(module, "gradient_checkpointing", False) for module in self.modules())
-
-    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict[str, Any] | None = None) -> None:
-        """While training, keep only the blocks' inputs and compute the rest anew in the backward pass.
-
-        Args:
-            gradient_checkpointing_kwargs: passed to `torch.utils.checkpoint.checkpoint`; default
-                `{"use_reentrant": False}`.
-
-        Raises:
-            InputError: `use_reentrant` is not False.
-            UnknownArgumentError: an entry that `checkpoint` has not.
-        """
-        for name, value in (gradient_checkpointing_kwargs or {}).items():
-            if name not in CHECKPOINTING_OPTIONS:
-                raise UnknownArgumentError(
-                    f"gradient_checkpointing_kwargs takes no {name!r}, only what torch.utils.checkpoint has: "
-                    f"{', '.join(CHECKPOINTING_OPTIONS)}.{nearest(name, CHECKPOINTING_OPTIONS)}"
-                )
-            if name == "use_reentrant" and value is not False:
-                raise InputError(
-                    f"gradient_checkpointing_kwargs has use_reentrant={value!r}, but blocks take arguments by name, "
-                    f"which that variant does not know: leave it out, or pass False. The gradients are the same."
-                )
-        self._checkpointing_options = {"use_reentrant": False, **(gradient_checkpointing_kwargs or {})}
-        for module in self.modules():  # the backbone, and an encoder or decoder inside it
-            if isinstance(module, PreTrainedModel):
-                module._checkpointing_options = self._checkpointing_options
-                module.gradient_checkpointing = True
-
-    def gradient_checkpointing_disable(self) -> None:
-        """Keep everything that the backward pass needs (the default)."""
-        for module in self.modules():
-            if isinstance(module, PreTrainedModel):
-                module.gradient_checkpointing = False
-
-    def uses_cache(self, use_cache: bool | None) -> bool:
-        """Whether to return a cache: the argument, else the config; never where blocks are computed anew."""
-        use_cache = self.config.use_cache if use_cache is None else use_cache
-        if use_cache and self.gradient_checkpointing and self.training:
-            return False  # a block that is computed anew would add its keys and values a second time
-        return bool(use_cache)
-
-    @property
-    def cache_layout(self) -> tuple[int, int, int]:
-        """Layers, heads and width of a head of a cache for this model; families with other heads override it."""
-        config = self.config
-        width = config.hidden_size // config.num_attention_heads
-        return config.num_hidden_layers, config.num_attention_heads, width
-
-    def read_cache(
-        self, past_key_values: KeyValueCache | None, use_cache: bool, batch_size: int
-    ) -> KeyValueCache | None:
-        """The cache to compute with: the one given, else a new one where `use_cache` asks for it."""
-        num_layers, num_heads, head_dim = self.cache_layout
-        if past_key_values is None:
-            return KeyValueCache(num_layers) if use_cache else None
-        if not isinstance(past_key_values, KeyValueCache):
-            raise InputError(
-                f"past_key_values must be the cache that an earlier call returned (a KeyValueCache), "
-                f"got {type(past_key_values).__name__}."
-            )
-        if not len(past_key_values):
-            past_key_values.add_layers(num_layers)
-        if len(past_key_values) != num_layers:
-            raise InputError(
-                f"past_key_values is of a model with {len(past_key_values)} layers; this one has {num_layers}."
-            )
-        if past_key_values.length:
-            key, _ = past_key_values.self_attention[0].read()  # its other layers are alike
-            if key.shape[0] != batch_size:
-                raise InputError(
-                    f"past_key_values holds {key.shape[0]} sequences and the input {batch_size}: pass the same batch, "
-                    f"or choose rows of the cache with past_key_values.reorder(rows)."
-                )
-            if key.shape[1] != num_heads or key.shape[3] != head_dim:
-                raise InputError(
-                    f"past_key_values is of a model with {key.shape[1]} heads of width {key.shape[3]}; this one has "
-                    f"{num_heads} of width {head_dim}."
-                )
-        return past_key_values
-
-    def run_block(self, block: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Run a block, under gradient checkpointing where that is on."""
-        if self.gradient_checkpointing and self.training:
-            return checkpoint(block, *args, **self._checkpointing_options, **kwargs)
-        return block(*args, **kwargs)
-
     def can_generate(self) -> bool:
         """Whether the model has `generate`."""
         return hasattr(self, "generate")
@@ -566,8 +342,6 @@ class PreTrainedModel(nn.Module):
                 raise
         able = " or ".join(_generating_classes(PreTrainedModel, self.config_class)) or "a model of another family"
         raise AttributeError(f"{type(self).__name__} cannot continue a text, and has no {name!r}: load {able}.")
-
-    _checkpointing_options: dict[str, Any]
 
 
 def attention_kernel_name(config: Config, output_attentions: bool) -> str:
