@@ -1,6 +1,7 @@
 """The Trainer on two processes: `torchrun --nproc-per-node 2 parallel_trainer.py DIRECTORY`."""
 
 import contextlib
+import io
 import sys
 from pathlib import Path
 
@@ -102,4 +103,8 @@ def main():
     every_example_once(directory / "lengths")
 
 
-main()
+said = io.StringIO()
+with contextlib.redirect_stdout(said):
+    main()
+assert rank() == 0 or not said.getvalue(), said.getvalue()  # the main process alone prints
+print(said.getvalue())
