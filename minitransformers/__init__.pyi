@@ -304,6 +304,7 @@ from minitransformers.tokenization import (
     XLMRobertaTokenizer as XLMRobertaTokenizer,
     XLMRobertaTokenizerFast as XLMRobertaTokenizerFast,
 )
+from minitransformers.training.argument_parser import HfArg as HfArg, HfArgumentParser as HfArgumentParser
 from minitransformers.training.arguments import (
     IntervalStrategy as IntervalStrategy,
     SaveStrategy as SaveStrategy,

@@ -20,6 +20,7 @@ from minitransformers.training.schedules import SchedulerType, scheduler_type
 from minitransformers.utils.logging import WARNING, get_verbosity, log_levels
 
 LOG_LEVELS = (*log_levels, "passive")
+SAMPLING = ("random", "sequential", "group_by_length")
 
 
 class IntervalStrategy(StrEnum):
@@ -208,8 +209,8 @@ class TrainingArguments(NotCovered):
     logging_steps: int | float = 500
     logging_first_step: bool = False
     log_on_each_node: bool = True
-    log_level: str = "passive"
-    log_level_replica: str = "warning"
+    log_level: str = field(default="passive", metadata={"choices": LOG_LEVELS})
+    log_level_replica: str = field(default="warning", metadata={"choices": LOG_LEVELS})
     disable_tqdm: bool | None = None
     report_to: str | list[str] | None = "none"
     run_name: str | None = None
@@ -241,7 +242,7 @@ class TrainingArguments(NotCovered):
     dataloader_prefetch_factor: int | None = None
     remove_unused_columns: bool = True
     label_names: list[str] | None = None
-    train_sampling_strategy: str = "random"
+    train_sampling_strategy: str = field(default="random", metadata={"choices": SAMPLING})
     length_column_name: str = "length"
     do_train: bool = False
     do_eval: bool = False
@@ -279,7 +280,7 @@ class TrainingArguments(NotCovered):
         self.save_strategy = _strategy("save_strategy", self.save_strategy, SaveStrategy)
         for name in ("log_level", "log_level_replica"):
             _one_of(name, getattr(self, name), LOG_LEVELS)
-        _one_of("train_sampling_strategy", self.train_sampling_strategy, ("random", "sequential", "group_by_length"))
+        _one_of("train_sampling_strategy", self.train_sampling_strategy, SAMPLING)
         for what in self.include_for_metrics:
             _one_of("include_for_metrics", what, ("inputs", "loss"))
         known = ("tensorboard", "jsonl", "loss_curve")
