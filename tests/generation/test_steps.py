@@ -208,7 +208,7 @@ def test_printing(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_stream_ends_after_an_error() -> None:
     """Whoever reads it in another thread would wait for ever otherwise."""
-    streamer = generation.TextIteratorStreamer(Letters(), timeout=10)
+    streamer = generation.TextIteratorStreamer(Letters(), timeout=60)
     with pytest.raises(InputError):
         gpt2().generate(torch.tensor([[3, 4]]), max_length=1, streamer=streamer)
     assert list(streamer) == [""]

@@ -59,7 +59,7 @@ def test_streams(text: str) -> None:
     """The pieces may be cut elsewhere; put together they are the reference's, which are the text."""
     shown = []
     for library, tokenizer in ((generation, OURS), (transformers, THEIRS)):
-        streamer = library.TextIteratorStreamer(tokenizer, timeout=10)
+        streamer = library.TextIteratorStreamer(tokenizer, timeout=60)
         streamer.put(torch.tensor([tokenizer(text)["input_ids"]]))
         for token in tokenizer(text + " stop")["input_ids"]:
             streamer.put(torch.tensor([token]))

@@ -40,16 +40,22 @@ def masked(rows):
 
 
 class Announce(Hooks):
-    """Tells the parent process of each step."""
+    """Tells the parent process of each step; after `most` steps, waits to be killed.
 
-    def __init__(self, pipe):
-        self.pipe = pipe
+    On a busy machine the parent comes late: without a limit, a few processes would take all steps and none be left.
+    """
+
+    def __init__(self, pipe, most):
+        self.pipe, self.most = pipe, most
 
     def on_step_end(self, run):
         os.write(self.pipe, b"s")
+        self.most -= 1
+        if self.most == 0:
+            time.sleep(600)
 
 
-def run(directory, pipe):
+def run(directory, pipe, most):
     torch.manual_seed(0)
     random.seed(0)
     np.random.seed(0)
@@ -82,7 +88,7 @@ def run(directory, pipe):
         batches,
         settings,
         validation=validation,
-        hooks=[Announce(pipe)],
+        hooks=[Announce(pipe, most)],
         loggers=[JsonLines(directory / "log.jsonl")],
     )
 
@@ -92,7 +98,7 @@ def pause(stage, pipe):
 
     def stop():
         os.write(pipe, b"p")
-        time.sleep(60)
+        time.sleep(600)
 
     write_tensors = state.write_tensors
     rename, rmtree = Path.rename, shutil.rmtree
@@ -126,7 +132,7 @@ def pause(stage, pipe):
         shutil.rmtree = removing
 
 
-def fork(directory, stage=None):
+def fork(directory, stage=None, most=STEPS + 1):
     """Start a run in a process of its own: its id, and the end of the pipe that it writes to."""
     reading, writing = os.pipe()
     process = os.fork()
@@ -135,7 +141,7 @@ def fork(directory, stage=None):
         try:
             if stage is not None:
                 pause(stage, writing)
-            run(directory, writing)
+            run(directory, writing, most)
         except BaseException as error:
             print(f"{type(error).__name__}: {error}", file=sys.stderr)
             os._exit(1)
@@ -181,8 +187,9 @@ def main():
     chance.shuffle(plan)
     steps, killed = 0, Counter()
     for stage in plan:
-        process, reading = fork(directory / "killed", stage)
-        seen = wait_for(reading, b"p" if stage else b"s", 1 if stage else chance.randrange(4))
+        count = 1 if stage else chance.randrange(4)
+        process, reading = fork(directory / "killed", stage, **({} if stage else {"most": count + 1}))
+        seen = wait_for(reading, b"p" if stage else b"s", count)
         if not stage:
             time.sleep(chance.uniform(0, 2 * duration / STEPS))
         os.kill(process, signal.SIGKILL)
