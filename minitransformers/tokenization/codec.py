@@ -1,4 +1,7 @@
-"""Text to ids and back: calling a tokenizer, padding what was encoded before, decoding."""
+"""Text to ids and back: what a call of a tokenizer does, and decoding.
+
+How long the results are to be is read in lengths.py; padding what was encoded before is worked out in padding.py.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +9,15 @@ import dataclasses
 import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from reprlib import repr as brief
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
 from tokenizers import Encoding
 
 from minitransformers.errors import InputError, TokenizationError, UnknownArgumentError, nearest
 from minitransformers.tokenization.backend import rust_errors
 from minitransformers.tokenization.encoding import BatchEncoding
-from minitransformers.tokenization.lengths import (
-    NO_LIMIT,
-    Lengths,
-    PaddingStrategy,
-    choose_lengths,
-    whole,
-)
+from minitransformers.tokenization.lengths import NO_LIMIT, Lengths, PaddingStrategy, choose_lengths, whole
+from minitransformers.tokenization.padding import fields_of, pad_rows, padded_length, rows_of, tensor_kind
 from minitransformers.tokenization.texts import Texts, read_texts
 from minitransformers.tokenization.vocabulary import TokenIds, Vocabulary, plain_ids
 
@@ -249,6 +244,7 @@ class Codec(Vocabulary):
         padding_side: Any,
         verbose: bool,
     ) -> Lengths:
+        """How long sequences are to be: what the arguments say and, where they leave it open, this tokenizer."""
         lengths = choose_lengths(
             padding=padding,
             truncation=truncation,
@@ -280,6 +276,7 @@ class Codec(Vocabulary):
         return_tensors: Any,
         verbose: bool,
     ) -> BatchEncoding:
+        """Let the Rust library encode, and gather what it returns: each of the `fields`, a row for each sequence."""
         self._check_room(lengths, self.num_special_tokens_to_add(texts.paired) if add_special_tokens else 0)
         self._tell_backend(lengths, split_special_tokens)
         with rust_errors(lambda message: f"The texts can't be encoded: {_advice(message, texts.items)}"):
@@ -299,6 +296,7 @@ class Codec(Vocabulary):
         return BatchEncoding(data, encodings, tensor_type=return_tensors)
 
     def _check_room(self, lengths: Lengths, special_tokens: int) -> None:
+        """Refuse a `max_length` that special tokens alone exceed, and a `stride` with which pieces never advance."""
         if not lengths.truncates or lengths.max_length is None:
             return
         room = lengths.max_length - special_tokens
@@ -380,50 +378,25 @@ class Codec(Vocabulary):
         Raises:
             InputError: no `input_ids`, fields that do not fit each other, or what a call refuses.
         """
-        fields = _collate(encoded_inputs)
         main = self.model_input_names[0]
-        if main not in fields:
-            raise InputError(f"pad needs {main!r}, got only {list(fields)}.{nearest(main, fields)}")
-        ids = _to_lists(fields[main])
-        if not isinstance(ids, list):
-            raise InputError(f"{main!r} must be a list of ids, or of lists of ids; got {brief(ids)}.")
-        if not ids:
+        fields = fields_of(encoded_inputs)
+        table = rows_of(fields, main)
+        if table is None:
             return BatchEncoding(fields)
-        batched = isinstance(ids[0], list)
-        table = {name: _to_lists(value) if batched else [_to_lists(value)] for name, value in fields.items()}
-        for name, rows in table.items():
-            if not isinstance(rows, list) or len(rows) != len(table[main]):
-                raise InputError(f"{name!r} must have {len(ids)} rows, as {main!r} has; got {brief(rows)}.")
         if return_attention_mask is None:
             return_attention_mask = "attention_mask" in self.model_input_names
-        if return_attention_mask and "attention_mask" not in table:
-            table["attention_mask"] = [[1] * len(row) for row in table[main]]
+        if return_attention_mask and "attention_mask" not in table.rows:
+            table.rows["attention_mask"] = [[1] * len(row) for row in table.rows[main]]
 
         lengths = self._lengths(padding, False, max_length, 0, pad_to_multiple_of, padding_side, verbose)
-        length = _padded_length(lengths, max(map(len, table[main])))
         fillers = {main: self.pad_token_id, "token_type_ids": self.pad_token_type_id, "special_tokens_mask": 1}
         if return_attention_mask:
             fillers["attention_mask"] = 0
-        for name in table.keys() & fillers.keys():
-            table[name] = [_fill(row, length, fillers[name], lengths.padding_side) for row in table[name]]
+        padded = pad_rows(table.rows, padded_length(lengths, table.rows[main]), fillers, lengths.padding_side)
         if return_tensors is None:
-            return_tensors = _kind_of(fields[main])
-        padded = table if batched else {name: rows[0] for name, rows in table.items()}
-        return BatchEncoding(padded, tensor_type=return_tensors)
-
-    def _fit(
-        self, ids: list[Any], *, padding: Any, truncation: Any, max_length: Any, return_tensors: Any = None
-    ) -> BatchEncoding:
-        """Truncate and pad ids without special tokens: one sequence, or a batch of them."""
-        lengths = self._lengths(padding, truncation, max_length, 0, None, None, True)
-
-        def cut(row: list[int]) -> list[int]:
-            if not lengths.truncates or lengths.max_length is None or len(row) <= lengths.max_length:
-                return row
-            return row[: lengths.max_length] if self.truncation_side == "right" else row[-lengths.max_length :]
-
-        cut_ids = [cut(row) for row in ids] if ids and isinstance(ids[0], list) else cut(ids)
-        return self.pad({"input_ids": cut_ids}, padding, max_length, return_tensors=return_tensors, verbose=False)
+            return_tensors = tensor_kind(fields[main])
+        data = padded if table.batched else {name: rows[0] for name, rows in padded.items()}
+        return BatchEncoding(data, tensor_type=return_tensors)
 
     # ---- decoding ----------------------------------------------------------------------------------------------------
 
@@ -520,55 +493,3 @@ def _with_surrogate(items: Any) -> str:
     if isinstance(items, str):
         return items if any(0xD800 <= ord(character) < 0xE000 for character in items) else ""
     return next(filter(None, map(_with_surrogate, items)), "")
-
-
-def _collate(encoded: Any) -> dict[str, Any]:
-    """A list of dictionaries as a dictionary of lists."""
-    if isinstance(encoded, Mapping):
-        return dict(encoded)
-    if not isinstance(encoded, (list, tuple)) or not encoded or not all(isinstance(row, Mapping) for row in encoded):
-        raise InputError(
-            f"encoded_inputs must be a dictionary or a list of dictionaries with input_ids, got {brief(encoded)}."
-        )
-    for row in encoded:
-        if row.keys() != encoded[0].keys():
-            raise InputError(f"All examples must have the same fields; got {list(encoded[0])} and {list(row)}.")
-    return {name: [row[name] for row in encoded] for name in encoded[0]}
-
-
-def _kind_of(value: Any) -> str | None:
-    """The tensor type that a field came in."""
-    while isinstance(value, (list, tuple)):
-        if not value:
-            return None
-        value = next((row for row in value if not isinstance(row, (list, tuple)) or row), None)
-    return "pt" if isinstance(value, torch.Tensor) else "np" if isinstance(value, np.ndarray) else None
-
-
-_NUMBERS = frozenset({int, float, bool})
-
-
-def _to_lists(value: Any) -> Any:
-    if isinstance(value, (torch.Tensor, np.ndarray, np.generic)):
-        return value.tolist()
-    if not isinstance(value, (list, tuple)):
-        return value
-    # A row of ids is looked at as a whole: one after the other they would take longer than all the rest of padding.
-    return list(value) if _NUMBERS.issuperset(map(type, value)) else [_to_lists(row) for row in value]
-
-
-def _padded_length(lengths: Lengths, longest: int) -> int:
-    """The length to pad to; 0, which pads nothing, where nothing is to be padded."""
-    if not lengths.pads:
-        return 0
-    length = longest
-    if lengths.padding == PaddingStrategy.MAX_LENGTH:
-        assert lengths.max_length is not None
-        length = lengths.max_length
-    multiple = lengths.pad_to_multiple_of or 1
-    return -(-length // multiple) * multiple
-
-
-def _fill(row: list[Any], length: int, filler: Any, side: str) -> list[Any]:
-    filling = [filler] * (length - len(row))
-    return row + filling if side == "right" else filling + row

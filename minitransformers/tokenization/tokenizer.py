@@ -1,4 +1,8 @@
-"""PreTrainedTokenizer: any tokenizer of the `tokenizers` library with the interface of transformers."""
+"""PreTrainedTokenizer: any tokenizer of the `tokenizers` library with the interface of transformers.
+
+This file makes, loads, saves and retrains a tokenizer. What it does with texts it inherits, in steps: tokens and ids
+(vocabulary.py), texts to ids and back (codec.py), conversations (chat_codec.py).
+"""
 
 from __future__ import annotations
 
@@ -15,9 +19,10 @@ from tokenizers import AddedToken, Tokenizer, processors
 from minitransformers.atomic import replacing, write_text
 from minitransformers.errors import InputError, TokenizationError, UnknownArgumentError, nearest
 from minitransformers.hub import Source
-from minitransformers.tokenization import chat, control_tokens, retraining
+from minitransformers.tokenization import chat, retraining
 from minitransformers.tokenization.backend import read_backend
-from minitransformers.tokenization.codec import Codec, refuse_unknown
+from minitransformers.tokenization.chat_codec import ChatCodec
+from minitransformers.tokenization.codec import refuse_unknown
 from minitransformers.tokenization.files import (
     ADDED_TOKENS_FILE,
     CONFIG_FILE,
@@ -51,7 +56,7 @@ REMOVED = {
 }
 
 
-class PreTrainedTokenizer(Codec):
+class PreTrainedTokenizer(ChatCodec):
     """A tokenizer, taken as it stands in a tokenizer.json or given as an object of the `tokenizers` library.
 
     BertTokenizer and GPT2Tokenizer are this class with a pipeline of their own, built from a vocabulary.
@@ -383,7 +388,7 @@ class PreTrainedTokenizer(Codec):
         config = {name: value for name, value in self.init_kwargs.items() if name not in general}
         config |= self._settings() | dict.fromkeys(self._named_tokens) | self.special_tokens_map
         if not all(name.endswith("_token") for name in self._named_tokens):  # by which files tell tokens from the rest
-            general_names = Codec.SPECIAL_TOKENS_ATTRIBUTES
+            general_names = ChatCodec.SPECIAL_TOKENS_ATTRIBUTES
             more = {name: token for name, token in self._named_tokens.items() if name not in general_names}
             config["model_specific_special_tokens"] = more
         # For generic tokenizers transformers 4 and 5 know this name.
@@ -446,112 +451,6 @@ class PreTrainedTokenizer(Codec):
         if list(self.model_input_names) != list(type(self).model_input_names):
             settings["model_input_names"] = list(self.model_input_names)
         return settings
-
-    # ---- chats -------------------------------------------------------------------------------------------------------
-
-    def get_chat_template(self, chat_template: str | None = None, tools: Sequence[Any] | None = None) -> str:
-        """The template that `apply_chat_template` would take.
-
-        Args:
-            chat_template: a template, or the name of one of the tokenizer's. Unless given, the only one, "tool_use"
-                where there are tools and such a template, or "default".
-            tools: as in `apply_chat_template`.
-
-        Raises:
-            InputError: there is none, or several and no "default".
-        """
-        return chat.choose_template(self.chat_template, chat_template, tools)
-
-    def apply_chat_template(
-        self,
-        conversation: Any,
-        tools: Sequence[Any] | None = None,
-        documents: Sequence[Any] | None = None,
-        chat_template: str | None = None,
-        add_generation_prompt: bool = False,
-        continue_final_message: bool | str = False,
-        tokenize: bool = True,
-        sanitize_control_tokens: bool = False,
-        padding: Any = False,
-        truncation: Any = False,
-        max_length: Any = None,
-        return_tensors: Any = None,
-        return_dict: bool = True,
-        return_assistant_tokens_mask: bool = False,
-        tokenizer_kwargs: dict[str, Any] | None = None,
-        **template_variables: Any,
-    ) -> Any:
-        """Write a conversation as the model's template says, and encode it. Needs jinja2 (`minitransformers[demo]`).
-
-        Args:
-            conversation: messages `{"role": "user", "content": "…"}`, or a batch of conversations.
-            tools: functions with type hints and docstrings, or JSON schemas, for templates that offer tools.
-            documents: `{"title": "…", "text": "…"}`, for templates that look things up.
-            chat_template: a template, or the name of one of the tokenizer's; its own unless given.
-            add_generation_prompt: end with what begins the model's answer.
-            continue_final_message: leave the last message open for the model to continue; a str names the field to
-                continue instead of "content".
-            tokenize: whether to encode; else the result is the text.
-            sanitize_control_tokens: encode control tokens that stand in messages, tools, documents or variables as
-                ordinary text, so that only the template's own count.
-            padding, truncation, max_length, return_tensors: as in a call.
-            return_dict: whether to return all fields or only the ids.
-            return_assistant_tokens_mask: add `assistant_masks`, 1 at the tokens of the assistant, for templates that
-                mark them by `{% generation %}`.
-            tokenizer_kwargs: further arguments of the call.
-            template_variables: what the template sees beside the special tokens.
-
-        Raises:
-            InputError: no template, an empty conversation, or arguments that contradict each other.
-            ImportError: jinja2 is missing.
-        """
-        return_dict = return_dict and tokenize
-        if return_assistant_tokens_mask and not return_dict:
-            raise InputError("return_assistant_tokens_mask=True needs tokenize=True and return_dict=True.")
-        if continue_final_message and (add_generation_prompt or return_assistant_tokens_mask):
-            raise InputError(
-                "continue_final_message leaves the last message open: it contradicts add_generation_prompt and "
-                "return_assistant_tokens_mask. Pass only one of them."
-            )
-        if sanitize_control_tokens and (return_assistant_tokens_mask or tokenizer_kwargs or not tokenize):
-            raise InputError(
-                "sanitize_control_tokens=True needs tokenize=True, and neither return_assistant_tokens_mask nor "
-                "tokenizer_kwargs."
-            )
-        template = self.get_chat_template(chat_template, tools)
-        inputs, batched = chat.read_inputs(conversation, tools, documents, template_variables)
-        if sanitize_control_tokens:
-            steering = control_tokens.steering_tokens(self, template, self.chat_control_tokens)
-            inputs = control_tokens.mark_control_tokens(inputs, steering)
-        texts, spans = chat.render(
-            template,
-            inputs,
-            special_tokens=self.special_tokens_map,
-            add_generation_prompt=add_generation_prompt,
-            continue_final_message=continue_final_message,
-            track_assistant=return_assistant_tokens_mask,
-        )
-        if not tokenize:
-            return texts if batched else texts[0]
-        lengths = {"padding": padding, "truncation": truncation, "max_length": max_length}
-        if sanitize_control_tokens:
-            rows = [control_tokens.encode_marked(self, text) for text in texts]
-            encoded = self._fit(
-                rows if batched or return_tensors else rows[0], return_tensors=return_tensors, **lengths
-            )
-        else:
-            encoded = self(
-                texts if batched else texts[0],
-                add_special_tokens=False,
-                return_tensors=return_tensors,
-                tokenizer_kwargs=tokenizer_kwargs,
-                **lengths,
-            )
-        if return_assistant_tokens_mask:
-            masks = chat.assistant_masks(encoded, spans)
-            encoded["assistant_masks"] = masks if batched or return_tensors else masks[0]
-            encoded.convert_to_tensors(return_tensors)
-        return encoded if return_dict else encoded["input_ids"]
 
     # ---- training ----------------------------------------------------------------------------------------------------
 
