@@ -19,7 +19,8 @@ from minitransformers.models.bert import (
     BertPreTrainedModel,
     WithMaskedLMHead,
 )
-from minitransformers.models.inputs import check_dtype, check_ids, check_labels, check_length, check_mask, read_shape
+from minitransformers.models.inputs import check_dtype, check_ids, check_labels, check_length, read_shape
+from minitransformers.models.mask_arguments import check_mask
 from minitransformers.models.pretrained import attention_kernel_name
 from minitransformers.nn.blocks import BlockOutput, EncoderBlock
 from minitransformers.nn.embeddings import Embeddings

@@ -20,17 +20,16 @@ from minitransformers.models.encoder_decoder import (
     sentence_vectors,
 )
 from minitransformers.models.inputs import (
-    check_context,
     check_dtype,
     check_ids,
     check_labels,
     check_length,
     check_logits_to_keep,
-    check_mask,
     check_sequence_labels,
     check_span,
     read_shape,
 )
+from minitransformers.models.mask_arguments import check_context, check_mask
 from minitransformers.models.pretrained import attention_kernel_name
 from minitransformers.nn.attention import MultiHeadAttention
 from minitransformers.nn.blocks import Block

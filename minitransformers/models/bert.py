@@ -16,20 +16,18 @@ from minitransformers.configuration import Config, choice, count, positive, prob
 from minitransformers.errors import ConfigError, InputError
 from minitransformers.generation.search import GenerationMixin
 from minitransformers.models.inputs import (
-    check_context,
     check_dtype,
     check_ids,
     check_labels,
     check_length,
     check_logits_to_keep,
-    check_mask,
     check_sequence_labels,
     check_span,
     choices_shape,
     flatten_choices,
     read_shape,
-    warn_if_left_padded,
 )
+from minitransformers.models.mask_arguments import check_context, check_mask, warn_if_left_padded
 from minitransformers.models.pretrained import PreTrainedModel, attention_kernel_name
 from minitransformers.nn.blocks import DecoderBlock, EncoderBlock
 from minitransformers.nn.cache import KeyValueCache

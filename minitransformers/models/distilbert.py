@@ -18,13 +18,13 @@ from minitransformers.models.inputs import (
     check_ids,
     check_labels,
     check_length,
-    check_mask,
     check_sequence_labels,
     check_span,
     choices_shape,
     flatten_choices,
     read_shape,
 )
+from minitransformers.models.mask_arguments import check_mask
 from minitransformers.models.pretrained import PreTrainedModel, attention_kernel_name
 from minitransformers.nn.blocks import BlockOutput, EncoderBlock
 from minitransformers.nn.feed_forward import ACTIVATIONS

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from minitransformers.errors import InputError
 from minitransformers.generation.config import as_list
-from minitransformers.models.inputs import check_ids, check_labels, check_length, check_mask, check_type, read_shape
+from minitransformers.models.inputs import check_ids, check_labels, check_length, check_type, read_shape
+from minitransformers.models.mask_arguments import check_mask
 from minitransformers.models.pretrained import PreTrainedModel
 from minitransformers.nn.cache import KeyValueCache
 from minitransformers.nn.masks import can_read_values, read_attention_mask

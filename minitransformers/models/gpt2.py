@@ -14,7 +14,6 @@ from minitransformers.configuration import Config, choice, count, positive, prob
 from minitransformers.errors import ConfigError
 from minitransformers.generation.search import GenerationMixin
 from minitransformers.models.inputs import (
-    check_context,
     check_dtype,
     check_ends_are_known,
     check_ids,
@@ -25,9 +24,9 @@ from minitransformers.models.inputs import (
     check_span,
     choices_shape,
     flatten_choices,
-    read_causal_mask,
     read_shape,
 )
+from minitransformers.models.mask_arguments import check_context, read_causal_mask
 from minitransformers.models.pretrained import PreTrainedModel, attention_kernel_name
 from minitransformers.nn.blocks import DecoderBlock
 from minitransformers.nn.cache import KeyValueCache

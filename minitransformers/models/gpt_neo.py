@@ -23,9 +23,9 @@ from minitransformers.models.inputs import (
     check_logits_to_keep,
     check_sequence_labels,
     check_span,
-    read_causal_mask,
     read_shape,
 )
+from minitransformers.models.mask_arguments import read_causal_mask, within_window
 from minitransformers.models.pretrained import PreTrainedModel, attention_kernel_name
 from minitransformers.nn.attention import MultiHeadAttention
 from minitransformers.nn.blocks import Block
@@ -38,7 +38,7 @@ from minitransformers.nn.losses import (
     span_loss,
     token_cross_entropy,
 )
-from minitransformers.nn.masks import causal_mask, local_mask
+from minitransformers.nn.masks import causal_mask
 from minitransformers.nn.normalization import LayerNorm
 from minitransformers.nn.positions import LearnedPositions, count_positions
 from minitransformers.outputs import (
@@ -223,10 +223,7 @@ class GPTNeoModel(GPTNeoPreTrainedModel):
         key_length = past_length + length
         if attention_mask is not None and attention_mask.ndim == 4:
             mask = mask.restricted_to(causal_mask(length, key_length, device=self.device))
-        masks = {"global": mask, "local": mask}
-        if key_length > config.window_size:
-            window = local_mask(length, key_length, before=config.window_size - 1, device=self.device)
-            masks["local"] = mask.restricted_to(window)
+        masks = {"global": mask, "local": within_window(mask, config.window_size, length, key_length, self.device)}
 
         hidden_states = self.token_embedding(input_ids) if inputs_embeds is None else inputs_embeds
         if position_ids is None:

@@ -25,9 +25,9 @@ from minitransformers.models.inputs import (
     check_sequence_labels,
     check_span,
     check_unlimited_positions,
-    read_causal_mask,
     read_shape,
 )
+from minitransformers.models.mask_arguments import read_causal_mask
 from minitransformers.models.pretrained import PreTrainedModel, attention_kernel_name
 from minitransformers.models.rotary import RotaryConfig, turns
 from minitransformers.nn.attention import MultiHeadAttention

@@ -1,6 +1,7 @@
 """Checks of what a model is called with, made before any computing, each error naming argument, value and remedy.
 
-Shapes and types are checked everywhere; values only where a look costs nothing (see `can_read_values`).
+Shapes and types are checked everywhere; values only where a look costs nothing (see `can_read_values`). Arguments that
+say who may attend to whom are read in mask_arguments.py.
 """
 
 from __future__ import annotations
@@ -12,16 +13,8 @@ import torch
 from torch import Tensor
 
 from minitransformers.errors import InputError
-from minitransformers.nn.cache import KeyValueCache
 from minitransformers.nn.losses import IGNORED
-from minitransformers.nn.masks import (
-    AttentionMask,
-    can_read_values,
-    causal_mask,
-    document_mask,
-    documents_from_positions,
-    read_attention_mask,
-)
+from minitransformers.nn.masks import can_read_values
 
 
 def read_shape(
@@ -36,8 +29,7 @@ def read_shape(
         InputError: both or neither are given, or a shape or type is wrong.
     """
     ids_name, embeds_name = f"{prefix}input_ids", f"{prefix}inputs_embeds"
-    if (input_ids is None) == (inputs_embeds is None):
-        raise InputError(f"Pass either {ids_name} or {embeds_name}" + (", not both." if input_ids is not None else "."))
+    _check_one_is_given(ids_name, input_ids, embeds_name, inputs_embeds)
     if input_ids is not None:
         check_type(ids_name, input_ids)
         if input_ids.ndim != 2:
@@ -47,7 +39,7 @@ def read_shape(
     else:
         assert inputs_embeds is not None
         if not isinstance(inputs_embeds, Tensor) or not inputs_embeds.is_floating_point():
-            raise InputError(f"{embeds_name} must be a floating-point tensor, got {_kind(inputs_embeds)}.")
+            raise InputError(f"{embeds_name} must be a floating-point tensor, got {kind_of(inputs_embeds)}.")
         if inputs_embeds.ndim != 3 or inputs_embeds.shape[-1] != hidden_size:
             raise InputError(
                 f"{embeds_name} has shape {tuple(inputs_embeds.shape)}; expected (batch, length, {hidden_size})."
@@ -58,13 +50,18 @@ def read_shape(
     return batch_size, length
 
 
+def _check_one_is_given(ids_name: str, ids: Tensor | None, embeds_name: str, embeds: Tensor | None) -> None:
+    if (ids is None) == (embeds is None):
+        raise InputError(f"Pass either {ids_name} or {embeds_name}" + (", not both." if ids is not None else "."))
+
+
 def check_type(name: str, ids: object) -> None:
     """Refuse what is no tensor of whole numbers, in a type that embeddings and losses take."""
     if isinstance(ids, Mapping):
-        raise InputError(f"{name} must be a tensor, got {_kind(ids)}: pass its entries by name, model(**inputs).")
+        raise InputError(f"{name} must be a tensor, got {kind_of(ids)}: pass its entries by name, model(**inputs).")
     if not isinstance(ids, Tensor):
         raise InputError(
-            f"{name} must be a tensor, got {_kind(ids)}: tokenizers give tensors with return_tensors='pt'."
+            f"{name} must be a tensor, got {kind_of(ids)}: tokenizers give tensors with return_tensors='pt'."
         )
     if ids.dtype not in (torch.int64, torch.int32):
         raise InputError(f"{name} must be whole numbers (torch.long), got {ids.dtype}: convert with {name}.long().")
@@ -158,7 +155,7 @@ def check_sequence_labels(labels: Tensor | None, batch_size: int, num_labels: in
     if labels is None:
         return
     if not isinstance(labels, Tensor) or labels.is_complex():
-        raise InputError(f"labels must be a tensor of numbers, got {_kind(labels)}.")
+        raise InputError(f"labels must be a tensor of numbers, got {kind_of(labels)}.")
     regression = problem_type == "regression" or (problem_type is None and num_labels == 1)
     multi_label = problem_type == "multi_label_classification" or (
         problem_type is None and num_labels > 1 and labels.is_floating_point()
@@ -190,8 +187,7 @@ def choices_shape(
 
     With `may_be_one_text` also (choices, length), the choices of one text.
     """
-    if (input_ids is None) == (inputs_embeds is None):
-        raise InputError("Pass either input_ids or inputs_embeds" + (", not both." if input_ids is not None else "."))
+    _check_one_is_given("input_ids", input_ids, "inputs_embeds", inputs_embeds)
     name, tensor, ndim = ("input_ids", input_ids, 3) if input_ids is not None else ("inputs_embeds", inputs_embeds, 4)
     if not isinstance(tensor, Tensor) or not ndim - may_be_one_text <= tensor.ndim <= ndim:
         got = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
@@ -207,18 +203,6 @@ def flatten_choices(tensor: Tensor | None, ndim: int = 3) -> Tensor | None:
     return tensor.flatten(0, 1) if isinstance(tensor, Tensor) and tensor.ndim == ndim else tensor
 
 
-def check_mask(name: str, mask: Tensor | None, num_heads: int) -> None:
-    """Refuse a mask that is no tensor of numbers, or of another number of heads; see `read_attention_mask`."""
-    if mask is None:
-        return
-    if not isinstance(mask, Tensor) or mask.is_complex():
-        raise InputError(f"{name} must be a tensor of 0 and 1, got {_kind(mask)}: tokenizers give it as a tensor.")
-    if mask.ndim == 4 and mask.shape[1] not in (1, num_heads):
-        raise InputError(
-            f"{name} has shape {tuple(mask.shape)}; expected (batch, heads, query, key) with heads {num_heads} or 1."
-        )
-
-
 def check_pixels(
     pixel_values: Tensor | None,
     *,
@@ -232,7 +216,7 @@ def check_pixels(
         raise InputError("Pass pixel_values: an image processor makes them of images.")
     if not isinstance(pixel_values, Tensor) or not pixel_values.is_floating_point():
         raise InputError(
-            f"pixel_values must be a floating-point tensor, got {_kind(pixel_values)}: make it with an image "
+            f"pixel_values must be a floating-point tensor, got {kind_of(pixel_values)}: make it with an image "
             f"processor, which brings pixels of 0 … 255 to the range that the model was trained with."
         )
     shape = tuple(pixel_values.shape)
@@ -270,7 +254,9 @@ def check_logits_to_keep(logits_to_keep: int | Tensor, shape: tuple[int, int], l
         partial = True
         shapes = {1: (length,), 2: shape}
         if not isinstance(logits_to_keep, Tensor) or logits_to_keep.ndim not in shapes:
-            raise InputError(f"logits_to_keep must be a number, or a tensor of positions, got {_kind(logits_to_keep)}.")
+            raise InputError(
+                f"logits_to_keep must be a number, or a tensor of positions, got {kind_of(logits_to_keep)}."
+            )
         if logits_to_keep.dtype == torch.bool:
             if tuple(logits_to_keep.shape) != shapes[logits_to_keep.ndim]:
                 raise InputError(f"logits_to_keep has shape {tuple(logits_to_keep.shape)}; expected {shape}.")
@@ -281,97 +267,6 @@ def check_logits_to_keep(logits_to_keep: int | Tensor, shape: tuple[int, int], l
             check_range("logits_to_keep", logits_to_keep, length, "length of the input")
     if partial and labels is not None:
         raise InputError("labels need the logits of all positions: leave out logits_to_keep, or the labels.")
-
-
-def check_context(
-    encoder_hidden_states: Tensor | None,
-    encoder_attention_mask: Tensor | None,
-    *,
-    batch_size: int,
-    query_length: int,
-    context_size: int | None,
-    num_heads: int,
-    dtype: torch.dtype,
-    cache: KeyValueCache | None = None,
-) -> AttentionMask:
-    """Refuse an encoder's output that cross-attention cannot attend to; give the mask for it.
-
-    Args:
-        context_size: the width that it must have; None where the model has no cross-attention.
-        dtype: of the model's weights.
-        cache: may hold keys and values of the encoder's output already.
-    """
-    if encoder_hidden_states is None:
-        return AttentionMask()
-    if context_size is None:
-        raise InputError(
-            "encoder_hidden_states needs a model with cross-attention: build it with is_decoder=True (BERT) and "
-            "add_cross_attention=True."
-        )
-    if not isinstance(encoder_hidden_states, Tensor):
-        raise InputError(
-            f"encoder_hidden_states must be a tensor, got {_kind(encoder_hidden_states)}: of an encoder's output, pass "
-            f"last_hidden_state."
-        )
-    shape = tuple(encoder_hidden_states.shape)
-    if len(shape) != 3 or shape[0] != batch_size or not shape[1] or shape[2] != context_size:
-        raise InputError(
-            f"encoder_hidden_states has shape {shape}; expected ({batch_size}, length of the source, {context_size})."
-        )
-    check_dtype("encoder_hidden_states", encoder_hidden_states, dtype)
-    cached_length = cache.cross_attention[0].length if cache is not None and cache.cross_attention else 0
-    if cached_length and cached_length != shape[1]:  # not `in`: a number that is traced is no entry of a tuple
-        raise InputError(
-            f"encoder_hidden_states has {shape[1]} positions and past_key_values is of a source with {cached_length}: "
-            f"pass the same source at each step, or start with a new cache."
-        )
-    check_mask("encoder_attention_mask", encoder_attention_mask, num_heads)
-    return read_attention_mask(
-        encoder_attention_mask,
-        batch_size=batch_size,
-        query_length=query_length,
-        key_length=shape[1],
-        is_causal=False,
-        dtype=encoder_hidden_states.dtype,
-        device=encoder_hidden_states.device,
-        name="encoder_attention_mask",
-    )
-
-
-def read_causal_mask(
-    attention_mask: Tensor | None,
-    position_ids: Tensor | None,
-    cache: KeyValueCache | None,
-    *,
-    batch_size: int,
-    length: int,
-    num_heads: int,
-    dtype: torch.dtype,
-    device: torch.device,
-) -> AttentionMask:
-    """Who may attend to whom in a decoder: what `attention_mask` says, to the past only.
-
-    Where there is neither mask nor cache and positions start anew, a row is several documents that do not see each
-    other.
-    """
-    check_mask("attention_mask", attention_mask, num_heads)
-    if attention_mask is None and cache is None and position_ids is not None:
-        documents = documents_from_positions(position_ids)
-        if not can_read_values(documents) or documents.any():
-            return AttentionMask(causal_mask(length, device=documents.device) & document_mask(documents))
-    past_length = 0 if cache is None else cache.length
-    warn_if_left_padded(attention_mask, position_ids, past_length, stacklevel=5)
-    if cache is not None:
-        warn_if_packed(attention_mask, position_ids, past_length)
-    return read_attention_mask(
-        attention_mask,
-        batch_size=batch_size,
-        query_length=length,
-        key_length=past_length + length,
-        is_causal=True,
-        dtype=dtype,
-        device=device,
-    )
 
 
 def check_ends_are_known(batch_size: int, input_ids: Tensor | None, pad_token_id: int | None) -> None:
@@ -388,37 +283,6 @@ def check_ends_are_known(batch_size: int, input_ids: Tensor | None, pad_token_id
         warnings.warn("With inputs_embeds padding cannot be seen: the last vector counts.", stacklevel=4)
 
 
-def warn_if_left_padded(
-    attention_mask: Tensor | None, position_ids: Tensor | None, past_length: int, stacklevel: int = 4
-) -> None:
-    """Say so where a decoder's positions will count the padding in front of a text.
-
-    That is what the reference computes too, and hardly ever what is wanted.
-    """
-    if attention_mask is None or position_ids is not None or past_length or attention_mask.ndim != 2:
-        return
-    if can_read_values(attention_mask) and not attention_mask[:, 0].all():
-        warnings.warn(
-            "The batch is padded on the left and position_ids are not given, so that positions count the padding. "
-            "Pass position_ids=positions_from_mask(attention_mask), pad on the right, or use generate().",
-            stacklevel=stacklevel,
-        )
-
-
-def warn_if_packed(attention_mask: Tensor | None, position_ids: Tensor | None, past_length: int) -> None:
-    """Say so where documents that are packed into one row will see each other because a cache is being made.
-
-    The reference tells documents apart by positions that start anew, and does so only without a cache.
-    """
-    if attention_mask is not None or position_ids is None or past_length or not can_read_values(position_ids):
-        return
-    if documents_from_positions(position_ids).any():
-        warnings.warn(
-            "position_ids start anew within a row. Documents that are packed so are kept apart only without a cache: "
-            "pass use_cache=False, or a mask of four dimensions.",
-            stacklevel=5,
-        )
-
-
-def _kind(value: object) -> str:
+def kind_of(value: object) -> str:
+    """What something is, for messages: its class, and of a tensor the type of its numbers."""
     return f"a tensor of {value.dtype}" if isinstance(value, Tensor) else type(value).__name__

@@ -8,7 +8,7 @@ change each.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -25,9 +25,9 @@ from minitransformers.models.inputs import (
     check_sequence_labels,
     check_span,
     check_unlimited_positions,
-    read_causal_mask,
     read_shape,
 )
+from minitransformers.models.mask_arguments import read_causal_mask, within_window
 from minitransformers.models.pretrained import PreTrainedModel, attention_kernel_name
 from minitransformers.models.rotary import RotaryConfig, turns
 from minitransformers.nn.attention import MultiHeadAttention
@@ -41,7 +41,6 @@ from minitransformers.nn.losses import (
     span_loss,
     token_cross_entropy,
 )
-from minitransformers.nn.masks import AttentionMask, local_mask
 from minitransformers.nn.normalization import RMSNorm
 from minitransformers.nn.positions import count_positions
 from minitransformers.outputs import (
@@ -300,18 +299,6 @@ def _block(config: LlamaFamilyConfig) -> Block:
         lambda: RMSNorm(config.hidden_size, eps=config.rms_norm_eps),
         pre_norm=True,
     )
-
-
-def within_window(
-    mask: AttentionMask, window: int | None, query_length: int, key_length: int, device: Any
-) -> AttentionMask:
-    """A causal `mask`, restricted to the last `window` tokens up to the query's own (Jiang et al., 2023, §2).
-
-    The cache keeps them all; what a window no longer sees, later layers still have seen through others.
-    """
-    if window is None or key_length <= window:
-        return mask
-    return mask.restricted_to(local_mask(query_length, key_length, before=window - 1, device=device))
 
 
 # ---- the language model ----------------------------------------------------------------------------------------------

@@ -21,7 +21,6 @@ from minitransformers.models.inputs import (
     check_dtype,
     check_ids,
     check_labels,
-    check_mask,
     check_sequence_labels,
     check_span,
     check_unlimited_positions,
@@ -29,6 +28,7 @@ from minitransformers.models.inputs import (
     flatten_choices,
     read_shape,
 )
+from minitransformers.models.mask_arguments import check_mask
 from minitransformers.models.pretrained import PreTrainedModel, attention_kernel_name
 from minitransformers.models.rotary import RotaryConfig, turns
 from minitransformers.nn.attention import MultiHeadAttention

@@ -22,13 +22,12 @@ from minitransformers.models.inputs import (
     check_labels,
     check_length,
     check_logits_to_keep,
-    check_mask,
     check_sequence_labels,
     choices_shape,
     flatten_choices,
     read_shape,
-    warn_if_left_padded,
 )
+from minitransformers.models.mask_arguments import check_mask, warn_if_left_padded
 from minitransformers.models.pretrained import PreTrainedModel, attention_kernel_name
 from minitransformers.nn.blocks import DecoderBlock
 from minitransformers.nn.feed_forward import ACTIVATIONS

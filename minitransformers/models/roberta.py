@@ -22,7 +22,8 @@ from minitransformers.models.bert import (
     BertModel,
     BertPreTrainedModel,
 )
-from minitransformers.models.inputs import check_length, check_sequence_labels, read_shape, warn_if_left_padded
+from minitransformers.models.inputs import check_length, check_sequence_labels, read_shape
+from minitransformers.models.mask_arguments import warn_if_left_padded
 from minitransformers.nn.heads import DenseClassifier, MaskedLMHead
 from minitransformers.nn.losses import sequence_classification_loss
 from minitransformers.nn.masks import can_read_values

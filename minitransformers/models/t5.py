@@ -17,15 +17,14 @@ from minitransformers.errors import ConfigError, InputError
 from minitransformers.generation.search import GenerationMixin
 from minitransformers.models.encoder_decoder import EncoderDecoderModel, kept_finite, sentence_vectors
 from minitransformers.models.inputs import (
-    check_context,
     check_dtype,
     check_ids,
     check_labels,
-    check_mask,
     check_sequence_labels,
     check_span,
     read_shape,
 )
+from minitransformers.models.mask_arguments import check_context, check_mask
 from minitransformers.models.pretrained import attention_kernel_name
 from minitransformers.nn.attention import MultiHeadAttention
 from minitransformers.nn.blocks import Block

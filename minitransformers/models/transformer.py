@@ -16,7 +16,8 @@ from minitransformers.configuration import Config, choice, positive, probability
 from minitransformers.errors import ConfigError
 from minitransformers.generation.search import GenerationMixin
 from minitransformers.models.encoder_decoder import EncoderDecoderModel
-from minitransformers.models.inputs import check_context, check_dtype, check_ids, check_labels, check_mask, read_shape
+from minitransformers.models.inputs import check_dtype, check_ids, check_labels, read_shape
+from minitransformers.models.mask_arguments import check_context, check_mask
 from minitransformers.models.pretrained import attention_kernel_name
 from minitransformers.nn.attention import MultiHeadAttention
 from minitransformers.nn.blocks import Block

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 from minitransformers.checkpoints.rules import WeightTable, rename, stored
 from minitransformers.configuration import Config, choice, constrained, count, positive, probability, size
 from minitransformers.errors import ConfigError, InputError
-from minitransformers.models.inputs import check_mask, check_pixels, check_sequence_labels
+from minitransformers.models.inputs import check_pixels, check_sequence_labels
+from minitransformers.models.mask_arguments import check_mask
 from minitransformers.models.pretrained import PreTrainedModel, attention_kernel_name
 from minitransformers.nn.attention import MultiHeadAttention
 from minitransformers.nn.blocks import Block
