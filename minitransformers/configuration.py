@@ -1,4 +1,7 @@
-"""Config: the fields of a config.json, typed, validated, and written back as they were read."""
+"""Config: the fields of a config.json, typed, validated, and written back as they were read.
+
+What a single field may hold is in fields.py.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,7 @@ import dataclasses
 import inspect
 import json
 import logging
-import math
-import types
 import typing
-from collections.abc import Callable, Collection
 from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, dataclass_transform
@@ -19,6 +19,17 @@ import torch
 
 from minitransformers.atomic import write_text
 from minitransformers.errors import ConfigError, MissingFileError, UnknownArgumentError, nearest
+from minitransformers.fields import (
+    choice,
+    constrained,
+    count,
+    from_json_value,
+    positive,
+    probability,
+    size,
+    to_json_value,
+    validated,
+)
 from minitransformers.hub import Source
 
 CONFIG_FILE = "config.json"
@@ -27,42 +38,6 @@ CONFIG_FILE = "config.json"
 ConfigType = TypeVar("ConfigType", bound="Config")
 
 logger = logging.getLogger(__name__)
-
-
-# ---- what a field may hold -------------------------------------------------------------------------------------------
-
-
-def constrained(default: Any, test: Callable[[Any], bool], expected: str) -> Any:
-    """A field whose value, where it is not None, must pass `test`; `expected` completes "must be …"."""
-    return dataclasses.field(default=default, metadata={"test": test, "expected": expected})
-
-
-def size(default: int | None) -> Any:
-    """A whole number of at least 1: a width, a number of layers or heads, a vocabulary."""
-    return constrained(default, lambda value: value >= 1, "a whole number of at least 1")
-
-
-def count(default: int | None) -> Any:
-    """A whole number of at least 0."""
-    return constrained(default, lambda value: value >= 0, "a whole number of at least 0")
-
-
-def probability(default: float | None) -> Any:
-    """A dropout rate: from 0 up to, and without, 1 (at 1 nothing would be left)."""
-    return constrained(default, lambda value: 0 <= value < 1, "a number from 0 up to, but not, 1")
-
-
-def positive(default: float) -> Any:
-    """A number above 0."""
-    return constrained(default, lambda value: 0 < value < math.inf, "a number above 0")
-
-
-def choice(default: str | None, options: Collection[str]) -> Any:
-    """One of the names in `options`."""
-    return constrained(default, lambda value: value in options, "one of " + ", ".join(map(repr, options)))
-
-
-# ---- the class -------------------------------------------------------------------------------------------------------
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(constrained, size, count, probability, positive, choice))
@@ -144,6 +119,12 @@ class Config:
                 "for one number use problem_type='regression'."
             )
 
+    def check_multiple(self, name: str, *, of: str) -> None:
+        """Refuse values of two fields where one must be a multiple of the other: a width, cut into that many heads."""
+        value, divisor = getattr(self, name), getattr(self, of)
+        if value % divisor:
+            raise ConfigError(f"{name}={value} must be a multiple of {of}={divisor}.")
+
     # ---- labels ----
 
     @property
@@ -164,7 +145,7 @@ class Config:
     def __setattr__(self, name: str, value: Any) -> None:
         name = self._field_name(name)
         if name in self._fields:
-            value = _validated(type(self).__name__, name, value, self._hints[name], self._fields[name])
+            value = validated(type(self).__name__, name, value, self._hints[name], self._fields[name])
         elif name == "attn_implementation":
             if value not in (None, "eager", "sdpa"):
                 raise ConfigError(f"attn_implementation={value!r} must be 'eager' or 'sdpa' (None chooses 'sdpa').")
@@ -266,7 +247,7 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, the further keys of the file, and the model type, as JSON values."""
-        fields = {name: _to_json(getattr(self, name)) for name in self._fields}
+        fields = {name: to_json_value(getattr(self, name)) for name in self._fields}
         return {**copy.deepcopy(self._extra), **fields, "model_type": self.model_type}
 
     def to_diff_dict(self) -> dict[str, Any]:
@@ -334,6 +315,10 @@ _LABELS = {"num_labels", "id2label", "label2id"}
 
 
 def _as_dataclass(cls: type[Config]) -> None:
+    """Make a class that lists fields a data class, and keep what Config asks of it: fields, their types, a signature.
+
+    Not the decorator alone: Config has an `__init__` of its own, which checks, and knows aliases.
+    """
     dataclasses.dataclass(init=False, repr=False, eq=False, kw_only=True)(cls)
     cls._fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     cls._hints = typing.get_type_hints(cls)
@@ -365,65 +350,6 @@ def read_config_file(path: Path) -> dict[str, Any]:
     return content
 
 
-def _validated(owner: str, name: str, value: Any, hint: Any, field: dataclasses.Field[Any]) -> Any:
-    """`value` as the field keeps it; an error that names field, value and what was expected, if it cannot be kept."""
-    kept = _from_json(value, hint)
-    expected = field.metadata.get("expected", _describe(hint))
-    if not _is_a(kept, hint) or (kept is not None and "test" in field.metadata and not field.metadata["test"](kept)):
-        raise ConfigError(f"{owner}: {name}={value!r} must be {expected}.")
-    return kept
-
-
-def _from_json(value: Any, hint: Any) -> Any:
-    """JSON has no integer keys and no dtypes, and its numbers may leave out ".0"; bring those back."""
-    options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
-    if float in options and type(value) is int:
-        return float(value)
-    if torch.dtype in options and isinstance(value, str):
-        named = getattr(torch, value.removeprefix("torch."), None)
-        return named if isinstance(named, torch.dtype) else value
-    if dict[int, str] in options and isinstance(value, dict):
-        return {int(key) if str(key).isdigit() else key: label for key, label in value.items()}
-    if isinstance(value, list) and any(typing.get_origin(option) is tuple for option in options):
-        return tuple(value)
-    return value
-
-
-def _to_json(value: Any) -> Any:
-    if isinstance(value, torch.dtype):
-        return str(value).removeprefix("torch.")
-    if isinstance(value, dict):
-        return {str(key): _to_json(item) for key, item in value.items()}
-    return copy.deepcopy(value)
-
-
 def _same(config: Config, name: str, written: Any) -> bool:
-    return bool(_from_json(written, config._hints[name]) == getattr(config, name))
-
-
-def _is_a(value: Any, hint: Any) -> bool:
-    """Whether `value` is of the annotated type; an int counts as float, a bool as neither."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        return any(_is_a(value, option) for option in arguments)
-    if origin is list:
-        return isinstance(value, list) and all(_is_a(item, arguments[0]) for item in value)
-    if origin is dict:
-        return isinstance(value, dict) and all(
-            _is_a(key, arguments[0]) and _is_a(item, arguments[1]) for key, item in value.items()
-        )
-    if origin is tuple:
-        return isinstance(value, tuple) and all(_is_a(item, arguments[0]) for item in value)
-    if hint in (int, float) and isinstance(value, bool):
-        return False
-    if hint is float:
-        return isinstance(value, (int, float))
-    return hint is Any or isinstance(value, hint)
-
-
-def _describe(hint: Any) -> str:
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return " or ".join(_describe(option) for option in typing.get_args(hint))
-    if hint is type(None):
-        return "None"
-    return hint.__name__ if typing.get_origin(hint) is None else str(hint)
+    """Whether a field has the value that a file's `written` stands for."""
+    return bool(from_json_value(written, config._hints[name]) == getattr(config, name))

@@ -20,8 +20,9 @@ import transformers
 from hypothesis import given, strategies as st
 
 from minitransformers.assets import fetch
-from minitransformers.configuration import Config, choice, count, positive, probability, read_config_file, size
+from minitransformers.configuration import Config, read_config_file
 from minitransformers.errors import ConfigError, MinitransformersError, MissingFileError, UnknownArgumentError
+from minitransformers.fields import choice, count, positive, probability, size
 from minitransformers.models.bert import BertConfig, BertForSequenceClassification, BertModel
 from minitransformers.models.gpt2 import GPT2Config, GPT2DoubleHeadsModel
 from minitransformers.nn.feed_forward import ACTIVATIONS

@@ -9,8 +9,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from minitransformers.checkpoints.rules import WeightTable, alias, double, drop, rename, tie
-from minitransformers.configuration import Config, choice, count, positive, probability, size
+from minitransformers.configuration import Config
 from minitransformers.errors import ConfigError
+from minitransformers.fields import choice, count, positive, probability, size
 from minitransformers.models.bert import (
     BertForMultipleChoice,
     BertForQuestionAnswering,
@@ -66,10 +67,7 @@ class AlbertConfig(Config):
     def validate(self) -> None:
         """Refuse what no ALBERT can be built from."""
         super().validate()
-        if self.hidden_size % self.num_attention_heads:
-            raise ConfigError(
-                f"hidden_size={self.hidden_size} must be a multiple of num_attention_heads={self.num_attention_heads}."
-            )
+        self.check_multiple("hidden_size", of="num_attention_heads")
         if self.pad_token_id is not None and not -self.vocab_size <= self.pad_token_id < self.vocab_size:
             raise ConfigError(f"pad_token_id={self.pad_token_id} must be below vocab_size={self.vocab_size}.")
 

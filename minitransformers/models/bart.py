@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from minitransformers.checkpoints.rules import WeightTable, alias, drop, rename, tie
-from minitransformers.configuration import Config, choice, positive, probability, size
+from minitransformers.configuration import Config
 from minitransformers.errors import ConfigError, InputError
+from minitransformers.fields import choice, positive, probability, size
 from minitransformers.generation.search import GenerationMixin
 from minitransformers.models.encoder_decoder import (
     EncoderDecoderModel,
@@ -105,8 +106,7 @@ class BartConfig(Config):
         """Refuse what no BART can be built from."""
         super().validate()
         for name in ("encoder_attention_heads", "decoder_attention_heads"):
-            if self.d_model % getattr(self, name):
-                raise ConfigError(f"d_model={self.d_model} must be a multiple of {name}={getattr(self, name)}.")
+            self.check_multiple("d_model", of=name)
         if self.pad_token_id is not None and not 0 <= self.pad_token_id < self.vocab_size:
             raise ConfigError(
                 f"pad_token_id={self.pad_token_id} must be a token, 0 … {self.vocab_size - 1} "

@@ -12,8 +12,9 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from minitransformers.checkpoints.rules import WeightTable, alias, double, drop, rename, tie
-from minitransformers.configuration import Config, choice, count, positive, probability, size
+from minitransformers.configuration import Config
 from minitransformers.errors import ConfigError, InputError
+from minitransformers.fields import choice, count, positive, probability, size
 from minitransformers.generation.search import GenerationMixin
 from minitransformers.models.inputs import (
     check_dtype,
@@ -93,10 +94,7 @@ class BertConfig(Config):
     def validate(self) -> None:
         """Refuse what no BERT can be built from."""
         super().validate()
-        if self.hidden_size % self.num_attention_heads:
-            raise ConfigError(
-                f"hidden_size={self.hidden_size} must be a multiple of num_attention_heads={self.num_attention_heads}."
-            )
+        self.check_multiple("hidden_size", of="num_attention_heads")
         if self.pad_token_id is not None and not -self.vocab_size <= self.pad_token_id < self.vocab_size:
             raise ConfigError(f"pad_token_id={self.pad_token_id} must be below vocab_size={self.vocab_size}.")
         if self.add_cross_attention and not self.is_decoder:

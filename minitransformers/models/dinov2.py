@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from minitransformers.checkpoints.rules import WeightTable, rename, stored
-from minitransformers.configuration import Config, constrained, positive, size
+from minitransformers.configuration import Config
 from minitransformers.errors import ConfigError
+from minitransformers.fields import constrained, positive, size
 from minitransformers.models.inputs import check_sequence_labels
 from minitransformers.models.vit import ImageConfig, ViTEmbeddings, ViTModel, ViTPreTrainedModel, sides
 from minitransformers.nn.blocks import Block

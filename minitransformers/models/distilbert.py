@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minitransformers.checkpoints.rules import WeightTable, alias, drop, rename, tie
-from minitransformers.configuration import Config, choice, count, positive, probability, size
+from minitransformers.configuration import Config
 from minitransformers.errors import ConfigError, InputError, UnknownArgumentError
+from minitransformers.fields import choice, count, positive, probability, size
 from minitransformers.models.inputs import (
     check_dtype,
     check_ids,
@@ -81,8 +82,7 @@ class DistilBertConfig(Config):
     def validate(self) -> None:
         """Refuse what no DistilBERT can be built from."""
         super().validate()
-        if self.dim % self.n_heads:
-            raise ConfigError(f"dim={self.dim} must be a multiple of n_heads={self.n_heads}.")
+        self.check_multiple("dim", of="n_heads")
         if self.pad_token_id is not None and not -self.vocab_size <= self.pad_token_id < self.vocab_size:
             raise ConfigError(f"pad_token_id={self.pad_token_id} must be below vocab_size={self.vocab_size}.")
 

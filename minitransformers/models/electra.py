@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minitransformers.checkpoints.rules import WeightTable, rename, tie
-from minitransformers.configuration import choice, probability, size
+from minitransformers.fields import choice, probability, size
 from minitransformers.models.bert import (
     BACKBONE_RULES,
     BertConfig,

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from minitransformers.checkpoints.rules import WeightTable, drop, rename, tie, transpose
-from minitransformers.configuration import Config, choice, count, positive, probability, size
-from minitransformers.errors import ConfigError
+from minitransformers.configuration import Config
+from minitransformers.fields import choice, count, positive, probability, size
 from minitransformers.generation.search import GenerationMixin
 from minitransformers.models.inputs import (
     check_dtype,
@@ -98,8 +98,7 @@ class GPT2Config(Config):
     def validate(self) -> None:
         """Refuse what no GPT-2 can be built from."""
         super().validate()
-        if self.n_embd % self.n_head:
-            raise ConfigError(f"n_embd={self.n_embd} must be a multiple of n_head={self.n_head}.")
+        self.check_multiple("n_embd", of="n_head")
 
 
 # ---- weight names ----------------------------------------------------------------------------------------------------

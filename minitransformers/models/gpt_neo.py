@@ -11,8 +11,9 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from minitransformers.checkpoints.rules import WeightTable, drop, rename, tie
-from minitransformers.configuration import Config, choice, count, positive, probability, size
+from minitransformers.configuration import Config
 from minitransformers.errors import ConfigError
+from minitransformers.fields import choice, count, positive, probability, size
 from minitransformers.generation.search import GenerationMixin
 from minitransformers.models.inputs import (
     check_dtype,
@@ -91,8 +92,7 @@ class GPTNeoConfig(Config):
     def validate(self) -> None:
         """Refuse what no GPT-Neo can be built from."""
         super().validate()
-        if self.hidden_size % self.num_heads:
-            raise ConfigError(f"hidden_size={self.hidden_size} must be a multiple of num_heads={self.num_heads}.")
+        self.check_multiple("hidden_size", of="num_heads")
         try:
             layers = self.attention_layers
         except (TypeError, ValueError):

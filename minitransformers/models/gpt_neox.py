@@ -13,8 +13,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from minitransformers.checkpoints.rules import WeightTable, alias, drop, rename, tie
-from minitransformers.configuration import choice, count, positive, probability, size
-from minitransformers.errors import ConfigError, InputError
+from minitransformers.errors import InputError
+from minitransformers.fields import choice, count, positive, probability, size
 from minitransformers.generation.search import GenerationMixin
 from minitransformers.models.inputs import (
     check_dtype,
@@ -88,10 +88,7 @@ class GPTNeoXConfig(RotaryConfig):
     def validate(self) -> None:
         """Refuse what no GPT-NeoX can be built from."""
         super().validate()
-        if self.hidden_size % self.num_attention_heads:
-            raise ConfigError(
-                f"hidden_size={self.hidden_size} must be a multiple of num_attention_heads={self.num_attention_heads}."
-            )
+        self.check_multiple("hidden_size", of="num_attention_heads")
 
 
 # ---- weight names ----------------------------------------------------------------------------------------------------

@@ -13,8 +13,8 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from minitransformers.checkpoints.rules import WeightTable, alias, drop, rename, tie
-from minitransformers.configuration import choice, count, positive, probability, size
 from minitransformers.errors import ConfigError
+from minitransformers.fields import choice, count, positive, probability, size
 from minitransformers.generation.search import GenerationMixin
 from minitransformers.models.inputs import (
     check_dtype,
@@ -121,10 +121,7 @@ class LlamaConfig(LlamaFamilyConfig):
     def validate(self) -> None:
         """Refuse what no Llama can be built from."""
         super().validate()
-        if self.hidden_size % self.num_attention_heads:
-            raise ConfigError(
-                f"hidden_size={self.hidden_size} must be a multiple of num_attention_heads={self.num_attention_heads}."
-            )
+        self.check_multiple("hidden_size", of="num_attention_heads")
 
 
 # ---- weight names ----------------------------------------------------------------------------------------------------

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minitransformers.checkpoints.rules import WeightTable, rename, tie
-from minitransformers.configuration import choice, constrained, count, positive, probability, size
 from minitransformers.errors import ConfigError, InputError
+from minitransformers.fields import choice, constrained, count, positive, probability, size
 from minitransformers.models.inputs import (
     check_dtype,
     check_ids,
@@ -130,10 +130,7 @@ class ModernBertConfig(RotaryConfig):
     def validate(self) -> None:
         """Refuse what no ModernBERT can be built from."""
         super().validate()
-        if self.hidden_size % self.num_attention_heads:
-            raise ConfigError(
-                f"hidden_size={self.hidden_size} must be a multiple of num_attention_heads={self.num_attention_heads}."
-            )
+        self.check_multiple("hidden_size", of="num_attention_heads")
         if len(self.layer_types or []) != self.num_hidden_layers:
             raise ConfigError(
                 f"layer_types has {len(self.layer_types or [])} entries; num_hidden_layers={self.num_hidden_layers} "

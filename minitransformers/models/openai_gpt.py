@@ -11,8 +11,8 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from minitransformers.checkpoints.rules import WeightTable, rename, tie
-from minitransformers.configuration import Config, choice, count, positive, probability, size
-from minitransformers.errors import ConfigError
+from minitransformers.configuration import Config
+from minitransformers.fields import choice, count, positive, probability, size
 from minitransformers.generation.search import GenerationMixin
 from minitransformers.models.gpt2 import BLOCK_WEIGHTS
 from minitransformers.models.inputs import (
@@ -86,8 +86,7 @@ class OpenAIGPTConfig(Config):
     def validate(self) -> None:
         """Refuse what no GPT can be built from."""
         super().validate()
-        if self.n_embd % self.n_head:
-            raise ConfigError(f"n_embd={self.n_embd} must be a multiple of n_head={self.n_head}.")
+        self.check_multiple("n_embd", of="n_head")
 
 
 # ---- weight names ----------------------------------------------------------------------------------------------------

@@ -9,8 +9,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from minitransformers.checkpoints.rules import WeightTable, double, rename, tie
-from minitransformers.configuration import size
 from minitransformers.errors import ConfigError
+from minitransformers.fields import size
 from minitransformers.models.bert import (
     BACKBONE_RULES,
     BertConfig,

@@ -15,8 +15,9 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from minitransformers.configuration import Config, size
+from minitransformers.configuration import Config
 from minitransformers.errors import ConfigError, nearest
+from minitransformers.fields import size
 from minitransformers.nn.positions import (
     Rotary,
     dynamic_base,

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minitransformers.checkpoints.rules import Rule, WeightTable, drop, rename, tie
-from minitransformers.configuration import Config, constrained, positive, probability, size
+from minitransformers.configuration import Config
 from minitransformers.errors import ConfigError, InputError
+from minitransformers.fields import constrained, positive, probability, size
 from minitransformers.generation.search import GenerationMixin
 from minitransformers.models.encoder_decoder import EncoderDecoderModel, kept_finite, sentence_vectors
 from minitransformers.models.inputs import (

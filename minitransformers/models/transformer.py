@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minitransformers.checkpoints.rules import WeightTable, tie
-from minitransformers.configuration import Config, choice, positive, probability, size
-from minitransformers.errors import ConfigError
+from minitransformers.configuration import Config
+from minitransformers.fields import choice, positive, probability, size
 from minitransformers.generation.search import GenerationMixin
 from minitransformers.models.encoder_decoder import EncoderDecoderModel
 from minitransformers.models.inputs import check_dtype, check_ids, check_labels, read_shape
@@ -66,8 +66,7 @@ class TransformerConfig(Config):
     def validate(self) -> None:
         """Refuse what no transformer can be built from."""
         super().validate()
-        if self.d_model % self.num_heads:
-            raise ConfigError(f"d_model={self.d_model} must be a multiple of num_heads={self.num_heads}.")
+        self.check_multiple("d_model", of="num_heads")
 
 
 # ---- encoder and decoder ---------------------------------------------------------------------------------------------

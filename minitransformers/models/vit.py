@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minitransformers.checkpoints.rules import WeightTable, rename, stored
-from minitransformers.configuration import Config, choice, constrained, count, positive, probability, size
+from minitransformers.configuration import Config
 from minitransformers.errors import ConfigError, InputError
+from minitransformers.fields import choice, constrained, count, positive, probability, size
 from minitransformers.models.inputs import check_pixels, check_sequence_labels
 from minitransformers.models.mask_arguments import check_mask
 from minitransformers.models.pretrained import PreTrainedModel, attention_kernel_name
@@ -59,10 +60,7 @@ class ImageConfig(Config):
     def validate(self) -> None:
         """Refuse what no model of images can be built from."""
         super().validate()
-        if self.hidden_size % self.num_attention_heads:
-            raise ConfigError(
-                f"hidden_size={self.hidden_size} must be a multiple of num_attention_heads={self.num_attention_heads}."
-            )
+        self.check_multiple("hidden_size", of="num_attention_heads")
         if any(side % patch for side, patch in zip(_pair(self.image_size), _pair(self.patch_size), strict=True)):
             raise ConfigError(f"image_size={self.image_size} must be a multiple of patch_size={self.patch_size}.")
 
