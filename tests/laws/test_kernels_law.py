@@ -9,7 +9,7 @@ from minitransformers.models.bart import BartForCausalLM
 from minitransformers.nn.attention import KERNELS, MultiHeadAttention, eager_attention, fused_attention
 from minitransformers.nn.masks import causal_mask
 from minitransformers.testing import laws, strategies
-from minitransformers.testing.comparing import assert_close, assert_gradients_close
+from minitransformers.testing.comparing import assert_close, assert_gradients_close, named_tensors
 from minitransformers.testing.families import CLASSES, WITH_CHOICES
 from minitransformers.testing.weights import draw_weights
 
@@ -199,8 +199,8 @@ def test_a_row_of_nothing_but_padding_is_finite_everywhere(classes, data):
     batch["attention_mask"][0] = 0
     laws.assert_implementations_agree(model, batch)
     output = model(**batch)
-    assert all(tensor.isfinite().all() for _, tensor in laws.named_tensors(output))
-    next(tensor for _, tensor in laws.named_tensors(output)).sum().backward()
+    assert all(tensor.isfinite().all() for _, tensor in named_tensors(output))
+    next(tensor for _, tensor in named_tensors(output)).sum().backward()
     assert all(weight.grad.isfinite().all() for weight in model.parameters() if weight.grad is not None)
 
 

@@ -13,7 +13,7 @@ from minitransformers.models.roberta import RobertaConfig
 from minitransformers.models.xlm_roberta import XLMRobertaConfig
 from minitransformers.nn.positions import positions_from_mask
 from minitransformers.testing import laws, strategies
-from minitransformers.testing.comparing import assert_close, assert_gradients_close
+from minitransformers.testing.comparing import assert_close, assert_gradients_close, named_tensors
 from minitransformers.testing.families import LABELS, WITH_ENDS, WITH_TARGET
 from minitransformers.testing.weights import draw_weights
 
@@ -152,8 +152,8 @@ def test_what_the_padding_token_is_does_not_matter(classes, data):
     other = torch.randint(0, strategies.VOCAB_SIZE, batch["input_ids"].shape, generator=generator)
     mask = batch["attention_mask"].bool()
     changed = {**batch, "input_ids": torch.where(mask, batch["input_ids"], other)}
-    before = dict(laws.named_tensors(model(**batch)))
-    for name, tensor in laws.named_tensors(model(**changed)):
+    before = dict(named_tensors(model(**batch)))
+    for name, tensor in named_tensors(model(**changed)):
         if tensor.ndim < 4:  # caches hold keys of the padding
             of_tokens = tensor.shape[: mask.ndim] == mask.shape
             assert_close(tensor[mask] if of_tokens else tensor, before[name][mask] if of_tokens else before[name])

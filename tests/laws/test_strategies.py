@@ -9,7 +9,8 @@ import minitransformers
 from minitransformers.auto import CONFIGS
 from minitransformers.models.bert import BertLMHeadModel
 from minitransformers.models.gpt2 import GPT2LMHeadModel
-from minitransformers.testing import laws, strategies
+from minitransformers.testing import strategies
+from minitransformers.testing.comparing import named_tensors
 from minitransformers.testing.families import (
     CLASSES,
     DECODERS,
@@ -50,7 +51,7 @@ def test_models_take_their_batches(classes, data):
     assert model.dtype == torch.float64
     assert all((weight != 0).all() for weight in model.parameters())
     batch = data.draw(strategies.labelled_batches(model))
-    output = dict(laws.named_tensors(model(**batch)))
+    output = dict(named_tensors(model(**batch)))
     assert all(tensor.isfinite().all() for tensor in output.values())
     assert ("output.loss" in output) == bool(LABELS[type(model)])
 

@@ -9,7 +9,7 @@ from minitransformers.models.bart import BartForCausalLM
 from minitransformers.models.bert import BertConfig, BertForPreTraining
 from minitransformers.models.t5 import T5Config
 from minitransformers.testing import laws, strategies
-from minitransformers.testing.comparing import assert_close
+from minitransformers.testing.comparing import assert_close, named_tensors
 from minitransformers.testing.families import BACKBONES, classes_of
 
 OVER_VOCABULARY = [m for m in TEXT_CLASSES if hasattr(m, "set_output_embeddings")]
@@ -156,5 +156,5 @@ def test_the_padding_vector_of_bert_is_not_trained(data):
     model = data.draw(strategies.tiny_models(*classes_of(BertConfig), tie_word_embeddings=False)).train()
     batch = data.draw(strategies.labelled_batches(model))
     output = model(**batch)
-    next(tensor for _, tensor in laws.named_tensors(output)).sum().backward()
+    next(tensor for _, tensor in named_tensors(output)).sum().backward()
     assert not model.get_input_embeddings().weight.grad[strategies.PADDING].any()

@@ -13,6 +13,7 @@ from minitransformers.models.openai_gpt import OpenAIGPTDoubleHeadsModel
 from minitransformers.nn.blocks import DecoderBlock, EncoderBlock
 from minitransformers.nn.masks import AttentionMask, causal_mask, document_mask
 from minitransformers.testing import laws, strategies
+from minitransformers.testing.comparing import assert_close
 from minitransformers.testing.families import CLASSES, DECODERS, ENCODERS, WITH_CHOICES, WITH_TARGET
 from minitransformers.testing.weights import draw_weights
 
@@ -158,7 +159,7 @@ def test_packed_documents_do_not_see_each_other(data):
     positions = [torch.arange(1, length + 1)[None] for length in lengths]
     packed = model(torch.cat([first, second], dim=1), attention_mask=mask, position_ids=torch.cat(positions, dim=1))
     alone = [model(text, position_ids=own)[0] for text, own in zip((first, second), positions, strict=True)]
-    laws.assert_close(packed[0], torch.cat(alone, dim=1))
+    assert_close(packed[0], torch.cat(alone, dim=1))
 
 
 # ---- 5. rows ---------------------------------------------------------------------------------------------------------
