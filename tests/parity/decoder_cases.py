@@ -12,7 +12,7 @@ from typing import Any
 from cases import Case
 from drawing import MASKS, Draw, Example, Sizes, seeds, span_labels, token_inputs, token_labels
 from hypothesis import assume, strategies as st
-from task_examples import PROBLEMS, language_model_arguments, problem_labels
+from task_examples import PROBLEMS, classification_config, language_model_arguments, problem_labels
 
 DrawConfig = Callable[..., dict[str, Any]]
 
@@ -54,18 +54,15 @@ def decoder_cases(
 
     @st.composite
     def sequence_classification(draw: Draw) -> Example:
-        problem, labels_alone = draw(st.sampled_from(list(PROBLEMS))), draw(st.booleans())
-        several = problem == "single_label_classification" or (problem == "multi_label_classification" and labels_alone)
-        one = problem == "regression" and labels_alone
-        num_labels = draw(st.integers(2 if several else 1, 1 if one else 4))
-        chosen = config(draw, num_labels=num_labels, problem_type=None if labels_alone else problem)
+        problem = draw(st.sampled_from(list(PROBLEMS)))
+        chosen = classification_config(draw, config, problem)
         # Without a padding token it would be unknown where each of several sequences ends.
         max_batch = 1 if chosen["pad_token_id"] is None else 3
         arguments, real = token_inputs(draw, sizes(chosen), (*MASKS, "right", "right"), max_batch=max_batch)
         if sizes(chosen).has_windows and (chosen["pad_token_id"] is None or "inputs_embeds" in arguments):
             assume(real[:, -1].all())  # what decides is the last token, be it padding
         if draw(st.sampled_from([True, True, True, False])):
-            arguments["labels"] = problem_labels(draw, problem, len(real), num_labels)
+            arguments["labels"] = problem_labels(draw, problem, len(real), chosen["num_labels"])
         return Example(chosen, arguments | maybe_use_cache(draw), real, draw(seeds()))
 
     @st.composite

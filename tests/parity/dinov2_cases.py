@@ -9,7 +9,6 @@ from cases import Case, Family
 from drawing import Draw, Example, seeds
 from hypothesis import strategies as st
 from mutations import EVERYWHERE
-from task_examples import PROBLEMS, problem_labels
 from torch import Tensor
 
 
@@ -42,20 +41,6 @@ def backbone(draw: Draw) -> Example:
     return Example(chosen, arguments, real, draw(seeds()))
 
 
-@st.composite
-def image_classification(draw: Draw) -> Example:
-    """The kind of problem is named in the config, or has to be told from the number and type of the labels."""
-    problem, labels_alone = draw(st.sampled_from(list(PROBLEMS))), draw(st.booleans())
-    several = problem == "single_label_classification" or (problem == "multi_label_classification" and labels_alone)
-    one = problem == "regression" and labels_alone
-    num_labels = draw(st.integers(2 if several else 1, 1 if one else 4))
-    chosen = config(draw, num_labels=num_labels, problem_type=None if labels_alone else problem)
-    arguments, real = images(draw, chosen)
-    if draw(st.sampled_from([True, True, True, False])):
-        arguments["labels"] = problem_labels(draw, problem, len(real), num_labels)
-    return Example(chosen, arguments, real, draw(seeds()))
-
-
 # ---- the table -------------------------------------------------------------------------------------------------------
 
 _PER_TOKEN = frozenset({"last_hidden_state"})
@@ -69,7 +54,7 @@ DINOV2 = Family(
         Case("Dinov2Model", backbone(), _PER_TOKEN, (*_MUTATIONS, "patches turned", "nothing hidden")),
         Case(
             "Dinov2ForImageClassification",
-            image_classification(),
+            vit_cases.image_classification(config, images),
             _PER_TOKEN,
             (*_MUTATIONS, "class token alone", "other labels"),
         ),

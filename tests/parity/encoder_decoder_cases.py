@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from drawing import MASKS, Draw, Example, Sizes, Values, attention_mask, seeds, span_labels, token_labels
 from hypothesis import strategies as st
-from task_examples import problem_labels
+from task_examples import classification_config, problem_labels
 from torch import Tensor
 
 SOURCE_MASKS = MASKS[:5]  # cross-attention needs one of two dimensions
@@ -88,11 +88,7 @@ def shifted_labels(draw: Draw, config: DrawConfig, sizes: SizesOf) -> Example:
 @st.composite
 def sequence_classification(draw: Draw, config: DrawConfig, sizes: SizesOf, problem: str) -> Example:
     """Every text has one end, or two."""
-    labels_alone = draw(st.booleans())
-    several = problem == "single_label_classification" or (problem == "multi_label_classification" and labels_alone)
-    one = problem == "regression" and labels_alone
-    num_labels = draw(st.integers(2 if several else 1, 1 if one else 4))
-    chosen = config(draw, num_labels=num_labels, problem_type=None if labels_alone else problem)
+    chosen = classification_config(draw, config, problem)
     batch = draw(st.integers(1, 3))
     arguments = source(draw, sizes(chosen, "encoder"), batch, ids_only=True) | use_cache(draw)
     ids, end = arguments["input_ids"], chosen["eos_token_id"]
@@ -103,7 +99,7 @@ def sequence_classification(draw: Draw, config: DrawConfig, sizes: SizesOf, prob
     if draw(st.booleans()):  # otherwise the decoder reads the source
         arguments["decoder_input_ids"] = Values(draw(seeds())).ids(chosen["vocab_size"], *ids.shape)
     if draw(st.sampled_from([True, True, True, False])):
-        arguments["labels"] = problem_labels(draw, problem, batch, num_labels)
+        arguments["labels"] = problem_labels(draw, problem, batch, chosen["num_labels"])
     return Example(chosen, arguments, torch.ones_like(ids, dtype=torch.bool), draw(seeds()))
 
 

@@ -23,7 +23,7 @@ from drawing import (
 )
 from hypothesis import strategies as st
 from mutations import EVERYWHERE
-from task_examples import PROBLEMS, language_model_arguments, problem_labels
+from task_examples import PROBLEMS, classification_config, language_model_arguments, problem_labels
 from torch import Tensor
 
 from minitransformers.nn.feed_forward import ACTIVATIONS
@@ -125,17 +125,13 @@ def double_heads(draw: Draw, config: Config = config, masks: tuple[str, ...] = M
 def sequence_classification(
     draw: Draw, problem: str, config: Config = config, masks: tuple[str, ...] = MASKS
 ) -> Example:
-    labels_alone = draw(st.booleans())
-    several = problem == "single_label_classification" or (problem == "multi_label_classification" and labels_alone)
-    one = problem == "regression" and labels_alone
-    num_labels = draw(st.integers(2 if several else 1, 1 if one else 4))
-    chosen = config(draw, num_labels=num_labels, problem_type=None if labels_alone else problem)
+    chosen = classification_config(draw, config, problem)
     # Without a padding token it would be unknown where each of several sequences ends.
     max_batch = 1 if chosen["pad_token_id"] is None else 3
     masks = (*masks, "right", "right")  # more of what decides which token is the last
     arguments, real = token_inputs(draw, sizes(chosen), masks, max_batch=max_batch)
     if draw(st.sampled_from([True, True, True, False])):
-        arguments["labels"] = problem_labels(draw, problem, len(real), num_labels)
+        arguments["labels"] = problem_labels(draw, problem, len(real), chosen["num_labels"])
     return Example(chosen, arguments | maybe_use_cache(draw), real, draw(seeds()))
 
 

@@ -8,7 +8,15 @@ from cases import Case, Family
 from decoder_cases import PER_TOKEN, WITHOUT_PADDING
 from drawing import MASKS, Draw, Example, Sizes, class_labels, seeds, span_labels, token_inputs
 from hypothesis import strategies as st
-from task_examples import PROBLEMS, Kind, backbone, masked_lm, problem_labels, token_classification
+from task_examples import (
+    PROBLEMS,
+    Kind,
+    backbone,
+    classification_config,
+    masked_lm,
+    problem_labels,
+    token_classification,
+)
 
 from minitransformers.nn.feed_forward import ACTIVATIONS
 
@@ -65,16 +73,13 @@ def sizes(config: dict[str, Any]) -> Sizes:
 
 @st.composite
 def sequence_classification(draw: Draw) -> Example:
-    problem, labels_alone = draw(st.sampled_from(list(PROBLEMS))), draw(st.booleans())
-    several = problem == "single_label_classification" or (problem == "multi_label_classification" and labels_alone)
-    one = problem == "regression" and labels_alone
-    num_labels = draw(st.integers(2 if several else 1, 1 if one else 4))
-    chosen = config(draw, num_labels=num_labels, problem_type=None if labels_alone else problem)
+    problem = draw(st.sampled_from(list(PROBLEMS)))
+    chosen = classification_config(draw, config, problem)
     # The first token must be one; and what is not counted in a mean is told by two dimensions.
     masks = MASKS[:4] if chosen["classifier_pooling"] == "mean" else [kind for kind in MASKS if kind != "left"]
     arguments, real = token_inputs(draw, sizes(chosen), tuple(masks))
     if draw(st.sampled_from([True, True, True, False])):
-        arguments["labels"] = problem_labels(draw, problem, len(real), num_labels)
+        arguments["labels"] = problem_labels(draw, problem, len(real), chosen["num_labels"])
     return Example(chosen, arguments, real, draw(seeds()))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from cases import Case, Family
 from drawing import MASKS, Draw, Example, Values, attention_mask, seeds
 from hypothesis import strategies as st
 from mutations import EVERYWHERE
-from task_examples import PROBLEMS, problem_labels
+from task_examples import PROBLEMS, classification_config, problem_labels
 from torch import Tensor
 
 from minitransformers.nn.feed_forward import ACTIVATIONS
@@ -73,16 +74,13 @@ def backbone(draw: Draw, pooler: bool, mask_token: bool) -> Example:
 
 
 @st.composite
-def image_classification(draw: Draw) -> Example:
-    """The kind of problem is named in the config, or has to be told from the number and type of the labels."""
-    problem, labels_alone = draw(st.sampled_from(list(PROBLEMS))), draw(st.booleans())
-    several = problem == "single_label_classification" or (problem == "multi_label_classification" and labels_alone)
-    one = problem == "regression" and labels_alone
-    num_labels = draw(st.integers(2 if several else 1, 1 if one else 4))
-    chosen = config(draw, num_labels=num_labels, problem_type=None if labels_alone else problem)
+def image_classification(draw: Draw, config: Callable[..., dict[str, Any]], images: Callable[..., Any]) -> Example:
+    """For a family whose `config` and `images` are drawn so."""
+    problem = draw(st.sampled_from(list(PROBLEMS)))
+    chosen = classification_config(draw, config, problem)
     arguments, real = images(draw, chosen)
     if draw(st.sampled_from([True, True, True, False])):
-        arguments["labels"] = problem_labels(draw, problem, len(real), num_labels)
+        arguments["labels"] = problem_labels(draw, problem, len(real), chosen["num_labels"])
     return Example(chosen, arguments, real, draw(seeds()))
 
 
@@ -104,7 +102,7 @@ _EVERYWHERE = tuple(mutation for mutation in EVERYWHERE if mutation not in ("no 
 _CASES = [
     Case("ViTModel", backbone(True, False), _PER_TOKEN, (*_EVERYWHERE, "linear pooler", "patches turned")),
     Case("ViTModel", backbone(False, True), _PER_TOKEN, (*_EVERYWHERE, "nothing hidden"), "with mask token"),
-    Case("ViTForImageClassification", image_classification(), _PER_TOKEN, (*_EVERYWHERE, "other labels")),
+    Case("ViTForImageClassification", image_classification(config, images), _PER_TOKEN, (*_EVERYWHERE, "other labels")),
     Case("ViTForMaskedImageModeling", masked_image_modeling(), _PER_TOKEN, (*_EVERYWHERE, "nothing hidden")),
 ]
 
