@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jaxtyping
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
@@ -20,6 +21,18 @@ settings.register_profile(
 )
 settings.register_profile("thorough", deadline=None, max_examples=250, suppress_health_check=_SLOW_IS_FINE)
 settings.load_profile("quick")
+
+
+@pytest.fixture
+def annotations_are_not_checked():
+    """Wrong types meet the library's own checks, as in a user's program, and not those of the test run.
+
+    The hook that checks annotations at run time is off: it would refuse a list before the model does.
+    """
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", before)
 
 
 @pytest.fixture

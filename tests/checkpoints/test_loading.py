@@ -385,9 +385,10 @@ def test_mixed_dtypes_become_one(file: str, tmp_path: Path) -> None:
     tiny.assert_same_weights(model, expected.state_dict())
 
 
+@pytest.mark.usefixtures("annotations_are_not_checked")
 @pytest.mark.parametrize("dtype", ["banana", "int8", torch.int64, 16, "nn", torch.bool])
 def test_dtype_that_no_weight_can_have(dtype: Any, reference_checkpoints: Callable[[str], Path]) -> None:
-    with tiny.annotations_not_checked(), pytest.raises(ConfigError, match=r"dtype=.* must be torch\.flo") as caught:
+    with pytest.raises(ConfigError, match=r"dtype=.* must be torch\.flo") as caught:
         BertModel.from_pretrained(reference_checkpoints("BertModel"), dtype=dtype)
     assert repr(dtype) in str(caught.value)
 
@@ -649,11 +650,12 @@ def test_unknown_argument(arguments: Any, near: str, reference_checkpoints: Call
         assert f"Did you mean {near}?" in str(caught.value)
 
 
+@pytest.mark.usefixtures("annotations_are_not_checked")
 @pytest.mark.parametrize("name", [None, 3, b"bytes", "", ["a"]])
 def test_name_that_is_none(name: Any) -> None:
     for loader in (BertModel, BertConfig, minitransformers.AutoModel, minitransformers.AutoConfig):
         message = "name_or_path must be a directory or the name of a hub's repository"
-        with tiny.annotations_not_checked(), pytest.raises(InputError, match=message):
+        with pytest.raises(InputError, match=message):
             loader.from_pretrained(name)
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-import jaxtyping
 import torch
 import transformers
 from safetensors.torch import save_file
@@ -58,15 +56,6 @@ GPT2_CLASSES = [
     "GPT2ForQuestionAnswering",
 ]
 CLASSES = BERT_CLASSES + GPT2_CLASSES
-
-
-@contextmanager
-def annotations_not_checked() -> Iterator[None]:
-    """Inside, wrong types meet the library's own checks, as in a user's program, and not those of the test run."""
-    before = jaxtyping.config.jaxtyping_disable
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", before)
 
 
 def ours(name: str) -> Any:
