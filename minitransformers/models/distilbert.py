@@ -64,7 +64,7 @@ class DistilBertConfig(Config):
 
     vocab_size: int = size(30522)
     max_position_embeddings: int = size(512)
-    sinusoidal_pos_embds: bool = False  # the first values of the position embedding
+    sinusoidal_pos_embds: bool = False  # a new position embedding starts as sines and cosines
     n_layers: int = count(6)
     n_heads: int = size(12)
     dim: int = size(768)
@@ -142,8 +142,8 @@ class DistilBertPreTrainedModel(PreTrainedModel):
     def resize_position_embeddings(self, new_num_position_embeddings: int) -> None:
         """Make room for longer texts, whose last positions have newly initialised vectors, or drop the last ones.
 
-        With `sinusoidal_pos_embds` the waves are continued. A model made longer takes longer texts at once; the
-        reference's still has to be given their `position_ids`.
+        With `sinusoidal_pos_embds` new positions get their sines and cosines. Longer texts can then be passed as they
+        are (the reference asks for their `position_ids`).
 
         Raises:
             InputError: no whole number of at least 1.
@@ -210,7 +210,7 @@ class DistilBertModel(DistilBertPreTrainedModel):
         self.post_init()
 
     def init_parameter(self, module: nn.Module, name: str, parameter: Tensor) -> None:
-        """The first value of one parameter, in place; with `sinusoidal_pos_embds` that of positions are waves."""
+        """Initialise a parameter, in place: with `sinusoidal_pos_embds` the position embedding as sines and cosines."""
         if self.config.sinusoidal_pos_embds and isinstance(module, LearnedPositions):
             positions = count_positions(parameter.shape[0], device=parameter.device)
             parameter.copy_(sinusoidal_positions(positions, parameter.shape[1])[0])

@@ -1,7 +1,8 @@
-"""GPT-Neo (Black et al., 2021): GPT-3 as it was rebuilt, a GPT-2 of which every other layer looks back a little only.
+"""GPT-Neo (Black et al., 2021), an open reproduction of GPT-3: a GPT-2 with local attention in every other layer.
 
-What has changed since GPT-2: global and local layers alternate (Brown et al., 2020, §2.1), queries, keys and values
-come from three projections without biases, and scores are not divided by √head_dim.
+What has changed since GPT-2: global layers, which see all earlier tokens, alternate with local ones, which see only the
+last few (Brown et al., 2020, §2.1); queries, keys and values come from three projections without biases; and scores are
+not divided by √head_dim.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""GPT-NeoX (Black et al., 2022), the architecture of Pythia: attention and network side by side, positions as turns.
+"""GPT-NeoX (Black et al., 2022), the architecture of Pythia: parallel attention and feed-forward, rotary positions.
 
-What has changed since GPT-2 (§2.1): rotary positions for the first quarter of each head's features in place of learned
-ones, a block that adds what attention and network make of the same input, and an output layer of its own.
+What has changed since GPT-2 (§2.1): rotary positions, for the first quarter of each head's features, in place of
+learned ones; blocks whose attention and feed-forward network read the same input, and whose results are added; and an
+output layer with weights of its own.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from minitransformers.models.inputs import (
 )
 from minitransformers.models.mask_arguments import read_causal_mask
 from minitransformers.models.pretrained import PreTrainedModel, attention_kernel_name
-from minitransformers.models.rotary import RotaryConfig, turns
+from minitransformers.models.rotary import RotaryConfig, rotary_from_parameters
 from minitransformers.nn.attention import MultiHeadAttention
 from minitransformers.nn.blocks import Block, BlockOutput
 from minitransformers.nn.cache import AttentionCache, KeyValueCache
@@ -83,7 +84,7 @@ class GPTNeoXConfig(RotaryConfig):
     tie_word_embeddings: bool = False
     use_parallel_residual: bool = True
     attention_bias: bool = True
-    is_decoder: bool = False  # which it always is, whatever files say
+    is_decoder: bool = False  # files have it, and it changes nothing: the model is always a decoder
 
     def validate(self) -> None:
         """Refuse what no GPT-NeoX can be built from."""
@@ -129,7 +130,7 @@ class GPTNeoXAttention(MultiHeadAttention):
 class ParallelBlock(Block):
     """x + attention(norm(x)) + feed-forward(norm'(x)): both sub-layers read the same x (§2.1.2).
 
-    One after the other they would give a little more, and take more time on many devices.
+    One after the other, as in GPT-2, they would be a little better; side by side, models on many devices train faster.
     """
 
     def forward(  # type: ignore[override]  # there is no cross-attention
@@ -252,7 +253,7 @@ class GPTNeoXModel(GPTNeoXPreTrainedModel):
         hidden_states = self.dropout(hidden_states)
         if position_ids is None:
             position_ids = count_positions(length, past_length, device=hidden_states.device)
-        rotary = turns(
+        rotary = rotary_from_parameters(
             config.rope_parameters or {},
             position_ids,
             head_dim=config.hidden_size // config.num_attention_heads,
@@ -305,7 +306,7 @@ class GPTNeoXForCausalLM(GPTNeoXPreTrainedModel, GenerationMixin):
 
     @property
     def max_positions(self) -> None:
-        """A text may have any number of tokens: turns have no table that ends."""
+        """A text may have any number of tokens: rotary positions are computed, and need no table that ends."""
         return None
 
     def forward(

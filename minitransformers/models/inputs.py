@@ -68,9 +68,9 @@ def check_type(name: str, ids: object) -> None:
 
 
 def check_dtype(name: str, vectors: Tensor | None, dtype: torch.dtype, *, may_be_widened: bool = False) -> None:
-    """Refuse vectors of another type than the model's weights; autocast converts by itself.
+    """Refuse vectors of another type than the model's weights; under autocast, which converts them, any type will do.
 
-    `may_be_widened`: something of the model's type is added first, so that narrower types become it.
+    `may_be_widened`: the model first adds embeddings of its own type, so vectors of a narrower type become wide enough.
     """
     if vectors is None or vectors.dtype == dtype or torch.is_autocast_enabled(vectors.device.type):
         return
@@ -198,7 +198,7 @@ def choices_shape(
 def flatten_choices(tensor: Tensor | None, ndim: int = 3) -> Tensor | None:
     """(batch, choices, …) as (batch · choices, …), so that every choice is a sequence of its own.
 
-    What does not have `ndim` dimensions is one sequence a row already.
+    A tensor with another number of dimensions than `ndim` has no choices, and is returned as it is.
     """
     return tensor.flatten(0, 1) if isinstance(tensor, Tensor) and tensor.ndim == ndim else tensor
 
@@ -270,9 +270,10 @@ def check_logits_to_keep(logits_to_keep: int | Tensor, shape: tuple[int, int], l
 
 
 def check_ends_are_known(batch_size: int, input_ids: Tensor | None, pad_token_id: int | None) -> None:
-    """Refuse several sequences without a padding token where the last token of each one counts; it would be unknown.
+    """For classifiers that read the last token of each sequence: refuse a batch where ends of sequences are unknown.
 
-    Of embedded vectors the last counts, padding or not, which is worth a warning.
+    Ends are found by the padding token, so there must be one. In embedded vectors padding cannot be seen, and the last
+    vector of the row is read: that gets a warning.
     """
     if batch_size > 1 and pad_token_id is None:
         raise InputError(

@@ -1,9 +1,9 @@
-"""Llama (Touvron et al., 2023): a GPT whose norms have no mean, whose positions are turns, whose network is gated.
+"""Llama (Touvron et al., 2023): a GPT with RMS norms, rotary positions and a gated feed-forward network.
 
 What has changed since GPT-2, all of it §2.2: RMS norms in place of layer norms, rotary positions in place of learned
-ones, SwiGLU in place of GELU, and no biases. Llama 2 adds key and value heads that several heads of queries share,
-Llama 3 turns that are slowed down for long texts. Mistral and Qwen2 (mistral.py, qwen2.py) are this file with one
-change each.
+ones, SwiGLU in place of GELU, and no biases. Llama 2 adds grouped queries: several heads of queries share one head of
+keys and values. Llama 3.1 adds rotary positions that are stretched for long texts. Mistral and Qwen2 (mistral.py,
+qwen2.py) are this file with one change each.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from minitransformers.models.inputs import (
 )
 from minitransformers.models.mask_arguments import read_causal_mask, within_window
 from minitransformers.models.pretrained import PreTrainedModel, attention_kernel_name
-from minitransformers.models.rotary import RotaryConfig, turns
+from minitransformers.models.rotary import RotaryConfig, rotary_from_parameters
 from minitransformers.nn.attention import MultiHeadAttention
 from minitransformers.nn.blocks import Block
 from minitransformers.nn.cache import KeyValueCache
@@ -246,7 +246,7 @@ class LlamaModel(LlamaPreTrainedModel):
         hidden_states = self.token_embedding(input_ids) if inputs_embeds is None else inputs_embeds
         if position_ids is None:
             position_ids = count_positions(length, past_length, device=hidden_states.device)
-        rotary = turns(
+        rotary = rotary_from_parameters(
             config.rope_parameters or {},
             position_ids,
             head_dim=config.head_dim or 0,
@@ -320,7 +320,7 @@ class LlamaForCausalLM(LlamaPreTrainedModel, GenerationMixin):
 
     @property
     def max_positions(self) -> None:
-        """A text may have any number of tokens: turns have no table that ends."""
+        """A text may have any number of tokens: rotary positions are computed, and need no table that ends."""
         return None
 
     def forward(

@@ -95,7 +95,7 @@ def check_context(
     dtype: torch.dtype,
     cache: KeyValueCache | None = None,
 ) -> AttentionMask:
-    """Refuse an encoder's output that cross-attention cannot attend to; give the mask for it.
+    """Who may attend to whom in cross-attention, after a check that the encoder's output fits this model.
 
     Args:
         context_size: the width that it must have; None where the model has no cross-attention.
@@ -142,9 +142,9 @@ def check_context(
 def warn_if_left_padded(
     attention_mask: Tensor | None, position_ids: Tensor | None, past_length: int, stacklevel: int = 4
 ) -> None:
-    """Say so where a decoder's positions will count the padding in front of a text.
+    """Warn where a decoder would count the padding in front of a text as positions.
 
-    That is what the reference computes too, and hardly ever what is wanted.
+    The reference computes the same, and it is hardly ever what is wanted.
     """
     if attention_mask is None or position_ids is not None or past_length or attention_mask.ndim != 2:
         return
@@ -157,9 +157,9 @@ def warn_if_left_padded(
 
 
 def warn_if_packed(attention_mask: Tensor | None, position_ids: Tensor | None, past_length: int) -> None:
-    """Say so where documents that are packed into one row will see each other because a cache is being made.
+    """Warn where documents that are packed into one row would see each other.
 
-    The reference tells documents apart by positions that start anew, and does so only without a cache.
+    As in the reference, positions that start anew tell documents apart only where no cache is made.
     """
     if attention_mask is not None or position_ids is None or past_length or not can_read_values(position_ids):
         return

@@ -1,8 +1,8 @@
 """ModernBERT (Warner et al., 2024): BERT with what was learnt in the years after it.
 
 What has changed since BERT (§2.1): pre-norm blocks without biases, rotary positions in place of learned ones, a gated
-network, and attention that is global in every third layer only; the layers between look at a window around each token,
-and their positions turn faster. There are no segments and no pooler.
+feed-forward network, and attention that is global in every third layer only. In the layers between, a token sees a
+window around itself, and rotary positions have a smaller base. There are no segments and no pooler.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from minitransformers.models.inputs import (
 )
 from minitransformers.models.mask_arguments import check_mask
 from minitransformers.models.pretrained import PreTrainedModel, attention_kernel_name
-from minitransformers.models.rotary import RotaryConfig, turns
+from minitransformers.models.rotary import RotaryConfig, rotary_from_parameters
 from minitransformers.nn.attention import MultiHeadAttention
 from minitransformers.nn.blocks import Block
 from minitransformers.nn.feed_forward import ACTIVATIONS, activation_function
@@ -106,7 +106,7 @@ class ModernBertConfig(RotaryConfig):
         return self.local_attention // 2
 
     def complete(self) -> None:
-        """Fill in what layers see, and how positions turn in both kinds of them."""
+        """Fill in which layers are global and which local, and the rotary positions of both kinds."""
         if self.layer_types is None:
             every = self._beside.get("global_attn_every_n_layers", 3)
             if not isinstance(every, int) or every < 1:
@@ -219,7 +219,7 @@ def _block(config: ModernBertConfig, layer: int) -> Block:
         lambda: LayerNorm(config.hidden_size, eps=config.norm_eps, bias=config.norm_bias),
         pre_norm=True,
     )
-    if layer == 0:  # whose input has been normed
+    if layer == 0:  # the embedding's norm comes right before it
         block.self_attention_norm = nn.Identity()
     writers: tuple[Any, ...] = (block.self_attention.output, block.feed_forward.output)
     for writer in writers:
@@ -327,14 +327,15 @@ class ModernBertModel(ModernBertPreTrainedModel):
             position_ids = count_positions(length, device=hidden_states.device)
         rotary = {}
         for kind in set(config.layer_types or []):
-            waves = turns(
+            waves = rotary_from_parameters(
                 (config.rope_parameters or {})[kind],
                 position_ids,
                 head_dim=config.hidden_size // config.num_attention_heads,
                 max_position_embeddings=config.max_position_embeddings,
                 dtype=hidden_states.dtype,
             )
-            at_least_float32 = torch.promote_types(hidden_states.dtype, torch.float32)  # in which queries are turned
+            # Queries and keys are rotated in float32 even where the model is narrower.
+            at_least_float32 = torch.promote_types(hidden_states.dtype, torch.float32)
             rotary[kind] = Rotary(*(wave.to(at_least_float32) for wave in waves))
 
         all_hidden_states, attentions = [], []
@@ -417,7 +418,7 @@ class ModernBertForMaskedLM(ModernBertPreTrainedModel):
 
 
 def check_pooling(config: ModernBertConfig, attention_mask: Tensor | None) -> None:
-    """Refuse a mask that does not say which tokens a mean is over."""
+    """Refuse a mask of four dimensions where the mean of tokens is needed: it does not say which ones are padding."""
     if config.classifier_pooling == "mean" and attention_mask is not None and attention_mask.ndim != 2:
         raise InputError(
             f"attention_mask has shape {tuple(attention_mask.shape)}; classifier_pooling='mean' needs (batch, "

@@ -1,4 +1,4 @@
-"""Rotary positions as configurations describe them: `rope_parameters`, and the turns that it stands for.
+"""Rotary positions as configurations describe them: `rope_parameters`, and the angles that it stands for.
 
 `rope_parameters` is a dictionary in a config.json: `rope_type` names a way to stretch the positions for texts longer
 than those of the training, `rope_theta` is the base, and each type has numbers of its own. Files of former years have
@@ -159,7 +159,7 @@ def _is_positive(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf
 
 
-def turns(
+def rotary_from_parameters(
     parameters: Mapping[str, Any],
     position_ids: Int[Tensor, "#batch length"],
     *,
@@ -167,11 +167,11 @@ def turns(
     max_position_embeddings: int,
     dtype: torch.dtype,
 ) -> Rotary:
-    """The turns of all positions that `rope_parameters` stand for.
+    """cos and sin of the angles by which queries and keys are rotated at each position, as `rope_parameters` say.
 
     Args:
         parameters: complete, see `RotaryConfig`.
-        head_dim: width of a head, of which the first `partial_rotary_factor` are turned.
+        head_dim: width of a head; `partial_rotary_factor` is the portion of it, from the front, that is rotated.
         max_position_embeddings: the length that the model was made for.
         dtype: of the result.
     """

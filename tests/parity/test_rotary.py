@@ -12,7 +12,7 @@ from hypothesis import given, strategies as st
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 import minitransformers as mt
-from minitransformers.models.rotary import NEEDED, turns
+from minitransformers.models.rotary import NEEDED, rotary_from_parameters
 
 LENGTH = 8  # of the training
 
@@ -62,7 +62,9 @@ def test_turns_are_the_references(kind: str, data: st.DataObject) -> None:
     assert ours.rope_parameters == theirs.rope_parameters
     for dtype in (torch.float32, torch.bfloat16):
         expected = LlamaRotaryEmbedding(theirs)(torch.zeros(1, dtype=dtype), positions)
-        rotary = turns(ours.rope_parameters, positions, head_dim=head_dim, max_position_embeddings=LENGTH, dtype=dtype)
+        rotary = rotary_from_parameters(
+            ours.rope_parameters, positions, head_dim=head_dim, max_position_embeddings=LENGTH, dtype=dtype
+        )
         assert all(torch.equal(wave, of_theirs) for wave, of_theirs in zip(rotary, expected, strict=True))
 
 
