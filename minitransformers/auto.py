@@ -126,6 +126,11 @@ class AutoConfig:
 
 
 def _model_type(content: dict[str, Any], source: Source) -> str:
+    """The model_type that a config.json has or, in old files without one, that other names in it suggest.
+
+    Raises:
+        CheckpointError: none can be told, or it is not covered.
+    """
     model_type = content.get("model_type")
     if model_type is None:
         # Files from before there were Auto classes do not say it; an architecture ("BertModel") or the directory's name

@@ -2,7 +2,7 @@
 
 Names, arguments and results are those of transformers; collators that draw are in `language_modeling.py` and
 `spans.py`. An example is a dictionary as tokenizers return it, its values lists, arrays or tensors. A tokenizer is
-known here by what it can do: `pad`, `padding_side`, and the ids of its special tokens.
+used only through its interface: `pad`, `padding_side`, and the ids of its special tokens.
 """
 
 from __future__ import annotations
@@ -295,10 +295,10 @@ class DataCollatorForMultipleChoice(DataCollatorMixin):
 class DataCollatorWithFlattening(DataCollatorMixin):
     """Puts all examples one behind the other into a single row, without any padding: every token is a real one.
 
-    Decoders read from `position_ids`, which restart with each example, who may attend to whom: nobody to another
-    example. As in transformers they do so where there is no cache: pass use_cache=False to the model. Labels are the
-    ids (or the examples' `labels`), with `separator_id` where an example starts, since nothing before it can predict
-    its first token.
+    `position_ids` restart at each example. Decoders see from that where examples begin, and let no token attend to
+    another example; as in transformers, they do so only where they keep no cache: pass use_cache=False to the model.
+    Labels are the ids (or the examples' `labels`), with `separator_id` at the first token of each example, which the
+    example before it cannot predict.
 
     Args:
         return_tensors: "pt" or "np".

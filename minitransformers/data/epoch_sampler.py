@@ -67,14 +67,14 @@ class EpochBatchSampler(Sampler[list[int]], ABC):
         return self._epoch
 
     def set_epoch(self, epoch: Any) -> None:
-        """Choose the epoch that the next iteration goes through. In another than the present one it starts in front."""
+        """Choose the epoch that the next iteration goes through. A new one starts at its first batch."""
         epoch = check_count("epoch", epoch, least=0)
         if epoch != self._epoch:
             self._epoch, self._start, self._consumed = epoch, 0, 0
 
     @property
     def batches(self) -> Plan:
-        """The batches of this epoch, on this rank; looking at them counts as nothing."""
+        """The batches of this epoch, on this rank. To look at them is not to use them: the place in the epoch stays."""
         return self._batches_of(self._epoch)[0]
 
     def __len__(self) -> int:
@@ -92,7 +92,7 @@ class EpochBatchSampler(Sampler[list[int]], ABC):
             yield plan[index]
 
     def track(self, loader: Iterable[T]) -> Iterator[T]:
-        """What `loader` gives, each counted as used when the loop gets it: save the state behind the training step.
+        """The batches of `loader`, each counted as used when the loop gets it: save the state after the training step.
 
         Args:
             loader: a DataLoader with this batch sampler, or the sampler itself.
@@ -164,7 +164,7 @@ class EpochBatchSampler(Sampler[list[int]], ABC):
         return place
 
     def _batches_of(self, epoch: int) -> tuple[Plan, int]:
-        """This rank's batches, and a CRC-32 of those of all ranks: what two samplers share that have the same plan."""
+        """This rank's batches, and a checksum of all ranks' batches, which tells whether a state belongs to them."""
         if self._planned is None or self._planned[0] != epoch:
             plan = self.plan(epoch)
             checksum = zlib.crc32(

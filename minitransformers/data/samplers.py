@@ -286,7 +286,7 @@ class DistributedBatchSampler(EpochBatchSampler):
         self.sampler, self.uneven = sampler, uneven
 
     def plan(self, epoch: int) -> Plan:
-        """The batches of all ranks, as many as each can have the same number of (but for "keep")."""
+        """The batches of all ranks together: a multiple of the number of ranks, except with "keep"."""
         plan = self.sampler.plan(epoch)
         missing = -len(plan) % self.num_replicas
         if not missing or self.uneven == "keep":

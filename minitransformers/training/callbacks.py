@@ -83,7 +83,7 @@ class TrainerState:
         return cls(**values)
 
     def compute_steps(self, args: TrainingArguments, max_steps: int) -> None:
-        """Read the arguments' intervals, of which those below 1 are parts of all steps."""
+        """Take over the arguments' intervals as numbers of steps: one below 1 is a portion of all steps."""
         for name in ("logging_steps", "eval_steps", "save_steps"):
             steps = getattr(args, name)
             if steps is not None:
@@ -121,7 +121,7 @@ class TrainerControl:
 
 
 class TrainerCallback:
-    """What is told of a run's events; a subclass says what to do at those that concern it.
+    """The base of callbacks: one method for each event of a run, of which a subclass overrides those that it wants.
 
     A method may change `control`, and return it or nothing.
     """
@@ -194,8 +194,8 @@ def name_of_best_metric(args: TrainingArguments) -> str:
     return name if name.startswith("eval_") else f"eval_{name}"
 
 
-# What an event takes back: it has been seen to, or a new epoch or step begins.
-DONE: dict[str, tuple[str, ...]] = {
+# Requests that an event clears: they have been carried out, or a new epoch or step begins.
+CLEARED: dict[str, tuple[str, ...]] = {
     "on_train_begin": ("should_training_stop",),
     "on_epoch_begin": ("should_epoch_stop",),
     "on_step_begin": ("should_log", "should_evaluate", "should_save"),
@@ -206,7 +206,7 @@ DONE: dict[str, tuple[str, ...]] = {
 
 
 class CallbackHandler:
-    """Tells callbacks of events, in the order in which they were added."""
+    """The callbacks of a run, which it tells of each event in the order in which they were added."""
 
     def __init__(self, callbacks: Sequence[Any]) -> None:
         self.callbacks: list[Any] = []
@@ -214,7 +214,7 @@ class CallbackHandler:
             self.add(callback)
 
     def add(self, callback: Any) -> None:
-        """Add a callback, or one of that class."""
+        """Add a callback; given a class, a new object of it."""
         callback = callback() if isinstance(callback, type) else callback
         missing = [event for event in vars(TrainerCallback) if event.startswith("on_") and not hasattr(callback, event)]
         if missing:
@@ -226,7 +226,7 @@ class CallbackHandler:
         self.callbacks.append(callback)
 
     def pop(self, callback: Any) -> Any:
-        """Take out that callback, or the first of that class, and give it; None where there is none."""
+        """Remove a callback, or the first one of a class, and return it; None where there is none."""
         is_it: Callable[[Any], bool] = (
             (lambda each: isinstance(each, callback)) if isinstance(callback, type) else (lambda each: each == callback)
         )
@@ -238,8 +238,8 @@ class CallbackHandler:
     def call(
         self, event: str, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
-        """Tell all of an event; give the control as it is then."""
-        for name in DONE.get(event, ()):
+        """Tell all callbacks of an event; return the control as they leave it."""
+        for name in CLEARED.get(event, ()):
             setattr(control, name, False)
         for callback in self.callbacks:
             control = getattr(callback, event)(args, state, control, **kwargs) or control

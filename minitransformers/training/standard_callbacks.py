@@ -25,12 +25,12 @@ logger = logging.getLogger(__name__)
 
 
 class DefaultFlowCallback(TrainerCallback):
-    """When to log, evaluate, save and stop, as the arguments say."""
+    """Asks for logging, evaluation, saving and the end of training when the arguments say so."""
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
-        """After so many steps, and at the last one."""
+        """Whatever is due after so many steps; evaluating and saving by steps also at the last one."""
         step, is_last = state.global_step, state.global_step >= state.max_steps
         if (step == 1 and args.logging_first_step) or (
             args.logging_strategy == IntervalStrategy.STEPS and step % state.logging_steps == 0
@@ -46,7 +46,7 @@ class DefaultFlowCallback(TrainerCallback):
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
-        """After each epoch."""
+        """Whatever is due after each epoch."""
         control.should_log |= args.logging_strategy == IntervalStrategy.EPOCH
         control.should_evaluate |= args.eval_strategy == IntervalStrategy.EPOCH and args.eval_delay <= state.epoch
         control.should_save |= args.save_strategy == SaveStrategy.EPOCH
@@ -54,7 +54,7 @@ class DefaultFlowCallback(TrainerCallback):
 
 
 class ProgressCallback(TrainerCallback):
-    """Bars for training and evaluation on the terminal, by tqdm, and what is logged above them."""
+    """Progress bars for training and evaluation on the terminal, by tqdm; what is logged is printed above them."""
 
     def __init__(self, max_str_len: int = 100) -> None:
         self.training_bar: Any = None
@@ -64,12 +64,12 @@ class ProgressCallback(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """A bar as long as the run."""
+        """Show a bar as long as the run."""
         if state.is_world_process_zero:
             self.training_bar = tqdm(total=state.max_steps, initial=state.global_step, dynamic_ncols=True)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """One step on."""
+        """Move the training bar by one step."""
         if self.training_bar is not None:
             self.training_bar.update(1)
 
@@ -81,7 +81,7 @@ class ProgressCallback(TrainerCallback):
         eval_dataloader: Any = None,
         **kwargs: Any,
     ) -> None:
-        """One batch of an evaluation on."""
+        """Move the bar of an evaluation by one batch; the first batch opens it."""
         if state.is_world_process_zero and isinstance(eval_dataloader, Sized):
             if self.prediction_bar is None:
                 is_alone = self.training_bar is None
@@ -89,7 +89,7 @@ class ProgressCallback(TrainerCallback):
             self.prediction_bar.update(1)
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """The evaluation's bar goes."""
+        """Close the bar of the evaluation."""
         if self.prediction_bar is not None:
             self.prediction_bar.close()
         self.prediction_bar = None
@@ -97,13 +97,13 @@ class ProgressCallback(TrainerCallback):
     def on_predict(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: Any, **kwargs: Any
     ) -> None:
-        """The same."""
+        """Close the bar of the prediction."""
         self.on_evaluate(args, state, control)
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **kwargs: Any
     ) -> None:
-        """A line above the bar."""
+        """Print a line above the bar."""
         if self.training_bar is not None:
             shown = {name: value for name, value in logs.items() if name != "total_flos"}
             self.training_bar.write(str({name: self._short(value) for name, value in shown.items()}))
@@ -111,7 +111,7 @@ class ProgressCallback(TrainerCallback):
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """The bar stays as it is."""
+        """Close the bar, which stays on the terminal."""
         if self.training_bar is not None:
             self.training_bar.close()
         self.training_bar = None
@@ -128,14 +128,14 @@ class PrinterCallback(TrainerCallback):
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **kwargs: Any
     ) -> None:
-        """One dictionary a line."""
+        """Print one dictionary in a line."""
         if state.is_local_process_zero and logs is not None:
             shown = {name: value for name, value in logs.items() if name != "total_flos"}
             print({name: f"{value:.4g}" if isinstance(value, float) else value for name, value in shown.items()})
 
 
 class LossCurveCallback(TrainerCallback):
-    """Draws the losses so far with each evaluation, and at the end, to loss.png in `output_dir`."""
+    """Draws all losses so far as a curve, after each evaluation and at the end: loss.png in `output_dir`."""
 
     def __init__(self) -> None:
         from minitransformers.visualization import draw_losses  # asks for matplotlib here, not at the first evaluation
@@ -143,7 +143,7 @@ class LossCurveCallback(TrainerCallback):
         self._draw = draw_losses
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Draw, where there is something to draw."""
+        """Draw the curve, once there is a loss."""
         drawn = ("loss", "eval_loss")
         if state.is_world_process_zero and any(name in record for record in state.log_history for name in drawn):
             self._draw(state.log_history, title=args.run_name or "", path=Path(args.output_dir or "") / "loss.png")
@@ -151,7 +151,7 @@ class LossCurveCallback(TrainerCallback):
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """The same."""
+        """Draw the curve of the whole run."""
         self.on_evaluate(args, state, control)
 
 
@@ -171,7 +171,7 @@ class EarlyStoppingCallback(TrainerCallback, ExportableState):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Look whether there will be evaluations and a metric to follow."""
+        """Refuse arguments with which there will be no evaluations, or no metric to follow."""
         if args.metric_for_best_model is None:
             raise InputError("EarlyStoppingCallback follows metric_for_best_model: set it in TrainingArguments.")
         if args.eval_strategy == IntervalStrategy.NO:
