@@ -55,14 +55,14 @@ def decoder_cases(
     @st.composite
     def sequence_classification(draw: Draw) -> Example:
         problem = draw(st.sampled_from(list(PROBLEMS)))
-        chosen = classification_config(draw, config, problem)
+        chosen, num_labels = classification_config(draw, config, problem)
         # Without a padding token it would be unknown where each of several sequences ends.
         max_batch = 1 if chosen["pad_token_id"] is None else 3
         arguments, real = token_inputs(draw, sizes(chosen), (*MASKS, "right", "right"), max_batch=max_batch)
         if sizes(chosen).has_windows and (chosen["pad_token_id"] is None or "inputs_embeds" in arguments):
             assume(real[:, -1].all())  # what decides is the last token, be it padding
         if draw(st.sampled_from([True, True, True, False])):
-            arguments["labels"] = problem_labels(draw, problem, len(real), chosen["num_labels"])
+            arguments["labels"] = problem_labels(draw, problem, len(real), num_labels)
         return Example(chosen, arguments | maybe_use_cache(draw), real, draw(seeds()))
 
     @st.composite

@@ -88,7 +88,7 @@ def shifted_labels(draw: Draw, config: DrawConfig, sizes: SizesOf) -> Example:
 @st.composite
 def sequence_classification(draw: Draw, config: DrawConfig, sizes: SizesOf, problem: str) -> Example:
     """Every text has one end, or two."""
-    chosen = classification_config(draw, config, problem)
+    chosen, num_labels = classification_config(draw, config, problem)
     batch = draw(st.integers(1, 3))
     arguments = source(draw, sizes(chosen, "encoder"), batch, ids_only=True) | use_cache(draw)
     ids, end = arguments["input_ids"], chosen["eos_token_id"]
@@ -99,7 +99,7 @@ def sequence_classification(draw: Draw, config: DrawConfig, sizes: SizesOf, prob
     if draw(st.booleans()):  # otherwise the decoder reads the source
         arguments["decoder_input_ids"] = Values(draw(seeds())).ids(chosen["vocab_size"], *ids.shape)
     if draw(st.sampled_from([True, True, True, False])):
-        arguments["labels"] = problem_labels(draw, problem, batch, chosen["num_labels"])
+        arguments["labels"] = problem_labels(draw, problem, batch, num_labels)
     return Example(chosen, arguments, torch.ones_like(ids, dtype=torch.bool), draw(seeds()))
 
 

@@ -125,13 +125,13 @@ def double_heads(draw: Draw, config: Config = config, masks: tuple[str, ...] = M
 def sequence_classification(
     draw: Draw, problem: str, config: Config = config, masks: tuple[str, ...] = MASKS
 ) -> Example:
-    chosen = classification_config(draw, config, problem)
+    chosen, num_labels = classification_config(draw, config, problem)
     # Without a padding token it would be unknown where each of several sequences ends.
     max_batch = 1 if chosen["pad_token_id"] is None else 3
     masks = (*masks, "right", "right")  # more of what decides which token is the last
     arguments, real = token_inputs(draw, sizes(chosen), masks, max_batch=max_batch)
     if draw(st.sampled_from([True, True, True, False])):
-        arguments["labels"] = problem_labels(draw, problem, len(real), chosen["num_labels"])
+        arguments["labels"] = problem_labels(draw, problem, len(real), num_labels)
     return Example(chosen, arguments | maybe_use_cache(draw), real, draw(seeds()))
 
 

@@ -74,12 +74,12 @@ def sizes(config: dict[str, Any]) -> Sizes:
 @st.composite
 def sequence_classification(draw: Draw) -> Example:
     problem = draw(st.sampled_from(list(PROBLEMS)))
-    chosen = classification_config(draw, config, problem)
+    chosen, num_labels = classification_config(draw, config, problem)
     # The first token must be one; and what is not counted in a mean is told by two dimensions.
     masks = MASKS[:4] if chosen["classifier_pooling"] == "mean" else [kind for kind in MASKS if kind != "left"]
     arguments, real = token_inputs(draw, sizes(chosen), tuple(masks))
     if draw(st.sampled_from([True, True, True, False])):
-        arguments["labels"] = problem_labels(draw, problem, len(real), chosen["num_labels"])
+        arguments["labels"] = problem_labels(draw, problem, len(real), num_labels)
     return Example(chosen, arguments, real, draw(seeds()))
 
 

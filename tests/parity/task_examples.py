@@ -83,20 +83,25 @@ def next_sentence(draw: Draw, kind: Kind) -> Example:
 
 @st.composite
 def sequence_classification(draw: Draw, kind: Kind, problem: str) -> Example:
-    chosen = classification_config(draw, kind.config, problem)
+    chosen, num_labels = classification_config(draw, kind.config, problem)
     arguments, real = token_inputs(draw, kind.sizes(chosen))
     if draw(st.sampled_from([True, True, True, False])):
-        arguments["labels"] = problem_labels(draw, problem, len(real), chosen["num_labels"])
+        arguments["labels"] = problem_labels(draw, problem, len(real), num_labels)
     return Example(chosen, arguments, real, draw(seeds()))
 
 
-def classification_config(draw: Draw, config: Callable[..., dict[str, Any]], problem: str) -> dict[str, Any]:
-    """A configuration which names `problem`, or for which it has to be told from the number and type of the labels."""
+def classification_config(
+    draw: Draw, config: Callable[..., dict[str, Any]], problem: str
+) -> tuple[dict[str, Any], int]:
+    """A configuration that names `problem`, or for which it has to be told from the labels; and how many labels it has.
+
+    The number is given apart, since a family may say it otherwise: of two labels, BART gives the names.
+    """
     labels_alone = draw(st.booleans())
     several = problem == "single_label_classification" or (problem == "multi_label_classification" and labels_alone)
     one = problem == "regression" and labels_alone
     num_labels = draw(st.integers(2 if several else 1, 1 if one else 4))
-    return config(draw, num_labels=num_labels, problem_type=None if labels_alone else problem)
+    return config(draw, num_labels=num_labels, problem_type=None if labels_alone else problem), num_labels
 
 
 def any_sequence_classification(kind: Kind) -> st.SearchStrategy[Example]:

@@ -77,10 +77,10 @@ def backbone(draw: Draw, pooler: bool, mask_token: bool) -> Example:
 def image_classification(draw: Draw, config: Callable[..., dict[str, Any]], images: Callable[..., Any]) -> Example:
     """For a family whose `config` and `images` are drawn so."""
     problem = draw(st.sampled_from(list(PROBLEMS)))
-    chosen = classification_config(draw, config, problem)
+    chosen, num_labels = classification_config(draw, config, problem)
     arguments, real = images(draw, chosen)
     if draw(st.sampled_from([True, True, True, False])):
-        arguments["labels"] = problem_labels(draw, problem, len(real), chosen["num_labels"])
+        arguments["labels"] = problem_labels(draw, problem, len(real), num_labels)
     return Example(chosen, arguments, real, draw(seeds()))
 
 
