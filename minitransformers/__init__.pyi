@@ -31,6 +31,7 @@ from minitransformers.errors import (
     CheckpointError as CheckpointError,
     ConfigError as ConfigError,
     CorpusError as CorpusError,
+    HubError as HubError,
     InputError as InputError,
     MinitransformersError as MinitransformersError,
     MissingFileError as MissingFileError,

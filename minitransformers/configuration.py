@@ -31,6 +31,7 @@ from minitransformers.fields import (
     validated,
 )
 from minitransformers.hub import Source
+from minitransformers.pushing import PushToHub
 
 CONFIG_FILE = "config.json"
 
@@ -41,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(constrained, size, count, probability, positive, choice))
-class Config:
+class Config(PushToHub):
     """The base of all configurations: a keyword-only data class that reads and writes config.json.
 
     A subclass lists its fields under the names of its own config.json. `attribute_map` gives further names for them
@@ -55,6 +56,7 @@ class Config:
     """
 
     model_type: ClassVar[str] = ""
+    _pushed_as: ClassVar[str] = "config"
     attribute_map: ClassVar[dict[str, str]] = {}
 
     architectures: list[str] | None = None
@@ -282,10 +284,16 @@ class Config:
         """The text of config.json."""
         return json.dumps(self.to_diff_dict(), indent=2, ensure_ascii=True) + "\n"
 
-    def save_pretrained(self, save_directory: str | PathLike[str]) -> None:
-        """Write config.json into `save_directory`, which is made where it is missing."""
-        Path(save_directory).mkdir(parents=True, exist_ok=True)
-        write_text(Path(save_directory) / CONFIG_FILE, self.to_json_string())
+    def save_pretrained(
+        self, save_directory: str | PathLike[str], push_to_hub: bool = False, **hub_options: Any
+    ) -> None:
+        """Write config.json into `save_directory`, which is made where it is missing.
+
+        With `push_to_hub=True` it is pushed too; `hub_options` are `repo_id` and others of `push_to_hub`.
+        """
+        with self._pushing(save_directory, push_to_hub, hub_options):
+            Path(save_directory).mkdir(parents=True, exist_ok=True)
+            write_text(Path(save_directory) / CONFIG_FILE, self.to_json_string())
 
     def update(self, values: dict[str, Any]) -> None:
         """Assign several fields."""

@@ -41,6 +41,10 @@ class MissingFileError(CheckpointError, OSError):
     """A file that a checkpoint must have and has not, or that cannot be reached."""
 
 
+class HubError(MinitransformersError, OSError):
+    """A hub that takes no files: it cannot be reached, or does not know who asks."""
+
+
 class TrainingError(MinitransformersError, RuntimeError):
     """A training run that cannot go on: its loss is not a number any more, or a checkpoint cannot be written."""
 

@@ -138,7 +138,7 @@ class Source:
             validate_repo_id(name)
         except HFValidationError as error:
             raise MissingFileError(
-                f"There is no directory {name!r}, and it cannot be the name of a repository: {_one_line(error)}"
+                f"There is no directory {name!r}, and it cannot be the name of a repository: {one_line(error)}"
             ) from error
 
     def _from_hub(self, name: str) -> Path | None:
@@ -182,7 +182,7 @@ class Source:
                 # A hub that answers, but is busy or does not know the token, is worth asking again for want of a cache.
                 again = isinstance(error, (errors.HfHubHTTPError, errors.LocalTokenNotFoundError))
                 if not again or self._cached(revision)[0].is_dir():
-                    learned.unreachable = f"{type(error).__name__}: {_one_line(error)}"
+                    learned.unreachable = f"{type(error).__name__}: {one_line(error)}"
         return learned.unreachable is None
 
     def _from_cache(self, name: str) -> Path | None:
@@ -235,10 +235,10 @@ class Source:
         if isinstance(error, errors.LocalTokenNotFoundError) or (
             isinstance(error, errors.HfHubHTTPError) and error.response.status_code == 401
         ):
-            return f"{_one_line(error)} Run `hf auth login` or pass a valid token=."
+            return f"{one_line(error)} Run `hf auth login` or pass a valid token=."
         # huggingface_hub wraps what happened in "cannot find the requested files" and "force download failed".
         wrapped = error.__cause__ if isinstance(error, (errors.LocalEntryNotFoundError, ValueError)) else None
-        return f"{type(wrapped or error).__name__}: {_one_line(wrapped or error).rstrip('.')}. Try again. {_ELSEWHERE}"
+        return f"{type(wrapped or error).__name__}: {one_line(wrapped or error).rstrip('.')}. Try again. {_ELSEWHERE}"
 
     def _page(self) -> str:
         from huggingface_hub.constants import ENDPOINT
@@ -263,5 +263,6 @@ def _listing(directory: Path) -> str:
     return ", ".join(names[:20] + ([f"… ({len(names)} in all)"] if len(names) > 20 else [])) or "no files"
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """An error's message without its line breaks."""
     return " ".join(str(error).split())

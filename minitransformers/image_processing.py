@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from minitransformers.configuration import read_config_file
 from minitransformers.errors import CheckpointError, InputError, UnknownArgumentError, nearest
 from minitransformers.hub import Source
 from minitransformers.image_resizing import RESAMPLING, resize
+from minitransformers.pushing import PushToHub
 
 PREPROCESSOR_FILE = "preprocessor_config.json"
 
@@ -45,7 +46,7 @@ class BatchFeature(dict[str, Any]):
         return self
 
 
-class ViTImageProcessor:
+class ViTImageProcessor(PushToHub):
     """Brings images to the size and range that a ViT was trained with.
 
     (pixels · rescale_factor − image_mean) / image_std, after resizing. 8-bit images are resized as PIL does it
@@ -66,6 +67,8 @@ class ViTImageProcessor:
         do_convert_rgb: make three channels of one, or of four: what is transparent is shown on white.
         unused: keys of a file that mean nothing here; they are kept, and written back.
     """
+
+    _pushed_as: ClassVar[str] = "processor"
 
     model_input_names = ("pixel_values",)
 
@@ -161,11 +164,17 @@ class ViTImageProcessor:
             raise UnknownArgumentError(f"{cls.__name__} takes no argument {name!r}.{nearest(name, cls().settings)}")
         return cls(**{**known, **overrides}, unused={key: content[key] for key in content.keys() - known.keys()})
 
-    def save_pretrained(self, save_directory: str | PathLike[str]) -> None:
-        """Write preprocessor_config.json, which `from_pretrained` here and in `transformers` reads."""
-        Path(save_directory).mkdir(parents=True, exist_ok=True)
+    def save_pretrained(
+        self, save_directory: str | PathLike[str], push_to_hub: bool = False, **hub_options: Any
+    ) -> None:
+        """Write preprocessor_config.json, which `from_pretrained` here and in `transformers` reads.
+
+        With `push_to_hub=True` it is pushed too; `hub_options` are `repo_id` and others of `push_to_hub`.
+        """
         content = {**self._unused, **self.settings, "image_processor_type": type(self).__name__}
-        write_text(Path(save_directory) / PREPROCESSOR_FILE, json.dumps(content, indent=2, sort_keys=True) + "\n")
+        with self._pushing(save_directory, push_to_hub, hub_options):
+            Path(save_directory).mkdir(parents=True, exist_ok=True)
+            write_text(Path(save_directory) / PREPROCESSOR_FILE, json.dumps(content, indent=2, sort_keys=True) + "\n")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__} {json.dumps(self.settings, indent=2)}"

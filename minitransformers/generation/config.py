@@ -19,6 +19,7 @@ from minitransformers.generation import kinds
 from minitransformers.generation.defaults import DEFAULTS, NOT_COVERED
 from minitransformers.generation.kinds import Kind
 from minitransformers.hub import Source
+from minitransformers.pushing import PushToHub
 
 GENERATION_CONFIG_FILE = "generation_config.json"
 
@@ -29,7 +30,7 @@ TokenIds = int | list[int]
 ConfigType = TypeVar("ConfigType", bound="GenerationConfig")
 
 
-class GenerationConfig:
+class GenerationConfig(PushToHub):
     """Everything that `generate` can be told about length, strategy, sampling and output.
 
     The names are those of `transformers`; None means unset, and `DEFAULTS` says what holds then. `generate` takes each
@@ -95,6 +96,7 @@ class GenerationConfig:
     max_matching_ngram_size: int | None = kinds.SIZE
 
     _fields: ClassVar[dict[str, Kind]] = {}
+    _pushed_as: ClassVar[str] = "config"
 
     def __init__(self, **values: Any) -> None:
         self._extra: dict[str, Any] = {}  # keys of the file that are no field
@@ -225,11 +227,21 @@ class GenerationConfig:
         """The text of generation_config.json."""
         return json.dumps(self.to_diff_dict(), indent=2, sort_keys=True) + "\n"
 
-    def save_pretrained(self, save_directory: str | PathLike[str], config_file_name: str | None = None) -> None:
-        """Write generation_config.json into `save_directory`, which is made where it is missing."""
+    def save_pretrained(
+        self,
+        save_directory: str | PathLike[str],
+        config_file_name: str | None = None,
+        push_to_hub: bool = False,
+        **hub_options: Any,
+    ) -> None:
+        """Write generation_config.json into `save_directory`, which is made where it is missing.
+
+        With `push_to_hub=True` it is pushed too; `hub_options` are `repo_id` and others of `push_to_hub`.
+        """
         self.validate()
-        Path(save_directory).mkdir(parents=True, exist_ok=True)
-        write_text(Path(save_directory) / (config_file_name or GENERATION_CONFIG_FILE), self.to_json_string())
+        with self._pushing(save_directory, push_to_hub, hub_options):
+            Path(save_directory).mkdir(parents=True, exist_ok=True)
+            write_text(Path(save_directory) / (config_file_name or GENERATION_CONFIG_FILE), self.to_json_string())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, GenerationConfig) and other.to_dict() == self.to_dict()

@@ -28,13 +28,14 @@ from minitransformers.hub import Source
 from minitransformers.models.block_runner import BlockRunner
 from minitransformers.models.token_tables import TokenTables
 from minitransformers.nn.attention import attention_kernel
+from minitransformers.pushing import PushToHub
 
 logger = logging.getLogger(__name__)
 
 ModelType = TypeVar("ModelType", bound="PreTrainedModel")
 
 
-class PreTrainedModel(TokenTables, BlockRunner):
+class PreTrainedModel(TokenTables, BlockRunner, PushToHub):
     """The base of all models.
 
     A family sets `config_class`, `base_model_prefix` (the attribute under which models with a head keep their
@@ -235,6 +236,8 @@ class PreTrainedModel(TokenTables, BlockRunner):
         state_dict: Mapping[str, Tensor] | None = None,
         max_shard_size: int | str = "50GB",
         safe_serialization: bool = True,
+        push_to_hub: bool = False,
+        **hub_options: Any,
     ) -> None:
         """Write config.json and model.safetensors, which `from_pretrained` here and in `transformers` loads.
 
@@ -243,6 +246,8 @@ class PreTrainedModel(TokenTables, BlockRunner):
             state_dict: the weights to write, with our names; by default the model's own.
             max_shard_size: larger checkpoints are split; a number of bytes, or a text such as "5GB".
             safe_serialization: True, as scripts say who ask for safetensors; pickles are not written.
+            push_to_hub: push the files, too.
+            hub_options: `repo_id` and others of `push_to_hub`.
         """
         if not safe_serialization:
             raise InputError("safe_serialization=False would write a pickle; only safetensors are written.")
@@ -252,12 +257,13 @@ class PreTrainedModel(TokenTables, BlockRunner):
         state = self.state_dict() if state_dict is None else state_dict
         tensors = to_reference_names(state, self.weights, shared=not self.config.tie_word_embeddings)
         tensors = {self.weights.in_files(name): tensor for name, tensor in tensors.items()}
-        write_checkpoint(directory, tensors, max_shard_size=max_shard_size)
-        self.config.architectures = [type(self).__name__]
-        self.config.dtype = self.dtype
-        self.config.save_pretrained(directory)
-        if self.can_generate():
-            self.generation_config.save_pretrained(directory)
+        with self._pushing(directory, push_to_hub, hub_options):
+            write_checkpoint(directory, tensors, max_shard_size=max_shard_size)
+            self.config.architectures = [type(self).__name__]
+            self.config.dtype = self.dtype
+            self.config.save_pretrained(directory)
+            if self.can_generate():
+                self.generation_config.save_pretrained(directory)
 
     @classmethod
     def _find_config(

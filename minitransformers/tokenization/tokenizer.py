@@ -19,10 +19,10 @@ from tokenizers import AddedToken, Tokenizer, processors
 from minitransformers.atomic import replacing, write_text
 from minitransformers.errors import InputError, TokenizationError, UnknownArgumentError, nearest
 from minitransformers.hub import Source
+from minitransformers.pushing import PushToHub
 from minitransformers.tokenization import chat, retraining
 from minitransformers.tokenization.backend import read_backend
 from minitransformers.tokenization.chat_codec import ChatCodec
-from minitransformers.tokenization.codec import refuse_unknown
 from minitransformers.tokenization.files import (
     ADDED_TOKENS_FILE,
     CONFIG_FILE,
@@ -56,7 +56,7 @@ REMOVED = {
 }
 
 
-class PreTrainedTokenizer(ChatCodec):
+class PreTrainedTokenizer(ChatCodec, PushToHub):
     """A tokenizer, taken as it stands in a tokenizer.json or given as an object of the `tokenizers` library.
 
     BertTokenizer and GPT2Tokenizer are this class with a pipeline of their own, built from a vocabulary.
@@ -90,6 +90,7 @@ class PreTrainedTokenizer(ChatCodec):
     """
 
     vocab_files_names: Mapping[str, str] = {"tokenizer_file": TOKENIZER_FILE}
+    _pushed_as = "tokenizer"
     is_fast = True
 
     def __init__(
@@ -356,7 +357,7 @@ class PreTrainedTokenizer(ChatCodec):
         save_format: str | None = None,
         *,
         save_jinja_files: bool = True,
-        **unknown: Any,
+        **hub_options: Any,
     ) -> tuple[str, ...]:
         """Write tokenizer.json, tokenizer_config.json and chat templates, for this library and for transformers.
 
@@ -367,18 +368,16 @@ class PreTrainedTokenizer(ChatCodec):
             save_directory: made if it is not there.
             legacy_format: only None or False; `save_vocabulary` writes the old files.
             filename_prefix: put before every file name, with a "-".
-            push_to_hub: only False.
+            push_to_hub: push the files, too.
             save_format: only None or "hf".
             save_jinja_files: False puts chat templates into tokenizer_config.json, as old versions did.
+            hub_options: `repo_id` and others of `push_to_hub`.
 
         Returns:
             The paths of the files.
         """
-        refuse_unknown(self.save_pretrained, unknown)
         if legacy_format:
             raise InputError("legacy_format=True is not offered: save_vocabulary writes the vocabulary's own files.")
-        if push_to_hub:
-            raise InputError("push_to_hub=True is not offered: save, then run `hf upload` on the directory.")
         if save_format not in (None, "hf"):
             raise InputError(f"save_format must be None or 'hf', got {save_format!r}.")
         directory = Path(save_directory)
@@ -405,12 +404,13 @@ class PreTrainedTokenizer(ChatCodec):
             ADDED_TOKENS_FILE: self.get_added_vocab(),
         }
 
-        directory.mkdir(parents=True, exist_ok=True)
         prefix = f"{filename_prefix}-" if filename_prefix else ""
-        texts |= {name: as_json(content) for name, content in old.items() if (directory / (prefix + name)).is_file()}
-        templates = write_chat_template(directory, prefix, self.chat_template if save_jinja_files else None)
-        for name, text in texts.items():
-            write_text(directory / (prefix + name), text)
+        with self._pushing(directory, push_to_hub, hub_options):
+            directory.mkdir(parents=True, exist_ok=True)
+            texts |= {name: as_json(text) for name, text in old.items() if (directory / (prefix + name)).is_file()}
+            templates = write_chat_template(directory, prefix, self.chat_template if save_jinja_files else None)
+            for name, text in texts.items():
+                write_text(directory / (prefix + name), text)
         config_path, *other_paths = (str(directory / (prefix + name)) for name in texts)
         return (config_path, *map(str, templates), *other_paths)
 

@@ -1,7 +1,8 @@
 """Training: one loop in the open, what it calls, and the `Trainer` that scripts know.
 
 Read loop.py first; then objective.py (the loss of accumulated batches), state.py (exact resume), distributed.py. The
-`Trainer` has two rooms: evaluator.py measures, trainer.py trains; events.py stands between it and the loop.
+`Trainer` has three rooms: evaluator.py measures, publisher.py gives to a hub, trainer.py trains; events.py stands
+between it and the loop.
 """
 
 from minitransformers.training.distributed import parallelize as parallelize

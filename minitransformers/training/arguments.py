@@ -40,6 +40,15 @@ class SaveStrategy(StrEnum):
     BEST = "best"
 
 
+class HubStrategy(StrEnum):
+    """What is pushed to a hub, and when: at the end, or with each save; with or without what a run goes on from."""
+
+    END = "end"
+    EVERY_SAVE = "every_save"
+    CHECKPOINT = "checkpoint"
+    ALL_CHECKPOINTS = "all_checkpoints"
+
+
 @dataclass(kw_only=True)
 class NotCovered:
     """What transformers 5.23 takes and this library does not do: only the value that changes nothing may be passed."""
@@ -63,12 +72,6 @@ class NotCovered:
     fp16_full_eval: Any = False
     fsdp: Any = None
     fsdp_config: Any = None
-    hub_always_push: Any = False
-    hub_model_id: Any = None
-    hub_private_repo: Any = None
-    hub_revision: Any = None
-    hub_strategy: Any = "every_save"
-    hub_token: Any = None
     ignore_data_skip: Any = False
     include_num_input_tokens_seen: Any = "no"
     liger_kernel_config: Any = None
@@ -79,7 +82,6 @@ class NotCovered:
     optim_target_modules: Any = None
     parallelism_config: Any = None
     project: Any = "huggingface"
-    push_to_hub: Any = False
     save_on_each_node: Any = False
     save_only_model: Any = False
     skip_memory_metrics: Any = True
@@ -120,8 +122,9 @@ REMOVED: dict[str, str] = {
     "per_gpu_eval_batch_size": "per_device_eval_batch_size",
     "per_gpu_train_batch_size": "per_device_train_batch_size",
     "past_index": "nothing: leave it out",
-    "push_to_hub_model_id": "model.save_pretrained, and the hub's own tools",
-    "push_to_hub_token": "model.save_pretrained, and the hub's own tools",
+    "push_to_hub_model_id": "hub_model_id",
+    "push_to_hub_organization": "hub_model_id='organization/name'",
+    "push_to_hub_token": "hub_token",
     "save_safetensors": "nothing: leave it out (safetensors are always written)",
     "split_batches": "nothing: leave it out",
     "tpu_num_cores": "nothing: leave it out",
@@ -167,6 +170,13 @@ class TrainingArguments(NotCovered):
         eval_accumulation_steps: has no effect: predictions move to the CPU after each batch.
         include_for_metrics: "inputs", "loss": what `compute_metrics` gets besides predictions and labels.
         save_total_limit: how many checkpoints to keep; the best and the last are kept in any case.
+        push_to_hub: give the model to a model hub, when it is saved; the `Trainer` makes the repository at once.
+        hub_model_id: the repository, "name" or "owner/name"; the last part of `output_dir` where it is not given.
+        hub_strategy: "end": when `save_model` or `push_to_hub` is called; "every_save": after each checkpoint too, in
+            the background; "checkpoint": with the checkpoint itself, as last-checkpoint, from which a run can go on;
+            "all_checkpoints": with each checkpoint under its own name.
+        hub_always_push: push a checkpoint though the one before is still on its way.
+        hub_token, hub_private_repo, hub_revision: as `token`, `private` and `revision` of a model's `push_to_hub`.
         restore_callback_states_from_checkpoint: a resumed run's callbacks go on counting where they were. On by
             default, as a run that was stopped should end as one that was not.
         data_seed: of the order of the training data; `seed` where it is not given.
@@ -226,6 +236,13 @@ class TrainingArguments(NotCovered):
     save_strategy: SaveStrategy | str = "steps"
     save_steps: int | float = 500
     save_total_limit: int | None = None
+    push_to_hub: bool = False
+    hub_token: str | None = field(default=None, repr=False)
+    hub_private_repo: bool | None = None
+    hub_model_id: str | None = None
+    hub_strategy: HubStrategy | str = "every_save"
+    hub_always_push: bool = False
+    hub_revision: str | None = None
     load_best_model_at_end: bool = False
     metric_for_best_model: str | None = None
     greater_is_better: bool | None = None
@@ -278,6 +295,7 @@ class TrainingArguments(NotCovered):
         self.logging_strategy = _strategy("logging_strategy", self.logging_strategy, IntervalStrategy)
         self.eval_strategy = _strategy("eval_strategy", self.eval_strategy, IntervalStrategy)
         self.save_strategy = _strategy("save_strategy", self.save_strategy, SaveStrategy)
+        self.hub_strategy = _strategy("hub_strategy", self.hub_strategy, HubStrategy)
         for name in ("log_level", "log_level_replica"):
             _one_of(name, getattr(self, name), LOG_LEVELS)
         _one_of("train_sampling_strategy", self.train_sampling_strategy, SAMPLING)
@@ -464,8 +482,10 @@ class TrainingArguments(NotCovered):
         return int(self.warmup_steps) if self.warmup_steps >= 1 else math.ceil(num_training_steps * self.warmup_steps)
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields, names as texts."""
+        """All fields, names as texts, and a token as a name: it is nobody else's business."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
+        if self.hub_token is not None:
+            values["hub_token"] = "<HUB_TOKEN>"
         return {name: value.value if isinstance(value, Enum) else value for name, value in values.items()}
 
     def to_json_string(self) -> str:

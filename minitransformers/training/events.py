@@ -137,6 +137,7 @@ class Events(Hooks):
         if rank() == 0:
             self.trainer.save_beside(directory)
             self.trainer.state.save_to_json(directory / STATE)
+            self.trainer.push_checkpoint(directory)
             self._remove_old(directory)
         # Noted by the process that wrote the checkpoint, and loaded by all together at the end.
         self.trainer.state.best_model_checkpoint = from_main(self.trainer.state.best_model_checkpoint)
@@ -150,6 +151,7 @@ class Events(Hooks):
         self.metrics = speed_metrics("train", self.started, samples, steps)
         self.metrics |= {"total_flos": state.total_flos, "train_loss": self.total_loss / max(self.num_losses, 1)}
         trainer.log(self.metrics)
+        trainer.finish_pushes()
         if trainer.args.load_best_model_at_end and state.best_model_checkpoint is not None:
             load_weights(trainer.model, state.best_model_checkpoint)
         self._tell("on_train_end")

@@ -41,7 +41,6 @@ from minitransformers.training.arguments import TrainingArguments
 from minitransformers.training.batches import Batch
 from minitransformers.training.callbacks import TrainerState
 from minitransformers.training.distributed import parallelize, rank
-from minitransformers.training.evaluator import Evaluator
 from minitransformers.training.events import STATE, Events, Plan
 from minitransformers.training.files import checkpoints_in
 from minitransformers.training.loading import SharedStream, UntilStopped, has_length, train_sampler
@@ -49,6 +48,7 @@ from minitransformers.training.loop import train
 from minitransformers.training.objective import Counts, count_labels
 from minitransformers.training.optimizers import create_optimizer, decay_parameter_names, parameter_groups
 from minitransformers.training.predictions import EvalPrediction, TrainOutput
+from minitransformers.training.publisher import Publisher
 from minitransformers.training.schedules import get_scheduler
 from minitransformers.training.settings import Settings
 
@@ -71,7 +71,7 @@ NOT_CALLED = {
 }
 
 
-class Trainer(Evaluator):
+class Trainer(Publisher):
     """Trains a model on a data set, and measures it on others.
 
     Args:
@@ -142,6 +142,8 @@ class Trainer(Evaluator):
         self._own_scheduler = False
         self.ignore_keys: list[str] | None = None
         self._flos = 0.0  # of this process, since the last step
+        if self.args.push_to_hub:
+            self.init_hf_repo()
         self.tell("on_init_end")
 
     # ---- the parts ---------------------------------------------------------------------------------------------------
@@ -273,16 +275,17 @@ class Trainer(Evaluator):
 
     # ---- logs and files ----------------------------------------------------------------------------------------------
 
-    def save_model(self, output_dir: str | os.PathLike[str] | None = None) -> None:
-        """Write model, tokenizer and arguments to a directory, by default `output_dir`."""
-        if rank() != 0:
-            return
-        directory = Path(self.args.output_dir or "" if output_dir is None else output_dir)
-        if hasattr(self.model, "save_pretrained"):
-            self.model.save_pretrained(directory)
-        else:
-            write_checkpoint(directory, dict(self.model.state_dict()))
-        self.save_beside(directory)
+    def save_model(self, output_dir: str | os.PathLike[str] | None = None, _internal_call: bool = False) -> None:
+        """Write model, tokenizer and arguments to a directory, by default `output_dir`; with `push_to_hub`, push."""
+        if rank() == 0:
+            directory = Path(self.args.output_dir or "" if output_dir is None else output_dir)
+            if hasattr(self.model, "save_pretrained"):
+                self.model.save_pretrained(directory)
+            else:
+                write_checkpoint(directory, dict(self.model.state_dict()))
+            self.save_beside(directory)
+        if self.args.push_to_hub and not _internal_call:
+            self.push_to_hub(commit_message="Model save")
 
     def save_state(self) -> None:
         """Write `state` to trainer_state.json in `output_dir`."""

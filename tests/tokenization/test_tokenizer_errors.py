@@ -387,7 +387,6 @@ def test_saving_where_it_cannot_be(tmp_path: Path) -> None:
         (lambda: tokenizer.save_pretrained(tmp_path / "file"), "is a file: pass a directory"),
         (lambda: tokenizer.save_vocabulary(tmp_path / "nowhere"), "is no directory"),
         (lambda: tokenizer.save_pretrained(tmp_path, legacy_format=True), "save_vocabulary"),
-        (lambda: tokenizer.save_pretrained(tmp_path, push_to_hub=True), "push_to_hub=True"),
         (lambda: tokenizer.save_pretrained(tmp_path, save_format="mistral"), "None or 'hf', got 'mistral'"),
     ):
         with pytest.raises(InputError, match=message):

@@ -421,7 +421,7 @@ def test_command_lines_of_scripts(line: str) -> None:
     made = []
     for library in (minitransformers, transformers):
         parser = library.HfArgumentParser((Script, library.TrainingArguments))
-        made.append(parser.parse_args_into_dataclasses([*line.split(), "--use_cpu"]))
+        made.append(parser.parse_args_into_dataclasses([*line.split(), "--use_cpu", "--disable_tqdm", "no"]))
     (own_script, own), (script, theirs) = made
     assert own_script == script
     assert type(own) is TrainingArguments

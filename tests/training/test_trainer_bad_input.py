@@ -34,7 +34,7 @@ NAME = "BertForSequenceClassification"
         ({"evaluation_strategy": "epoch"}, r"'evaluation_strategy', as in transformers 5: use eval_strategy"),
         ({"no_cuda": True}, r"'no_cuda', as in transformers 5: use use_cpu"),
         ({"warmup_ratio": 0.1}, r"'warmup_ratio'.*use warmup_steps with a number below 1"),
-        ({"push_to_hub": True}, r"does not cover push_to_hub=True: leave it out, or False"),
+        ({"fp16_full_eval": True}, r"does not cover fp16_full_eval=True: leave it out, or False"),
         ({"fsdp": "full_shard"}, r"does not cover fsdp='full_shard' \(`training.train` does that, with `parallelize"),
         ({"save_only_model": True}, r"does not cover save_only_model=True"),
     ],
