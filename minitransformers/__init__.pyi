@@ -305,6 +305,11 @@ from minitransformers.tokenization import (
     XLMRobertaTokenizer as XLMRobertaTokenizer,
     XLMRobertaTokenizerFast as XLMRobertaTokenizerFast,
 )
+from minitransformers.training.adafactor import (
+    Adafactor as Adafactor,
+    AdafactorSchedule as AdafactorSchedule,
+    get_adafactor_schedule as get_adafactor_schedule,
+)
 from minitransformers.training.argument_parser import HfArg as HfArg, HfArgumentParser as HfArgumentParser
 from minitransformers.training.arguments import (
     IntervalStrategy as IntervalStrategy,

@@ -15,7 +15,7 @@ import torch
 
 from minitransformers.errors import InputError, UnknownArgumentError, nearest
 from minitransformers.training.distributed import default_device, local_rank, meet, rank, wait_for_all, world_size
-from minitransformers.training.optimizers import OptimizerNames, optimizer_name
+from minitransformers.training.optimizers import OptimizerNames, optimizer_name, read_options
 from minitransformers.training.schedules import SchedulerType, scheduler_type
 from minitransformers.utils.logging import WARNING, get_verbosity, log_levels
 
@@ -78,7 +78,6 @@ class NotCovered:
     local_rank: Any = -1
     logging_nan_inf_filter: Any = True
     neftune_noise_alpha: Any = None
-    optim_args: Any = None
     optim_target_modules: Any = None
     parallelism_config: Any = None
     project: Any = "huggingface"
@@ -105,7 +104,7 @@ class NotCovered:
 
 # What older scripts and text books pass and transformers 5 no longer takes: what to write now.
 REMOVED: dict[str, str] = {
-    "adafactor": "torch.optim.Adafactor over parameter_groups(model, …), in Trainer's optimizers=(optimizer, None)",
+    "adafactor": "optim='adafactor'",
     "dispatch_batches": "nothing: leave it out",
     "do_lower_case": "the tokenizer's own argument",
     "evaluate_during_training": "eval_strategy='steps'",
@@ -147,6 +146,7 @@ class TrainingArguments(NotCovered):
         num_train_epochs: how often to go through the data; 1.5 is one time and half of another.
         max_steps: in place of `num_train_epochs`, where it is above 0.
         warmup_steps: a number of steps, or, below 1, a part of all steps.
+        optim_args: more to say of "sgd", "adagrad" and "rmsprop", in a text: "momentum=0.9, nesterov=True".
         gradient_accumulation_steps: so many batches make up one update, as if they were one.
         max_grad_norm: gradients are scaled down to this norm where they exceed it; 0 never scales.
         label_smoothing_factor: this part of the probability that a label stands for is spread over all labels.
@@ -198,6 +198,7 @@ class TrainingArguments(NotCovered):
     lr_scheduler_kwargs: dict[str, Any] | None = None
     warmup_steps: int | float = 0
     optim: OptimizerNames | str = "adamw_torch_fused"
+    optim_args: str | None = None
     weight_decay: int | float = 0.0
     adam_beta1: int | float = 0.9
     adam_beta2: int | float = 0.999
@@ -292,6 +293,7 @@ class TrainingArguments(NotCovered):
         """Texts into what they name."""
         self.lr_scheduler_type = scheduler_type(self.lr_scheduler_type)
         self.optim = optimizer_name(self.optim)
+        read_options(self.optim, self.optim_args)
         self.logging_strategy = _strategy("logging_strategy", self.logging_strategy, IntervalStrategy)
         self.eval_strategy = _strategy("eval_strategy", self.eval_strategy, IntervalStrategy)
         self.save_strategy = _strategy("save_strategy", self.save_strategy, SaveStrategy)
@@ -345,11 +347,11 @@ class TrainingArguments(NotCovered):
             "eval_accumulation_steps",
             "dataloader_prefetch_factor",
         ):
-            _check_whole(name, getattr(self, name), least=1)
+            check_whole(name, getattr(self, name), least=1)
         for name in ("dataloader_num_workers", "seed", "data_seed"):
-            _check_whole(name, getattr(self, name), least=0)
+            check_whole(name, getattr(self, name), least=0)
         if self.max_steps != -1:
-            _check_whole("max_steps", self.max_steps, least=1, otherwise=", or −1 to count epochs")
+            check_whole("max_steps", self.max_steps, least=1, otherwise=", or −1 to count epochs")
         for name in (
             "num_train_epochs",
             "learning_rate",
@@ -506,7 +508,8 @@ def _one_of(name: str, value: Any, known: tuple[str, ...]) -> None:
         raise InputError(f"{name}={value!r} must be one of {list(known)}.{nearest(str(value), known)}")
 
 
-def _check_whole(name: str, value: Any, *, least: int, otherwise: str = "") -> None:
+def check_whole(name: str, value: Any, *, least: int, otherwise: str = "") -> None:
+    """Whether an argument is a whole number of at least that, or None."""
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
         raise InputError(f"{name}={value!r} must be a whole number of at least {least}{otherwise}.")
 

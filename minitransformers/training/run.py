@@ -35,7 +35,7 @@ class Progress:
         waited: evaluations since then.
         stopped: the run has been ended before its time, by `Settings.patience` or a hook.
         left_epoch: the run has ended in the middle of an epoch, and the hooks were told.
-        loss, grad_norm, learning_rate: of the last step.
+        loss, grad_norm, learning_rate: of the last step; an Adafactor may have no learning rate of its own.
         loss_sum, loss_steps: since the last record, for its mean.
     """
 
@@ -53,7 +53,7 @@ class Progress:
     left_epoch: bool = False
     loss: float = math.nan
     grad_norm: float = math.nan
-    learning_rate: float = math.nan
+    learning_rate: float | None = math.nan
     loss_sum: float = 0.0
     loss_steps: int = 0
 
@@ -115,7 +115,7 @@ class Run:
             getattr(hook, event)(self, *arguments)
 
     def advance(
-        self, batches: int, *, loss: float, tokens: float, rows: float, grad_norm: float, learning_rate: float
+        self, batches: int, *, loss: float, tokens: float, rows: float, grad_norm: float, learning_rate: float | None
     ) -> None:
         """Count a step, and see what is due after it."""
         progress, settings = self.progress, self.settings

@@ -169,9 +169,13 @@ class Trainer(Publisher):
                 kind, options = self.optimizer_cls_and_kwargs
                 self.optimizer = kind(groups, **options)
             else:
-                betas = (args.adam_beta1, args.adam_beta2)
                 self.optimizer = create_optimizer(
-                    groups, args.optim, learning_rate=args.learning_rate, betas=betas, eps=args.adam_epsilon
+                    groups,
+                    args.optim,
+                    learning_rate=args.learning_rate,
+                    betas=(args.adam_beta1, args.adam_beta2),
+                    eps=args.adam_epsilon,
+                    optim_args=args.optim_args,
                 )
         return self.optimizer
 
@@ -179,6 +183,10 @@ class Trainer(Publisher):
         """The schedule that was given, or that the arguments ask for."""
         if self.lr_scheduler is None:
             optimizer = optimizer or self.optimizer or self.create_optimizer()
+            if any(group["lr"] is None for group in optimizer.param_groups):
+                raise InputError(
+                    "The optimizer has lr=None: pass AdafactorSchedule(optimizer) beside it, in optimizers."
+                )
             warmup = self.args.get_warmup_steps(num_training_steps)
             self.lr_scheduler = get_scheduler(
                 self.args.lr_scheduler_type, optimizer, warmup, num_training_steps, self.args.lr_scheduler_kwargs
@@ -377,7 +385,7 @@ def _align_special_tokens(model: Any, tokenizer: Any) -> None:
     for name in ("eos_token_id", "bos_token_id", "pad_token_id"):
         token = getattr(tokenizer, name, None)
         for config in (model.config, getattr(model, "generation_config", None)):
-            if token is None or config is None:
+            if token is None or not hasattr(config, name):  # a T5Config has no beginning of texts
                 continue
             present = getattr(config, name, None)
             if isinstance(present, list) and name == "eos_token_id":

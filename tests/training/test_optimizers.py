@@ -14,7 +14,7 @@ from torch import nn
 
 import minitransformers
 from minitransformers import InputError
-from minitransformers.training.optimizers import OptimizerNames, create_optimizer, parameter_groups
+from minitransformers.training.optimizers import OPTIONS, OptimizerNames, create_optimizer, parameter_groups
 
 TINY: dict[str, dict[str, int]] = {
     "Bert": {
@@ -95,7 +95,7 @@ def test_same_groups_and_options(
         adam_beta2=betas[1],
         adam_epsilon=eps,
     )
-    assert type(created) is type(expected)
+    assert type(created).__name__ == type(expected).__name__
     identity = {own: own for own, _ in theirs.named_parameters()}
     expected_groups = [
         (options, [name for name in parameters if name not in twice])
@@ -153,5 +153,65 @@ def test_unknown_optimizers() -> None:
         InputError, match=r"no optimizer 'adamw_torhc' here: choose one of .*Did you mean 'adamw_torch'"
     ):
         create_optimizer(parameter_groups(nn.Linear(1, 1), 0.0), "adamw_torhc")
-    theirs = {kind.value for kind in transformers.training_args.OptimizerNames}
-    assert {kind.value for kind in OptimizerNames} <= theirs
+
+
+@pytest.mark.parametrize("name", [kind.value for kind in transformers.training_args.OptimizerNames])
+def test_all_that_need_no_further_package(name: str) -> None:
+    """Of transformers' names we have those that it makes an optimizer for with PyTorch alone."""
+    try:
+        made = their_optimizer(nn.Linear(2, 2), optim=name)
+    except (ImportError, ValueError):  # "please install …"
+        assert name not in [kind.value for kind in OptimizerNames]
+    else:
+        assert type(made).__module__.startswith(("torch.", "transformers."))
+        assert name in [kind.value for kind in OptimizerNames]
+
+
+@given(
+    options=st.one_of(
+        *(
+            st.tuples(
+                st.just(name.value),
+                st.fixed_dictionaries(
+                    {},
+                    optional={
+                        key: st.booleans() if kind is bool else st.floats(0.01, 0.9) for key, kind in known.items()
+                    },
+                ),
+            )
+            for name, known in OPTIONS.items()
+        )
+    )
+)
+def test_options_in_a_text(options: tuple[str, dict[str, Any]]) -> None:
+    name, values = options
+    if values.get("nesterov"):
+        values |= {"momentum": 0.5, "dampening": 0.0}
+    text = ", ".join(f"{key}={value}" for key, value in values.items())
+    model = nn.Linear(2, 2)
+    made = create_optimizer(parameter_groups(model, 0.1), name, learning_rate=0.1, optim_args=text)
+    expected = their_optimizer(model, optim=name, learning_rate=0.1, weight_decay=0.1, optim_args=text)
+    assert made.defaults == expected.defaults
+    assert {key: made.param_groups[0][key] for key in values} == values
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        (
+            "sgd",
+            "momentun=0.9",
+            r"sgd has no 'momentun'; it takes .*Did you mean 'momentum'",
+        ),
+        ("sgd", "momentum=high", r"momentum must be a number, not 'high'"),
+        ("sgd", "nesterov=maybe", r"nesterov must be True or False, not 'maybe'"),
+        ("sgd", "momentum", r"momentum must be a number, not ''"),
+        ("rmsprop", "weight_decay=0.1", r"weight_decay is an argument of its own, weight_decay=0.1"),
+        ("adamw_torch", "betas=1", r"adamw_torch has no 'betas'; it takes none: leave optim_args out"),
+    ],
+)
+def test_options_that_cannot_be(name: str, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        create_optimizer(parameter_groups(nn.Linear(1, 1), 0.0), name, optim_args=text)
+    with pytest.raises(InputError, match=message):
+        minitransformers.TrainingArguments("run", optim=name, optim_args=text)

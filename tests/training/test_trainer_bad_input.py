@@ -50,7 +50,7 @@ def test_arguments_that_there_are_not(arguments: dict[str, Any], message: str) -
         ({"eval_strategy": "epochs"}, r"eval_strategy='epochs' must be one of .*Did you mean 'epoch'\?"),
         ({"save_strategy": "always"}, r"save_strategy='always' must be one of \['no', 'steps', 'epoch', 'best'\]"),
         ({"lr_scheduler_type": "cosin"}, r"no schedule 'cosin'.*Did you mean 'cosine'\?"),
-        ({"optim": "adafactor"}, r"no optimizer 'adafactor' here"),
+        ({"optim": "lion_32bit"}, r"no optimizer 'lion_32bit' here"),
         ({"report_to": "wandb"}, r"report_to='wandb' must be one of"),
         ({"train_sampling_strategy": "batch_rebalance"}, r"train_sampling_strategy='batch_rebalance'"),
         ({"per_device_train_batch_size": 0}, r"per_device_train_batch_size=0 must be a whole number of at least 1"),

@@ -35,12 +35,24 @@ SCHEDULES = [
     ("warmup_stable_decay", {"num_decay_steps": 2}),
 ]
 STEPS = st.sampled_from([1, 2, 3, 0.3, 0.5])
+OPTIMIZERS = [  # but Adafactor: see test_adafactor.py
+    ("adamw_torch", None),
+    ("adamw_torch_fused", None),
+    ("sgd", None),
+    ("sgd", "momentum=0.9, nesterov=True"),
+    ("sgd", "momentum=0.5,dampening=0.1,nesterov=no"),
+    ("adagrad", None),
+    ("adagrad", "lr_decay=0.1,eps=1e-6"),
+    ("rmsprop", None),
+    ("rmsprop", "momentum=0.3, alpha=0.9, eps=1e-6, centered=true"),
+]
 
 
 @st.composite
 def runs(draw: st.DrawFn) -> dict[str, Any]:
     """How long, in which batches, on which schedule, and when to log, evaluate and save."""
     schedule, options = draw(st.sampled_from(SCHEDULES))
+    optim, optim_args = draw(st.sampled_from(OPTIMIZERS))
     run: dict[str, Any] = {
         "size": draw(st.integers(3, 11)),
         "per_device_train_batch_size": draw(st.integers(1, 5)),
@@ -51,7 +63,8 @@ def runs(draw: st.DrawFn) -> dict[str, Any]:
         "warmup_steps": draw(st.sampled_from([0, 1, 2, 0.3])),
         "weight_decay": draw(st.sampled_from([0.0, 0.1])),
         "max_grad_norm": draw(st.sampled_from([0.0, 0.1, 1.0])),
-        "optim": draw(st.sampled_from(["adamw_torch", "adamw_torch_fused", "sgd", "adagrad", "rmsprop"])),
+        "optim": optim,
+        "optim_args": optim_args,
         "learning_rate": 1e-3,
         "logging_strategy": draw(st.sampled_from(["no", "steps", "epoch"])),
         "logging_steps": draw(STEPS),

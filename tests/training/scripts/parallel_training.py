@@ -10,6 +10,7 @@ import math
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 import torch.distributed as dist
 from torch.distributed.tensor import DTensor
@@ -18,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from parallel_runs import HALF, STEPS, build, go, is_tied, own_batches
 
+import minitransformers as mt
 from minitransformers.errors import TrainingError
 from minitransformers.training import Hooks, Settings, state, train
 from minitransformers.training.distributed import rank
@@ -83,6 +85,12 @@ def half_precision_in_pieces():
     assert losses[2][3] != losses[1][3]
 
 
+def whole_matrices():
+    """Adafactor needs them: in pieces it says so."""
+    with pytest.raises(mt.InputError, match="needs whole parameters"):
+        mt.Adafactor(build("bert", "fsdp").parameters())
+
+
 def main():
     torch.set_num_threads(1)
     directory = Path(sys.argv[1])
@@ -97,6 +105,7 @@ def main():
             assert all(isinstance(weight, DTensor) == (other == "fsdp") for weight in model.parameters())
             go(build(family, kind), directory / f"{family}-alone-{kind}", STEPS)
     half_precision_in_pieces()
+    whole_matrices()
     a_full_disk_on_one_of_them(directory / "gpt2-full-disk")
 
 
