@@ -341,6 +341,10 @@ from minitransformers.training.schedules import (
     get_scheduler as get_scheduler,
     get_wsd_schedule as get_wsd_schedule,
 )
+from minitransformers.training.seq2seq import (
+    Seq2SeqTrainer as Seq2SeqTrainer,
+    Seq2SeqTrainingArguments as Seq2SeqTrainingArguments,
+)
 from minitransformers.training.standard_callbacks import (
     DefaultFlowCallback as DefaultFlowCallback,
     EarlyStoppingCallback as EarlyStoppingCallback,

@@ -213,7 +213,9 @@ class Evaluator:
             return concatenate(values) if args.eval_do_concat_batches else values or None
 
         predictions, all_labels = join("predictions"), join("labels")
-        losses = [np.full(each.rows, each.loss, np.float32) for each in measured if each.loss is not None]
+        losses = [
+            np.full(self._num_losses(each.rows), each.loss, np.float32) for each in measured if each.loss is not None
+        ]
         metrics: dict[str, Any] = {}
         if losses:
             per_example = np.concatenate(losses)
@@ -258,6 +260,10 @@ class Evaluator:
         if self._precision != "fp32":  # metrics are computed from what autocast left in half precision
             logits = tree_map_only(Tensor, _as_float, logits)
         return loss, _one_of(logits), _one_of(labels) if has_labels else None
+
+    def _num_losses(self, rows: int) -> int:
+        """As how many examples a batch with so many rows counts in the mean loss."""
+        return rows
 
     def _timed(
         self, loader: Any, description: str, only_loss: bool | None, ignore_keys: list[str] | None, prefix: str

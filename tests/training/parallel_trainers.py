@@ -30,6 +30,12 @@ def gpt2():
     return as_loaded(mt.GPT2LMHeadModel(mt.GPT2Config(vocab_size=VOCABULARY, **sizes, **rates)))
 
 
+def t5():
+    torch.manual_seed(0)
+    sizes = {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2, "dropout_rate": 0.0}
+    return mt.T5ForConditionalGeneration(mt.T5Config(vocab_size=VOCABULARY, decoder_start_token_id=0, **sizes))
+
+
 def texts(count, seed):
     """Of several lengths, with a class each."""
     generator = torch.Generator().manual_seed(seed)
@@ -67,6 +73,13 @@ def metrics(prediction):
     right = (predictions.argmax(-1) == labels)[labels != -100]
     order = float((np.arange(1, len(inputs) + 1) * inputs.sum(axis=1)).sum())
     return {"accuracy": right.mean(), "order": order, "number": len(labels), "spread": float(losses.std())}
+
+
+def generated_metrics(prediction):
+    """Numbers that tell every token at its place."""
+    ids, labels = prediction
+    places = np.arange(1, ids.size + 1).reshape(ids.shape)
+    return {"order": float((places * ids).sum()), "width": ids.shape[1], "number": len(labels)}
 
 
 class Stream(IterableDataset):
@@ -115,6 +128,19 @@ RUNS = {
         "compute_metrics": None,
         "eval_strategy": "epoch",
     },
+    "generated": {
+        "kind": mt.Seq2SeqTrainer,
+        "arguments": mt.Seq2SeqTrainingArguments,
+        "model": t5,
+        "collator": next_tokens,
+        "compute_metrics": generated_metrics,
+        "include_for_metrics": [],
+        "eval_strategy": "epoch",
+        "optim": "adafactor",
+        "predict_with_generate": True,
+        "generation_max_length": 23,  # more than what shorter batches are filled up to
+        "generation_num_beams": 2,
+    },
 }
 
 
@@ -137,7 +163,8 @@ def trainer(name, directory, **changes):
     }
     collator = options.pop("collator", classes)
     sizes = {"per_device_train_batch_size": 4 // world_size(), "per_device_eval_batch_size": 2}
-    args = mt.TrainingArguments(str(directory), **{**fixed, **sizes, **options})
+    arguments = options.pop("arguments", mt.TrainingArguments)
+    args = arguments(str(directory), **{**fixed, **sizes, **options})
     return kind(model, args, data_collator=collator, **data, **others)
 
 
