@@ -108,10 +108,20 @@ class AutoConfig:
         return config
 
     @staticmethod
-    def from_pretrained(pretrained_model_name_or_path: str | PathLike[str], **options: Any) -> Config:
+    def from_pretrained(
+        pretrained_model_name_or_path: str | PathLike[str],
+        *,
+        trust_remote_code: bool | None = None,
+        finetuning_task: str | None = None,
+        **options: Any,
+    ) -> Config:
         """Read config.json of a directory or a hub's repository into the class that its model_type names.
 
         `options` are those of `Config.from_pretrained`, fields that override the file included.
+
+        Args:
+            trust_remote_code: accepted for scripts that pass it. No code of a repository is ever run.
+            finetuning_task: accepted for scripts that pass it, and forgotten, as transformers 5 does.
 
         Raises:
             CheckpointError: the file does not say its model_type, or one that is not covered.
@@ -172,9 +182,16 @@ class _AutoModel:
 
     @classmethod
     def from_pretrained(
-        cls, pretrained_model_name_or_path: str | PathLike[str], *model_args: Any, **options: Any
+        cls,
+        pretrained_model_name_or_path: str | PathLike[str],
+        *model_args: Any,
+        trust_remote_code: bool | None = None,
+        **options: Any,
     ) -> Any:
-        """Load a checkpoint into the class of its family for this task; see `PreTrainedModel.from_pretrained`."""
+        """Load a checkpoint into the class of its family for this task; see `PreTrainedModel.from_pretrained`.
+
+        `trust_remote_code` is accepted for scripts that pass it: no code of a repository is ever run.
+        """
         config = options.get("config")
         if not isinstance(config, Config):
             where = pretrained_model_name_or_path if config is None else config

@@ -21,6 +21,13 @@ def checkpoints_in(output_dir: Path) -> list[Path]:
     return sorted((path for path in found if path.is_dir() and names.fullmatch(path.name)), key=serial_number)
 
 
+def get_last_checkpoint(folder: str | os.PathLike[str]) -> str | None:
+    """The checkpoint of the latest step in a run's `output_dir`; None where there is none."""
+    found = [path for path in checkpoints_in(Path(folder)) if not path.name.startswith(".")]
+    last = max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+    return None if last is None else str(last)
+
+
 def remove_checkpoint(directory: Path) -> None:
     """Remove a checkpoint, so that no half of it is ever taken for one."""
     doomed = directory.with_name(f".{directory.name.strip('.')}.partial")

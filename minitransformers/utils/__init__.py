@@ -1,3 +1,4 @@
-"""Where scripts for `transformers` look for `logging`: `from minitransformers.utils import logging`."""
+"""What scripts for `transformers` import from its `utils`: `logging`, and a check at the top of its example scripts."""
 
 from minitransformers.utils import logging as logging
+from minitransformers.utils.versions import check_min_version as check_min_version
