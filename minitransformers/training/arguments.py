@@ -73,16 +73,13 @@ class NotCovered:
     fsdp: Any = None
     fsdp_config: Any = None
     ignore_data_skip: Any = False
-    include_num_input_tokens_seen: Any = "no"
     liger_kernel_config: Any = None
     local_rank: Any = -1
     logging_nan_inf_filter: Any = True
-    neftune_noise_alpha: Any = None
     optim_target_modules: Any = None
     parallelism_config: Any = None
     project: Any = "huggingface"
     save_on_each_node: Any = False
-    save_only_model: Any = False
     skip_memory_metrics: Any = True
     tf32: Any = None
     torch_empty_cache_steps: Any = None
@@ -94,7 +91,7 @@ class NotCovered:
     def _check_not_covered(self) -> None:
         for each in fields(NotCovered):
             value = getattr(self, each.name)
-            if value != each.default and not (value is False and each.default == "no"):
+            if value != each.default:
                 hint = " (`training.train` does that, with `parallelize(model, 'fsdp')`)" if each.name == "fsdp" else ""
                 raise UnknownArgumentError(
                     f"{type(self).__name__} does not cover {each.name}={value!r}{hint}: leave it out, or "
@@ -150,6 +147,7 @@ class TrainingArguments(NotCovered):
         gradient_accumulation_steps: so many batches make up one update, as if they were one.
         max_grad_norm: gradients are scaled down to this norm where they exceed it; 0 never scales.
         label_smoothing_factor: this part of the probability that a label stands for is spread over all labels.
+        neftune_noise_alpha: in training, noise of this strength is added to embeddings; see `noisy_embeddings`.
         bf16, fp16: compute matrix products in half precision.
         activation_checkpointing: recompute the blocks in the backward pass, to save memory; `gradient_checkpointing`
             is its former name.
@@ -184,6 +182,8 @@ class TrainingArguments(NotCovered):
         length_column_name: where "group_by_length" finds lengths; it measures them where there is no such column.
         ddp_find_unused_parameters: of several processes, each looks which weights a loss does not depend on, and does
             not wait for their gradients. By default so, unless blocks are recomputed, which does not go with it.
+        save_only_model: leave the optimizer's state out of checkpoints: no run can go on from them.
+        include_num_input_tokens_seen: log how many tokens were trained on: "all" (True) or "non_padding" ones.
         remove_unused_columns: drop what the model's forward does not take.
         label_names: the columns that are labels; found by the names of forward's arguments where not given.
         do_train, do_eval, do_predict, resume_from_checkpoint: for scripts to read; the `Trainer` does not.
@@ -206,6 +206,7 @@ class TrainingArguments(NotCovered):
     gradient_accumulation_steps: int = 1
     max_grad_norm: int | float = 1.0
     label_smoothing_factor: int | float = 0.0
+    neftune_noise_alpha: int | float | None = None
     bf16: bool = False
     fp16: bool = False
     activation_checkpointing: bool | None = None
@@ -234,9 +235,11 @@ class TrainingArguments(NotCovered):
     eval_do_concat_batches: bool = True
     eval_accumulation_steps: int | None = None
     include_for_metrics: list[str] = field(default_factory=list)
+    include_num_input_tokens_seen: str | bool = "no"
     save_strategy: SaveStrategy | str = "steps"
     save_steps: int | float = 500
     save_total_limit: int | None = None
+    save_only_model: bool = False
     push_to_hub: bool = False
     hub_token: str | None = field(default=None, repr=False)
     hub_private_repo: bool | None = None
@@ -301,6 +304,9 @@ class TrainingArguments(NotCovered):
         for name in ("log_level", "log_level_replica"):
             _one_of(name, getattr(self, name), LOG_LEVELS)
         _one_of("train_sampling_strategy", self.train_sampling_strategy, SAMPLING)
+        if isinstance(self.include_num_input_tokens_seen, bool):
+            self.include_num_input_tokens_seen = "all" if self.include_num_input_tokens_seen else "no"
+        _one_of("include_num_input_tokens_seen", self.include_num_input_tokens_seen, ("no", "all", "non_padding"))
         for what in self.include_for_metrics:
             _one_of("include_for_metrics", what, ("inputs", "loss"))
         known = ("tensorboard", "jsonl", "loss_curve")
@@ -363,6 +369,8 @@ class TrainingArguments(NotCovered):
             _check_range(name, getattr(self, name), 0, math.inf)
         for name in ("adam_beta1", "adam_beta2", "label_smoothing_factor"):
             _check_range(name, getattr(self, name), 0, 1)
+        if self.neftune_noise_alpha is not None:
+            _check_range("neftune_noise_alpha", self.neftune_noise_alpha, 0, math.inf)
         if not self.adam_epsilon > 0:
             raise InputError(f"adam_epsilon={self.adam_epsilon!r} must be above 0: it keeps from dividing by 0.")
         for name, strategy in (("logging", self.logging_strategy), ("eval", self.eval_strategy), ("save", None)):

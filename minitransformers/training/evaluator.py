@@ -94,6 +94,7 @@ class Evaluator:
         self.eval_dataloader: Any = None
         # The labels of all batches that are accumulated, while training computes one; whether its loss was a share.
         self._counts: Counts | None = None
+        self.tokens_at_start = 0  # of `state.num_input_tokens_seen`, where a run went on from a checkpoint
         self._is_share = False
         self.loggers = _loggers(args)
         self.control, self.state = TrainerControl(), TrainerState.of_this_process()
@@ -326,8 +327,16 @@ class Evaluator:
     # ---- who is told of it -------------------------------------------------------------------------------------------
 
     def log(self, logs: dict[str, Any], start_time: float | None = None) -> None:
-        """Note numbers: in `state.log_history`, for callbacks, and where `report_to` says."""
+        """Note numbers: in `state.log_history`, for callbacks, and where `report_to` says.
+
+        `start_time` is when training began, where they are its own: then the tokens a second are noted too, if counted.
+        """
         logs["epoch"] = self.state.epoch
+        if self.args.include_num_input_tokens_seen != "no":
+            logs["num_input_tokens_seen"] = self.state.num_input_tokens_seen
+            if start_time is not None:
+                now = self.state.num_input_tokens_seen - self.tokens_at_start
+                logs.update(speed_metrics("train", start_time, num_tokens=now))
         record = {**logs, "step": self.state.global_step}
         self.state.log_history.append(record)
         self.tell("on_log", logs=logs)

@@ -84,6 +84,7 @@ class Events(Hooks):
         trainer = self.trainer
         self.run, self.started = run, time.time()
         self.step_at_start = self.last_logged = trainer.state.global_step
+        trainer.tokens_at_start = trainer.state.num_input_tokens_seen
         run.progress.stopped = False  # by a callback, before the run was continued
         if rank() == 0:
             for each in trainer.loggers:
@@ -117,7 +118,9 @@ class Events(Hooks):
         progress, state = run.progress, self.trainer.state
         state.global_step = progress.step
         state.epoch = progress.epoch + progress.batch / self.plan.batches_per_epoch
-        state.total_flos += sum_over_ranks([{"flos": self.trainer.take_flos()}], run.device)["flos"]
+        computed = sum_over_ranks([self.trainer.take_counts()], run.device)
+        state.total_flos += computed["flos"]
+        state.num_input_tokens_seen += int(computed["tokens"])
         if math.isfinite(progress.loss):
             self.total_loss, self.num_losses = self.total_loss + progress.loss, self.num_losses + 1
         self._tell("on_step_end")
@@ -129,7 +132,8 @@ class Events(Hooks):
     def on_log(self, run: Run, record: dict[str, Any]) -> None:
         """The loop has a record of the steps since the last one."""
         self.last_logged = run.progress.step
-        self.trainer.log({name: value for name, value in record.items() if name not in ("step", "epoch")})
+        logs = {name: value for name, value in record.items() if name not in ("step", "epoch")}
+        self.trainer.log(logs, start_time=self.started)
         self._pass_on()
 
     def on_save(self, run: Run, directory: Path) -> None:

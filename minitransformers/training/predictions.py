@@ -135,13 +135,19 @@ def _plain(value: Any) -> Any:
 
 
 def speed_metrics(
-    split: str, start_time: float, num_samples: float | int | None = None, num_steps: float | int | None = None
+    split: str,
+    start_time: float,
+    num_samples: float | int | None = None,
+    num_steps: float | int | None = None,
+    num_tokens: float | int | None = None,
 ) -> dict[str, float]:
-    """How long it took since `start_time` (seconds), and how many samples and steps a second that is."""
+    """How long it took since `start_time` (seconds), and how many samples, steps and tokens a second that is."""
     runtime = max(time.time() - start_time, 1e-9)
     speeds = {f"{split}_runtime": round(runtime, 4)}
     if num_samples is not None:
         speeds[f"{split}_samples_per_second"] = round(num_samples / runtime, 3)
     if num_steps is not None:
         speeds[f"{split}_steps_per_second"] = round(num_steps / runtime, 3)
+    if num_tokens is not None:
+        speeds[f"{split}_tokens_per_second"] = round(num_tokens / runtime, 3)
     return speeds

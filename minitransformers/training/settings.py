@@ -30,6 +30,7 @@ class Settings:
         save_every: steps from one checkpoint to the next; None for none but the last.
         output_dir: where checkpoints go, as `checkpoint-<step>`; None for none.
         keep: how many checkpoints to keep, the best one not counted; None keeps all.
+        save_only_model: leave the optimizer's state out of checkpoints. They are smaller; no run can go on from them.
         resume: go on from the newest usable checkpoint in `output_dir`, if there is one (True), or from the directory
             of one checkpoint. False begins anew.
         metric: what `evaluate` returns that tells how good the model is, by default its loss;
@@ -53,6 +54,7 @@ class Settings:
     save_every: int | None = None
     output_dir: str | Path | None = None
     keep: int | None = 2
+    save_only_model: bool = False
     resume: bool | str | Path = True
     metric: str = "loss"
     greater_is_better: bool = False

@@ -4,8 +4,8 @@ A checkpoint is a directory:
 
     checkpoint-100/
       config.json, model.safetensors …   what `save_pretrained` writes: `from_pretrained` loads it
-      training/*.safetensors             weights and the optimizer's state by name, written by
-                                         torch.distributed.checkpoint: whole, or in pieces, one file a process
+      training/*.safetensors             weights and, unless `save_only_model`, the optimizer's state by name, written
+                                         by torch.distributed.checkpoint: whole, or in pieces, one file a process
       training/run.json                  progress, schedule, scaler, hooks, and what run this is
       training/rank-0.json …             each process's random numbers and place in the data
       training/checksums.json            SHA-256 of each of these files
@@ -127,7 +127,7 @@ def _write_numbers(run: Run, directory: Path) -> None:
             "identity": _identity(run),
             "settings": run.settings.as_dict(),
             "progress": asdict(run.progress),
-            "optimizer": optimizer_numbers(run),
+            "optimizer": None if run.settings.save_only_model else optimizer_numbers(run),
             "schedule": None if run.schedule is None else run.schedule.state_dict(),
             "scaler": run.scaler.state_dict(),
             "hooks": [[type(hook).__name__, hook.state_dict()] for hook in run.hooks if hasattr(hook, "state_dict")],
@@ -245,6 +245,11 @@ def _load(run: Run, directory: Path, numbers: Mapping[str, Any]) -> None:
 
 
 def _check_identity(run: Run, numbers: Mapping[str, Any], directory: Path) -> None:
+    if numbers["optimizer"] is None:
+        raise CheckpointError(
+            f"{directory} has the model alone (save_only_model=True): no run can go on from it. Begin a new run with "
+            f"that model, from_pretrained({str(directory)!r}), in another output_dir."
+        )
     there, here = _flat(numbers["identity"]), _flat(json.loads(json.dumps(_identity(run))))
     different = [
         f"{name} is {there.get(name)!r:.80} there and {here.get(name)!r:.80} here"

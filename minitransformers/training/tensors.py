@@ -40,8 +40,10 @@ def _parameter_names(run: Run) -> list[str]:
 
 
 def tensors_of(run: Run) -> dict[str, Tensor]:
-    """Everything in the run that is a tensor, by name; in pieces where the model is."""
+    """Everything in the run that checkpoints keep and that is a tensor, by name; in pieces where the model is."""
     tensors = {f"model.{name}": tensor for name, tensor in named_weights(unwrap(run.model)).items()}
+    if run.settings.save_only_model:
+        return tensors
     names = _parameter_names(run)
     for index, state in run.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{names[index]}.{key}": v for key, v in state.items() if isinstance(v, Tensor)}

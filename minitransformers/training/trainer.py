@@ -45,6 +45,7 @@ from minitransformers.training.events import STATE, Events, Plan
 from minitransformers.training.files import checkpoints_in
 from minitransformers.training.loading import SharedStream, UntilStopped, has_length, train_sampler
 from minitransformers.training.loop import train
+from minitransformers.training.noise import noisy_embeddings
 from minitransformers.training.objective import Counts, count_labels
 from minitransformers.training.optimizers import create_optimizer, decay_parameter_names, parameter_groups
 from minitransformers.training.predictions import EvalPrediction, TrainOutput
@@ -141,7 +142,7 @@ class Trainer(Publisher):
         self.is_in_train = False
         self._own_scheduler = False
         self.ignore_keys: list[str] | None = None
-        self._flos = 0.0  # of this process, since the last step
+        self._flos, self._tokens = 0.0, 0  # of this process, since the last step
         if self.args.push_to_hub:
             self.init_hf_repo()
         self.tell("on_init_end")
@@ -248,17 +249,18 @@ class Trainer(Publisher):
         self.ignore_keys, self.is_in_train, self.train_dataloader = ignore_keys_for_eval, True, loader
         events = Events(self, plan)
         try:
-            train(
-                wrapped,
-                optimizer,
-                self.lr_scheduler,
-                UntilStopped(loader, lambda: self.control.should_epoch_stop),
-                self._settings(plan.max_steps, resume),
-                validation=(),  # `evaluate` has its own
-                loss=self._share_of_loss,
-                evaluate=lambda *_: events.evaluate(),
-                hooks=[events],
-            )
+            with noisy_embeddings(self.model, self.args.neftune_noise_alpha):
+                train(
+                    wrapped,
+                    optimizer,
+                    self.lr_scheduler,
+                    UntilStopped(loader, lambda: self.control.should_epoch_stop),
+                    self._settings(plan.max_steps, resume),
+                    validation=(),  # `evaluate` has its own
+                    loss=self._share_of_loss,
+                    evaluate=lambda *_: events.evaluate(),
+                    hooks=[events],
+                )
         finally:
             self.is_in_train = False
         return TrainOutput(self.state.global_step, events.metrics["train_loss"], events.metrics)
@@ -271,6 +273,7 @@ class Trainer(Publisher):
         ids = batch.get(self._input_name)
         if isinstance(ids, Tensor):
             self._flos += 6.0 * ids.numel() * self._num_parameters
+            self._tokens += self._num_tokens(ids, batch.get("attention_mask"))
         self._counts, self._is_share = counts, False
         try:
             loss = self.compute_loss(model, dict(batch), **self._num_items(counts, ids))
@@ -308,10 +311,18 @@ class Trainer(Publisher):
             tokenizer.save_pretrained(directory)
         write_text(directory / ARGUMENTS, self.args.to_json_string() + "\n")
 
-    def take_flos(self) -> float:
-        """What `TrainerState.total_flos` counts, on this process since this was asked last."""
-        flos, self._flos = self._flos, 0.0
-        return flos
+    def take_counts(self) -> dict[str, float]:
+        """What `TrainerState` counts as floating-point operations and tokens: of this process since the last call."""
+        counts = {"flos": self._flos, "tokens": self._tokens}
+        self._flos, self._tokens = 0.0, 0
+        return counts
+
+    def _num_tokens(self, ids: Tensor, mask: Tensor | None) -> int:
+        """What `include_num_input_tokens_seen` counts of a batch."""
+        padding: Any = getattr(self.processing_class, "pad_token_id", None)
+        if self.args.include_num_input_tokens_seen != "non_padding" or (mask is None and padding is None):
+            return ids.numel()
+        return int((ids.ne(padding) if mask is None else mask).sum())
 
     # ---- preparing ---------------------------------------------------------------------------------------------------
 
@@ -325,6 +336,7 @@ class Trainer(Publisher):
             log_every=None,  # callbacks say when to log, evaluate and save
             output_dir=self.args.output_dir,
             keep=None,
+            save_only_model=self.args.save_only_model,
             resume=resume,
         )
 

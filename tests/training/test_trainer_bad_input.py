@@ -36,7 +36,7 @@ NAME = "BertForSequenceClassification"
         ({"warmup_ratio": 0.1}, r"'warmup_ratio'.*use warmup_steps with a number below 1"),
         ({"fp16_full_eval": True}, r"does not cover fp16_full_eval=True: leave it out, or False"),
         ({"fsdp": "full_shard"}, r"does not cover fsdp='full_shard' \(`training.train` does that, with `parallelize"),
-        ({"save_only_model": True}, r"does not cover save_only_model=True"),
+        ({"ignore_data_skip": True}, r"does not cover ignore_data_skip=True"),
     ],
 )
 def test_arguments_that_there_are_not(arguments: dict[str, Any], message: str) -> None:
@@ -63,6 +63,7 @@ def test_arguments_that_there_are_not(arguments: dict[str, Any], message: str) -
         ({"label_smoothing_factor": 2.0}, r"label_smoothing_factor=2.0"),
         ({"logging_steps": 2.5}, r"logging_steps=2.5 must be a whole number of steps, or a part"),
         ({"save_steps": 0}, r"save_steps=0 must be"),
+        ({"neftune_noise_alpha": -5.0}, r"neftune_noise_alpha=-5.0 must be a number of at least 0"),
         ({"fp16": True, "bf16": True}, r"fp16=True and bf16=True exclude each other"),
         ({"load_best_model_at_end": True}, r"eval_strategy='no' and save_strategy='steps': set both"),
         (

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from matplotlib import image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
 from trainers import BOTH, accuracy, assert_same_history, examples, trainer, without_timings
 
 import minitransformers
-from minitransformers import DataCollatorForLanguageModeling, InputError, TrainerCallback, UnknownArgumentError
+from minitransformers import (
+    CheckpointError,
+    DataCollatorForLanguageModeling,
+    InputError,
+    TrainerCallback,
+    UnknownArgumentError,
+)
 
 NAMES = ["BertForSequenceClassification", "GPT2LMHeadModel"]
 EPOCHS = {"num_train_epochs": 2, "eval_strategy": "epoch", "compute_metrics": accuracy}
@@ -161,3 +169,91 @@ def test_fp16_goes_on(tmp_path: Path) -> None:
     assert scale["_growth_tracker"] == 5
     for own, their in zip(resumed.model.parameters(), whole.model.parameters(), strict=True):
         assert own.equal(their)
+
+
+def test_checkpoints_of_the_model_alone(tmp_path: Path) -> None:
+    """They have the best model, and half the size; no run goes on from them."""
+    options = {"eval_strategy": "epoch", "save_strategy": "epoch", "load_best_model_at_end": True, "learning_rate": 0.1}
+    made = {}
+    for only_model in (False, True):
+        for library in BOTH:
+            directory = tmp_path / f"{library.__name__}-{only_model}"
+            each = trainer(library, NAMES[0], directory, save_only_model=only_model, num_train_epochs=2, **options)
+            each.train()
+            made[library.__name__, only_model] = each
+    ours, theirs = made["minitransformers", True], made["transformers", True]
+    assert_same_history(ours.state.log_history, theirs.state.log_history, atol=1e-4)
+    assert Path(ours.state.best_model_checkpoint).name == Path(theirs.state.best_model_checkpoint).name
+    held_out = examples(NAMES[0], 5, seed=9)
+    own = ours.predict(held_out).predictions
+    np.testing.assert_array_equal(own, made["minitransformers", False].predict(held_out).predictions)
+    np.testing.assert_allclose(own, theirs.predict(held_out).predictions, atol=1e-4)
+    whole, alone = (tmp_path / f"minitransformers-{only_model}" / "checkpoint-6" for only_model in (False, True))
+    assert {path.name for path in whole.iterdir()} == {path.name for path in alone.iterdir()}
+    sizes = [sum(path.stat().st_size for path in each.rglob("*.safetensors")) for each in (whole, alone)]
+    assert sizes[1] < 0.6 * sizes[0]
+    again = trainer(minitransformers, NAMES[0], alone.parent, **options)
+    with pytest.raises(CheckpointError, match=r"has the model alone .*Begin a new run with that model"):
+        again.train(resume_from_checkpoint=True)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_noise_on_embeddings(name: str, tmp_path: Path) -> None:
+    """The same draws as there; none in evaluation, and none when training is over."""
+    made = []
+    for library in BOTH:
+        each = trainer(library, name, tmp_path, neftune_noise_alpha=50.0, seed=5, **EPOCHS)
+        each.train()
+        made.append(each)
+    plain = trainer(minitransformers, name, tmp_path, seed=5, **EPOCHS)
+    plain.train()
+    theirs, ours = made
+    assert_same_history(ours.state.log_history, theirs.state.log_history)
+    assert ours.state.log_history[0]["loss"] != plain.state.log_history[0]["loss"]
+    assert not ours.model.get_input_embeddings()._forward_hooks
+    held_out = examples(name, 5, seed=9)
+    own, their = (each.predict(held_out).predictions for each in (ours, theirs))
+    np.testing.assert_allclose(own, their, atol=1e-4)
+
+
+def test_noise_without_embeddings(tmp_path: Path) -> None:
+    class Bare(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.Embedding(32, 3)
+
+        def forward(self, input_ids: Any = None, labels: Any = None) -> Any:
+            logits = self.table(input_ids).mean(1)
+            return {"loss": nn.functional.cross_entropy(logits, labels), "logits": logits}
+
+    options = minitransformers.TrainingArguments(str(tmp_path), neftune_noise_alpha=5.0, use_cpu=True)
+    made = minitransformers.Trainer(Bare(), options, train_dataset=examples(NAMES[0], 4))
+    with pytest.raises(InputError, match=r"Bare has no get_input_embeddings\(\): give it that method"):
+        made.train()
+
+
+@pytest.mark.parametrize("counted", [True, "all", "non_padding"])
+@pytest.mark.parametrize("told_by", ["mask", "tokenizer", "nothing"])
+def test_tokens_that_were_trained_on(counted: Any, told_by: str, tmp_path: Path) -> None:
+    made = []
+    for library in BOTH:
+        each = trainer(
+            library, NAMES[1], tmp_path, include_num_input_tokens_seen=counted, gradient_accumulation_steps=2, **EPOCHS
+        )
+        rows = [
+            {**row, "input_ids": row["input_ids"].masked_fill(row["input_ids"] > 20, 0)} for row in each.train_dataset
+        ]
+        if told_by == "mask":
+            rows = [{**row, "attention_mask": (row["input_ids"] > 5).long()} for row in rows]
+        if told_by == "tokenizer":
+            each.processing_class = SimpleNamespace(pad_token_id=0)
+        each.train_dataset = rows
+        each.train()
+        made.append(each)
+    theirs, ours = made
+    assert_same_history(ours.state.log_history, theirs.state.log_history)
+    seen = [record["num_input_tokens_seen"] for record in ours.state.log_history]
+    assert seen == [record["num_input_tokens_seen"] for record in theirs.state.log_history]
+    assert seen[-1] == ours.state.num_input_tokens_seen
+    assert (seen[-1] == 2 * 10 * 6) == (counted != "non_padding" or told_by == "nothing")
+    assert "train_tokens_per_second" in ours.state.log_history[0]
