@@ -19,8 +19,8 @@ WRITERS = ("self_attention.output.weight", "feed_forward.output.weight")
 
 
 def test_number_of_parameters_of_bert_counted_by_hand():
-    """Vocabulary 23, 16 positions, 2 segments, hidden 12, intermediate 20, 2 blocks."""
-    embeddings = (23 + 16 + 2) * 12
+    """Vocabulary 23, 24 positions, 2 segments, hidden 12, intermediate 20, 2 blocks."""
+    embeddings = (23 + 24 + 2) * 12
     block = 4 * (12 * 12 + 12) + (12 * 20 + 20) + (20 * 12 + 12) + 2 * 24
     head = 12 * 12 + 12 + 24 + 23  # the decoder's weight is the token embedding's
     model = small_model("BertForMaskedLM")
@@ -36,10 +36,10 @@ def test_number_of_parameters_of_bert_counted_by_hand():
 def test_number_of_parameters_of_gpt2_counted_by_hand():
     block = (12 * 36 + 36) + (12 * 12 + 12) + (12 * 48 + 48) + (48 * 12 + 12) + 2 * 24
     model = small_model("GPT2LMHeadModel")
-    assert model.num_parameters() == (23 + 16) * 12 + 2 * block + 24
+    assert model.num_parameters() == (23 + 24) * 12 + 2 * block + 24
     assert model.num_parameters(exclude_embeddings=True) == 2 * block + 24
     model.transformer.blocks.requires_grad_(False)
-    assert model.num_parameters(only_trainable=True) == (23 + 16) * 12 + 24
+    assert model.num_parameters(only_trainable=True) == (23 + 24) * 12 + 24
 
 
 @pytest.mark.parametrize("name", [*BACKBONES, *HEADS])
