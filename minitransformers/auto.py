@@ -18,38 +18,16 @@ from minitransformers.errors import CheckpointError, InputError, UnknownNameErro
 from minitransformers.hub import Source
 from minitransformers.models.pretrained import PreTrainedModel
 
-# model_type -> the module of `minitransformers.models` that has its classes
-FAMILIES = {
-    "albert": "albert",
-    "bart": "bart",
-    "bert": "bert",
-    "dinov2": "dinov2",
-    "distilbert": "distilbert",
-    "electra": "electra",
-    "gpt2": "gpt2",
-    "gpt_neo": "gpt_neo",
-    "gpt_neox": "gpt_neox",
-    "llama": "llama",
-    "mistral": "mistral",
-    "modernbert": "modernbert",
-    "openai-gpt": "openai_gpt",
-    "qwen2": "qwen2",
-    "roberta": "roberta",
-    "t5": "t5",
-    "vit": "vit",
-    "xlm-roberta": "xlm_roberta",
-}
-
 
 class ClassTable(Mapping[str, Any]):
-    """model_type -> class, given as the class's name in the module of its family."""
+    """model_type -> class, given by its name; the file of its family in `models/` is named after the model_type."""
 
     def __init__(self, names: dict[str, str]) -> None:
         self._names = names
 
     def __getitem__(self, model_type: str) -> Any:
         name = self._names[model_type]  # an unknown model_type is a KeyError here
-        return getattr(import_module(f"minitransformers.models.{FAMILIES[model_type]}"), name)
+        return getattr(import_module(f"minitransformers.models.{model_type.replace('-', '_')}"), name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)

@@ -1,6 +1,7 @@
 """Text to ids and back, with the interface of transformers on the Rust library `tokenizers`.
 
-Read `codec.py` for what a call does, `bert.py` and `gpt2.py` for two pipelines, `files.py` for what the files say.
+Read `codec.py` for what a call does, `bert.py` and `gpt2.py` for two pipelines, `files.py` for what the files say,
+`chat.py` for conversations.
 """
 
 from tokenizers import AddedToken
