@@ -234,23 +234,26 @@ class DataCollatorForSeq2Seq(DataCollatorMixin):
         batch["labels"] = None
         if labels is None:
             return batch
-        if self.padding is False or self.padding == "do_not_pad":
-            if len({len(row) for row in labels}) > 1:
-                raise InputError(
-                    f"{name!r} of different lengths ({sorted({len(row) for row in labels})}) cannot become one tensor "
-                    f"with padding={self.padding!r}: pass padding=True."
-                )
-            length = len(labels[0])
-        elif self.padding == "max_length" and self.max_length is not None:
-            length = self.max_length
-        else:
-            length = max(len(row) for row in labels)
-        if self.pad_to_multiple_of is not None and self.padding not in (False, "do_not_pad"):
-            length += -length % self.pad_to_multiple_of
+        length = self._label_length(name, labels)
         batch["labels"] = pad_labels(labels, length, self.label_pad_token_id, self.tokenizer.padding_side)
         if hasattr(self.model, "prepare_decoder_input_ids_from_labels"):
             batch["decoder_input_ids"] = self.model.prepare_decoder_input_ids_from_labels(labels=batch["labels"])
         return batch
+
+    def _label_length(self, name: str, labels: Sequence[Any]) -> int:
+        """To which length labels are padded, as the arguments for padding say."""
+        lengths = {len(row) for row in labels}
+        if self.padding is False or self.padding == "do_not_pad":
+            if len(lengths) > 1:
+                raise InputError(
+                    f"{name!r} of different lengths ({sorted(lengths)}) cannot become one tensor with "
+                    f"padding={self.padding!r}: pass padding=True."
+                )
+            return max(lengths)
+        length = max(lengths)
+        if self.padding == "max_length" and self.max_length is not None:
+            length = self.max_length
+        return length if self.pad_to_multiple_of is None else length + -length % self.pad_to_multiple_of
 
 
 @dataclass

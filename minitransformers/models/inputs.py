@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from minitransformers.errors import InputError
-from minitransformers.nn.losses import IGNORED
+from minitransformers.nn.losses import IGNORED, problem_of
 from minitransformers.nn.masks import can_read_values
 
 
@@ -156,18 +156,19 @@ def check_sequence_labels(labels: Tensor | None, batch_size: int, num_labels: in
         return
     if not isinstance(labels, Tensor) or labels.is_complex():
         raise InputError(f"labels must be a tensor of numbers, got {kind_of(labels)}.")
-    regression = problem_type == "regression" or (problem_type is None and num_labels == 1)
-    multi_label = problem_type == "multi_label_classification" or (
-        problem_type is None and num_labels > 1 and labels.is_floating_point()
-    )
-    if not (regression or multi_label):
+    problem = problem_type or problem_of(labels, num_labels)
+    if problem == "single_label_classification":
         check_labels(labels, (batch_size,), num_labels)
         return
     shapes = [(batch_size, num_labels)] + ([(batch_size,)] if num_labels == 1 else [])
     if tuple(labels.shape) not in shapes:
-        kind = "regression" if regression else "multi-label classification"
+        kind = "regression" if problem == "regression" else "multi-label classification"
         raise InputError(f"labels has shape {tuple(labels.shape)}; expected {shapes[-1]} for {kind}.")
-    if multi_label and can_read_values(labels) and not ((labels >= 0) & (labels <= 1)).all():
+    if (
+        problem == "multi_label_classification"
+        and can_read_values(labels)
+        and not ((labels >= 0) & (labels <= 1)).all()
+    ):
         raise InputError("labels of multi-label classification must be between 0 and 1, one per class.")
 
 

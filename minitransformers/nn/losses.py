@@ -53,11 +53,9 @@ def sequence_classification_loss(
     Args:
         labels: (batch,) numbers, or (batch, classes) of them, for "regression"; (batch,) classes for
             "single_label_classification"; (batch, classes) of 0 and 1 for "multi_label_classification".
-        problem_type: one of these; None: what the number of classes and the type of labels tell.
+        problem_type: one of these; None: see `problem_of`.
     """
-    if problem_type is None:
-        several = "multi_label_classification" if labels.is_floating_point() else "single_label_classification"
-        problem_type = "regression" if logits.shape[-1] == 1 else several
+    problem_type = problem_type or problem_of(labels, num_classes=logits.shape[-1])
     if problem_type == "single_label_classification":
         return token_cross_entropy(logits, labels.reshape(-1))
     # The finer of both dtypes: a bfloat16 model is scored in float32 where its labels have that.
@@ -66,6 +64,17 @@ def sequence_classification_loss(
     if problem_type == "regression":
         return F.mse_loss(logits, labels)
     return F.binary_cross_entropy_with_logits(logits, labels)
+
+
+def problem_of(labels: Shaped[Tensor, "*batch"], num_classes: int) -> str:
+    """The problem that labels stand for where no `problem_type` says it.
+
+    A single class is a number to predict. Of several, floating-point labels say of each whether it holds, and whole
+    numbers say which one it is.
+    """
+    if num_classes == 1:
+        return "regression"
+    return "multi_label_classification" if labels.is_floating_point() else "single_label_classification"
 
 
 def span_loss(
