@@ -121,10 +121,7 @@ class ViTImageProcessor(PushToHub):
         Raises:
             InputError: what is no image, or does not fit the settings.
         """
-        for name in overrides.keys() - self.settings.keys():
-            raise UnknownArgumentError(
-                f"{type(self).__name__} takes no argument {name!r}.{nearest(name, self.settings)}"
-            )
+        _refuse_unknown(type(self), overrides, self.settings)
         if return_tensors not in (None, "pt", "np"):
             raise InputError(f"return_tensors={return_tensors!r} must be 'pt', 'np' or None.")
         if input_data_format not in (None, "channels_first", "channels_last"):
@@ -159,9 +156,9 @@ class ViTImageProcessor(PushToHub):
             pretrained_model_name_or_path, cache_dir, revision, subfolder, local_files_only, token, force_download
         )
         content = read_config_file(source.file(PREPROCESSOR_FILE))
-        known = {name: value for name, value in content.items() if name in cls().settings and value is not None}
-        for name in overrides.keys() - cls().settings.keys():
-            raise UnknownArgumentError(f"{cls.__name__} takes no argument {name!r}.{nearest(name, cls().settings)}")
+        settings = cls().settings
+        _refuse_unknown(cls, overrides, settings)
+        known = {name: value for name, value in content.items() if name in settings and value is not None}
         return cls(**{**known, **overrides}, unused={key: content[key] for key in content.keys() - known.keys()})
 
     def save_pretrained(
@@ -207,7 +204,17 @@ class AutoImageProcessor:
 # ---- checking --------------------------------------------------------------------------------------------------------
 
 
+def _refuse_unknown(owner: type, given: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    for name in given.keys() - known.keys():
+        raise UnknownArgumentError(f"{owner.__name__} takes no argument {name!r}.{nearest(name, known)}")
+
+
 def _checked(**settings: Any) -> dict[str, Any]:
+    """`settings` in the form in which they are kept: `size` with both sides, numbers and lists of them.
+
+    Raises:
+        InputError: naming the first that cannot be.
+    """
     for name in ("do_resize", "do_rescale", "do_normalize"):
         if not isinstance(settings[name], bool):
             raise InputError(f"{name}={settings[name]!r} must be True or False.")
