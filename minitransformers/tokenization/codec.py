@@ -126,7 +126,7 @@ class Codec(Vocabulary):
         if tokenizer_kwargs:  # (locals() holds nothing but the arguments here)
             given = {name: value for name, value in locals().items() if name not in ("self", "unknown")}
             return self(**{**given, **unknown, **tokenizer_kwargs, "tokenizer_kwargs": None})
-        refuse_unknown(self.__call__, unknown)
+        _refuse_unknown(self.__call__, unknown)
         if text is None and text_target is None:
             raise TokenizationError("There is nothing to encode: text is None, and so is text_target.")
         lengths = self._lengths(padding, truncation, max_length, stride, pad_to_multiple_of, padding_side, verbose)
@@ -206,7 +206,7 @@ class Codec(Vocabulary):
         **unknown: Any,
     ) -> list[str]:
         """The tokens of a text, or of a pair, as strings."""
-        refuse_unknown(self.tokenize, unknown)
+        _refuse_unknown(self.tokenize, unknown)
         if read_texts(text, pair, is_split_into_words).batched:
             raise TokenizationError(
                 "tokenize takes one text: call it for every text of the batch, or pass is_split_into_words=True if the "
@@ -418,7 +418,7 @@ class Codec(Vocabulary):
         Raises:
             TokenizationError: ids that are no whole numbers, are negative, or that no token has.
         """
-        refuse_unknown(self.decode, unknown)
+        _refuse_unknown(self.decode, unknown)
         plain = plain_ids(token_ids["input_ids"] if isinstance(token_ids, Mapping) else token_ids)
         if isinstance(plain, list) and plain and isinstance(plain[0], list):
             return [self._decode(row, skip_special_tokens, clean_up_tokenization_spaces) for row in plain]
@@ -432,7 +432,7 @@ class Codec(Vocabulary):
         **unknown: Any,
     ) -> list[str]:
         """As `decode`, which takes batches too, but one sequence gives a list of one text."""
-        refuse_unknown(self.batch_decode, unknown)
+        _refuse_unknown(self.batch_decode, unknown)
         texts = self.decode(sequences, skip_special_tokens, clean_up_tokenization_spaces)
         return [texts] if isinstance(texts, str) else texts
 
@@ -462,7 +462,7 @@ class Codec(Vocabulary):
         return self.clean_up_tokenization(text)
 
 
-def refuse_unknown(method: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
+def _refuse_unknown(method: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
     """UnknownArgumentError for the first of the `arguments`, which the bound `method` does not have."""
     for name in arguments:
         owner, known = type(method.__self__).__name__, inspect.signature(method).parameters  # type: ignore[attr-defined]
