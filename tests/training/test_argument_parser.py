@@ -23,6 +23,7 @@ from minitransformers import (
     HfArgumentParser,
     InputError,
     MissingFileError,
+    Seq2SeqTrainingArguments,
     TrainingArguments,
     UnknownArgumentError,
 )
@@ -343,12 +344,12 @@ def test_help() -> None:
 
 # ---- TrainingArguments ----------------------------------------------------------------------------------------------
 
-THEIRS = {each.name: each for each in dataclasses.fields(transformers.TrainingArguments)}
+THEIRS = {each.name: each for each in dataclasses.fields(transformers.Seq2SeqTrainingArguments)}
 COVERED = sorted(
-    {each.name for each in dataclasses.fields(TrainingArguments)}
+    {each.name for each in dataclasses.fields(Seq2SeqTrainingArguments)}
     & THEIRS.keys() - {each.name for each in dataclasses.fields(NotCovered)}
 )
-PARSERS = [library.HfArgumentParser(library.TrainingArguments) for library in (minitransformers, transformers)]
+PARSERS = [library.HfArgumentParser(library.Seq2SeqTrainingArguments) for library in (minitransformers, transformers)]
 OWN_ACTIONS = {action.dest: action for action in PARSERS[0]._actions if action.nargs != 0}
 
 
@@ -372,7 +373,14 @@ def texts_for(name: str) -> Any:
 
 def test_enough_is_covered() -> None:
     assert len(COVERED) > 65
-    assert {"learning_rate", "report_to", "lr_scheduler_kwargs", "log_level", "label_names"} <= set(COVERED)
+    assert {
+        "learning_rate",
+        "report_to",
+        "lr_scheduler_kwargs",
+        "log_level",
+        "label_names",
+        "generation_max_length",
+    } <= set(COVERED)
 
 
 @given(data=st.data())
@@ -398,7 +406,7 @@ def test_training_arguments_are_read_as_there(data: st.DataObject) -> None:
         if name in names:
             assert (own[name], type(own[name])) == (expected, type(expected)), name
         else:
-            assert own[name] == TrainingArguments.__dataclass_fields__[name].default or own[name] == []
+            assert own[name] == Seq2SeqTrainingArguments.__dataclass_fields__[name].default or own[name] == []
 
 
 LINES = [
@@ -420,11 +428,11 @@ class Script:
 def test_command_lines_of_scripts(line: str) -> None:
     made = []
     for library in (minitransformers, transformers):
-        parser = library.HfArgumentParser((Script, library.TrainingArguments))
+        parser = library.HfArgumentParser((Script, library.Seq2SeqTrainingArguments))
         made.append(parser.parse_args_into_dataclasses([*line.split(), "--use_cpu", "--disable_tqdm", "no"]))
     (own_script, own), (script, theirs) = made
     assert own_script == script
-    assert type(own) is TrainingArguments
+    assert type(own) is Seq2SeqTrainingArguments
     given = {word.lstrip("-").replace("-", "_") for word in line.split() if word.startswith("--")}
     assert len(given & set(COVERED)) >= 4
     # Differs by default: a run that was stopped should end as one that was not.
