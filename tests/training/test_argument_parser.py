@@ -406,7 +406,8 @@ def test_training_arguments_are_read_as_there(data: st.DataObject) -> None:
         if name in names:
             assert (own[name], type(own[name])) == (expected, type(expected)), name
         else:
-            default = Seq2SeqTrainingArguments.__dataclass_fields__[name].default  # a text is read as the option would be
+            # Where that is a text, it is read as the option would be.
+            default = Seq2SeqTrainingArguments.__dataclass_fields__[name].default
             assert own[name] in (default, [], theirs[name] if isinstance(default, str) else default), name
 
 
