@@ -225,7 +225,9 @@ def get_wsd_schedule(
     def falling(progress: Number) -> Number:
         if decay_type == "linear":
             return 1.0 - progress
-        return _wave(progress, num_cycles) if decay_type == "cosine" else 1.0 - math.sqrt(progress)
+        if decay_type == "cosine":
+            return _wave(progress, num_cycles)
+        return 1.0 - math.sqrt(max(0.0, progress))  # after a fractional warm-up it may be rounded to below 0
 
     def factor(step: int) -> Number:
         if num_warmup_steps <= step < end_of_stable:

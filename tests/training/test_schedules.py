@@ -86,9 +86,26 @@ def rates(scheduler: LRScheduler, steps: int = 40) -> list[list[float]]:
 @given(data=st.data())
 def test_same_rates_to_the_last_bit(name: str, data: st.DataObject) -> None:
     drawn = data.draw(CASES[name])
-    ours = getattr(minitransformers, name)(an_optimizer(), **drawn)
-    theirs_module = transformers.optimization
-    assert rates(ours) == rates(getattr(theirs_module, name)(an_optimizer(), **drawn))
+    ours = rates(getattr(minitransformers, name)(an_optimizer(), **drawn))
+    try:
+        theirs = rates(getattr(transformers.optimization, name)(an_optimizer(), **drawn))
+    except ValueError:  # a root of what a fractional warm-up has rounded to below 0
+        assert drawn["decay_type"] == "1-sqrt"
+        assert all(0 <= rate <= 0.21 for pair in ours for rate in pair)
+        return
+    assert ours == theirs
+
+
+def test_a_fractional_warm_up_and_a_root() -> None:
+    """Which the reference cannot compute: the decay begins where rounding puts it at −2·10⁻¹⁵."""
+    schedule = minitransformers.get_wsd_schedule(
+        an_optimizer(),
+        num_warmup_steps=1.5192260279166252,
+        num_decay_steps=1,
+        num_training_steps=18,
+        decay_type="1-sqrt",
+    )
+    assert [pair[0] for pair in rates(schedule, 20)][-3:] == [0.03, 0.0, 0.0]
 
 
 @pytest.mark.parametrize("name", [kind.value for kind in SchedulerType if kind is not SchedulerType.REDUCE_ON_PLATEAU])
