@@ -15,8 +15,8 @@ What it does and prints:
      and a picture of the losses.
 
     --size tiny       0.9 million parameters: 5 minutes of one core's time, to 25 % of the masked tokens (perplexity 67)
-    --size small      2.5 million: 49 minutes on a core that was shared, to 34 % (perplexity 36) and 57 % of the pairs;
-                      examples/checkpoints/bert is that run
+    --size small      2.5 million: 76 minutes on a core that was shared, to 39 % (perplexity 24) and 65 % of the pairs;
+                      examples/checkpoints/bert is that run, with --precision bf16
     --size base       110 million, BERT-base: for a machine with GPUs
     --text a.txt …    other texts, each file a document of one sentence a line
     torchrun --nproc-per-node 2 examples/03_pretrain_bert.py --parallel ddp     several processes; fsdp cuts the model
@@ -61,18 +61,19 @@ MASKED = ("Wherefore art [MASK] so sad?", "My [MASK], I will go with thee.", "Wh
 IS_MAIN = os.environ.get("RANK", "0") == "0"  # torchrun numbers its processes
 
 # vocab_size, max_position_embeddings, hidden_size, num_hidden_layers, num_attention_heads;
-# then length of short pairs, batch, steps, learning rate
+# then length and portion of short pairs, batch, steps, learning rate
 SIZES = {
-    "tiny": ((2000, 64, 128, 3, 4), (24, 64, 1500, 2e-3)),
-    "small": ((3072, 64, 192, 4, 6), (24, 64, 5000, 1.5e-3)),
-    "base": ((30522, 512, 768, 12, 12), (128, 256, 1_000_000, 1e-4)),
+    "tiny": ((2000, 64, 128, 3, 4), (24, 0.6, 64, 1500, 2e-3)),
+    "small": ((3072, 64, 192, 4, 6), (24, 0.3, 64, 10_000, 1.5e-3)),
+    "base": ((30522, 512, 768, 12, 12), (128, 0.9, 256, 1_000_000, 1e-4)),
 }
 
 
 def main() -> None:
     options = parse()
-    (vocab_size, length, width, layers, heads), (short_length, batch, steps, rate) = SIZES[options.size]
+    (vocab_size, length, width, layers, heads), (short_length, short, batch, steps, rate) = SIZES[options.size]
     batch, steps, rate = options.batch or batch, options.steps or steps, options.learning_rate or rate
+    short = short if options.short is None else options.short
     output = options.output or Path("out") / f"bert-{options.size}"
 
     headline("1. Text and vocabulary")
@@ -82,7 +83,7 @@ def main() -> None:
 
     headline("2. Pairs and model")
     number = steps * batch * options.accumulation * int(os.environ.get("WORLD_SIZE", "1"))
-    number_short = int(options.short * number)
+    number_short = int(short * number)
     torch.manual_seed(options.seed)
     # In this order: short pairs first.
     pairs = ConcatDataset(
@@ -100,8 +101,8 @@ def main() -> None:
             initializer_range=0.02 * (768 / width) ** 0.5,  # narrow layers need larger weights for outputs as large
         )
     )  # fmt: skip
-    short, long = map(len, pairs.datasets)
-    say(f"{short:,} pairs of up to {short_length} tokens to learn from, then {long:,} of up to {length};")
+    numbers = [len(part) for part in pairs.datasets]
+    say(f"{numbers[0]:,} pairs of up to {short_length} tokens to learn from, then {numbers[1]:,} of up to {length};")
     say(f"{len(held_out):,} pairs to measure on.")
     say(f"A BERT of {layers} layers of {width}: {model.num_parameters():,} parameters.")
 
@@ -220,7 +221,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="how often the weights are changed")
     parser.add_argument("--batch", type=int, help="pairs in a batch, on each process")
     parser.add_argument("--accumulation", type=int, default=1, help="batches that make up one step (1)")
-    parser.add_argument("--short", type=float, default=0.6, help="portion of pairs that are short (0.6)")
+    parser.add_argument("--short", type=float, help="portion of pairs that are short")
     parser.add_argument("--times", type=int, default=20, help="how often each text is cut into pairs at most (20)")
     parser.add_argument("--masked", type=float, default=0.3, help="portion of tokens to select while training (0.3)")
     parser.add_argument("--learning-rate", type=float, help="at its highest")
