@@ -124,7 +124,7 @@ class Adafactor(Optimizer):
         if group["beta1"] is not None:
             update = state["exp_avg"].mul_(group["beta1"]).add_(update, alpha=1 - group["beta1"])
         if group["weight_decay"]:
-            x.add_(x, alpha=-group["weight_decay"] * float(alpha))
+            x.add_(x, alpha=float(-group["weight_decay"] * alpha))
         x.sub_(update)
         if is_half:
             weight.copy_(x)
