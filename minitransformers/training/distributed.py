@@ -10,6 +10,7 @@ import atexit
 import os
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -59,7 +60,8 @@ def parallelize(
         model: on the CPU, with the same weights in all processes.
         kind: "ddp" keeps the whole model in each process and averages gradients. "fsdp" cuts weights, gradients and the
             optimizer's state into pieces, one a process, and puts a block's weights together while it is computed
-            (Zhao et al., 2023; torch.distributed.fsdp.fully_shard).
+            (Zhao et al., 2023; torch.distributed.fsdp.fully_shard). Do not change its outputs in place
+            (`logits += 1`): the backward pass would find weights that are still in pieces.
         device: where to train; by default `default_device()`.
         options: for `DistributedDataParallel`, or for `fully_shard`.
 
@@ -82,6 +84,8 @@ def parallelize(
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
+    # Outputs of linear layers with a bias are views; nothing here writes to them, and the docstring says so to others.
+    warnings.filterwarnings("ignore", r"FSDP2-wrapped module .* returned a view tensor", UserWarning)
     options.setdefault("mesh", init_device_mesh(device.type, (world_size(),)))
     for module in model.modules():
         if isinstance(module, nn.ModuleList):
