@@ -1,4 +1,4 @@
-"""What can go wrong, each kind catchable as the built-in that a caller would expect.
+"""What can go wrong, each kind catchable as the built-in that a caller would expect; and how to warn.
 
 Every message names the argument, its value and the remedy.
 """
@@ -6,6 +6,8 @@ Every message names the argument, its value and the remedy.
 from __future__ import annotations
 
 import difflib
+import sys
+import warnings
 from collections.abc import Iterable
 
 
@@ -61,3 +63,17 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """`" Did you mean 'hidden_size'?"` where a known name is near, else an empty string."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def warn(message: str) -> None:
+    """Warn at the line of the user's own code: the innermost one outside of this library and PyTorch.
+
+    How many calls lie between differs: modules are called through hooks, and methods through decorators.
+    """
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _NOT_THE_USERS:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)
+
+
+_NOT_THE_USERS = ("minitransformers", "torch", "contextlib", "jaxtyping", "beartype")

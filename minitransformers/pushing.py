@@ -13,7 +13,6 @@ from __future__ import annotations
 import inspect
 import os
 import tempfile
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from minitransformers.atomic import write_text
-from minitransformers.errors import HubError, InputError, UnknownArgumentError, nearest
+from minitransformers.errors import HubError, InputError, UnknownArgumentError, nearest, warn
 from minitransformers.hub import one_line
 
 
@@ -196,7 +195,7 @@ class PushToHub:
         if not push_to_hub:
             idle = [name for name, value in options.items() if value]
             if idle:
-                warnings.warn(f"{', '.join(idle)} has no effect without push_to_hub=True.", stacklevel=4)
+                warn(f"{', '.join(idle)} has no effect without push_to_hub=True.")
             yield
             return
         directory, options = Path(save_directory), dict(options)

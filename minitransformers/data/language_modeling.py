@@ -7,7 +7,6 @@ is `MaskedDataset`'s: the same mask each time.
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +19,7 @@ from minitransformers.data.checks import check_count, check_probability, input_i
 from minitransformers.data.collators import DataCollatorMixin
 from minitransformers.data.masking import MaskedTokens, mask_tokens, maskable_tokens, words_from_offsets
 from minitransformers.data.randomness import Seeded, check_seed, generator_from
-from minitransformers.errors import InputError
+from minitransformers.errors import InputError, warn
 from minitransformers.nn.losses import IGNORED
 
 
@@ -80,10 +79,9 @@ class DataCollatorForLanguageModeling(DataCollatorMixin, Seeded):
         elif self.whole_word_mask:
             raise InputError("whole_word_mask=True needs mlm=True: causal language modelling masks nothing.")
         if self.whole_word_mask and self.mask_replace_prob < 1:
-            warnings.warn(
+            warn(
                 "whole_word_mask=True replaces all selected tokens by the mask token: mask_replace_prob becomes 1 and "
-                "random_replace_prob 0. Pass these values to be spared this warning.",
-                stacklevel=3,
+                "random_replace_prob 0. Pass these values to be spared this warning."
             )
             self.mask_replace_prob, self.random_replace_prob = 1.0, 0.0
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minitransformers.errors import InputError, UnknownArgumentError, nearest
+from minitransformers.errors import InputError, UnknownArgumentError, nearest, warn
 from minitransformers.generation.config import GenerationConfig, as_list
 from minitransformers.nn.cache import KeyValueCache
 from minitransformers.nn.positions import positions_from_mask
@@ -145,10 +144,9 @@ def _read_source(
     pad = settings.pad_token_id
     is_padding = pad is not None and pad not in as_list(settings.eos_token_id)
     if is_padding and mask is None and ids is not None and pad in ids:
-        warnings.warn(
+        warn(
             "The source holds padding and there is no attention_mask, so that the encoder takes padding for text: pass "
-            "the tokenizer's attention_mask.",
-            stacklevel=5,
+            "the tokenizer's attention_mask."
         )
     if encoder_outputs is not None:
         return None, ids, shape[0], constant
@@ -234,10 +232,9 @@ def _read_text(
         )
     if mask is not None:
         if rows > 1 and not mask[:, -1].all():
-            warnings.warn(
+            warn(
                 "A prompt is padded on the right, and would be continued after its padding: pad on the left "
-                "(tokenizer.padding_side = 'left').",
-                stacklevel=5,
+                "(tokenizer.padding_side = 'left')."
             )
         mask = None if mask.all() else mask.long()
     positions: Tensor | None = constant.pop("position_ids", None)
@@ -296,10 +293,9 @@ def _guess_mask(input_ids: Tensor, settings: GenerationConfig) -> Tensor | None:
     if pad is not None and pad not in ends:
         return (input_ids != pad).long()
     if ends and input_ids.shape[0] > 1 and (input_ids[:, 0] == (ends[0] if pad is None else pad)).any():
-        warnings.warn(
+        warn(
             "A prompt begins with the end-of-text token, which may be padding or not: pass the tokenizer's "
-            "attention_mask.",
-            stacklevel=6,
+            "attention_mask."
         )
     return None
 
@@ -331,7 +327,7 @@ def longest_text(settings: GenerationConfig, prompt: Prompt, max_positions: int 
         )
     if settings.max_new_tokens is not None:
         if settings.max_length is not None:
-            warnings.warn("Both max_new_tokens and max_length are set: max_new_tokens counts.", stacklevel=4)
+            warn("Both max_new_tokens and max_length are set: max_new_tokens counts.")
         limit = length + settings.max_new_tokens
     elif settings.max_length is not None:
         # The positions of embeddings count, though they have no ids.
@@ -352,5 +348,5 @@ def longest_text(settings: GenerationConfig, prompt: Prompt, max_positions: int 
             )
     for name, least in (("min_length", settings.min_length), ("min_new_tokens", settings.min_new_tokens)):
         if least is not None and least + (length if name == "min_new_tokens" else 0) > limit:
-            warnings.warn(f"{name}={least} is more than the {limit} tokens that a text may have.", stacklevel=4)
+            warn(f"{name}={least} is more than the {limit} tokens that a text may have.")
     return limit

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from torch import Tensor
 
-from minitransformers.errors import InputError
+from minitransformers.errors import InputError, warn
 from minitransformers.generation import constraints as c, processors as p, warpers as w
 from minitransformers.generation.config import GenerationConfig, as_list
 from minitransformers.generation.defaults import DEFAULTS
@@ -149,7 +148,7 @@ def warn_of_idle(settings: GenerationConfig, arguments: Mapping[str, Any]) -> No
     for condition, (holds, names) in needs.items():
         idle = [name for name in names if arguments.get(name) not in (None, False, DEFAULTS.get(name))]
         if idle and not holds:
-            warnings.warn(f"{', '.join(idle)} has no effect without {condition}.", stacklevel=4)
+            warn(f"{', '.join(idle)} has no effect without {condition}.")
 
 
 def _joined(own: list[Rule], further: list[Rule]) -> list[Rule]:

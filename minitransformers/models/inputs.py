@@ -6,13 +6,12 @@ say who may attend to whom are read in mask_arguments.py.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from minitransformers.errors import InputError
+from minitransformers.errors import InputError, warn
 from minitransformers.nn.losses import IGNORED, problem_of
 from minitransformers.nn.masks import can_read_values
 
@@ -281,8 +280,8 @@ def check_ends_are_known(batch_size: int, input_ids: Tensor | None, pad_token_id
             "A batch of more than one sequence needs model.config.pad_token_id, to find where each one ends: "
             "assign tokenizer.pad_token_id to it."
         )
-    if batch_size > 1 and input_ids is None:
-        warnings.warn("With inputs_embeds padding cannot be seen: the last vector counts.", stacklevel=4)
+    if batch_size > 1 and input_ids is None and not torch.compiler.is_compiling():
+        warn("With inputs_embeds padding cannot be seen: the last vector counts.")
 
 
 def kind_of(value: object) -> str:

@@ -5,12 +5,10 @@ What masks are made of, and how they combine, is in nn/masks.py; all other argum
 
 from __future__ import annotations
 
-import warnings
-
 import torch
 from torch import Tensor
 
-from minitransformers.errors import InputError
+from minitransformers.errors import InputError, warn
 from minitransformers.models.inputs import check_dtype, kind_of
 from minitransformers.nn.cache import KeyValueCache
 from minitransformers.nn.masks import (
@@ -58,7 +56,7 @@ def read_causal_mask(
         if not can_read_values(documents) or documents.any():
             return AttentionMask(causal_mask(length, device=documents.device) & document_mask(documents))
     past_length = 0 if cache is None else cache.length
-    warn_if_left_padded(attention_mask, position_ids, past_length, stacklevel=5)
+    warn_if_left_padded(attention_mask, position_ids, past_length)
     if cache is not None:
         warn_if_packed(attention_mask, position_ids, past_length)
     return read_attention_mask(
@@ -139,9 +137,7 @@ def check_context(
     )
 
 
-def warn_if_left_padded(
-    attention_mask: Tensor | None, position_ids: Tensor | None, past_length: int, stacklevel: int = 4
-) -> None:
+def warn_if_left_padded(attention_mask: Tensor | None, position_ids: Tensor | None, past_length: int) -> None:
     """Warn where a decoder would count the padding in front of a text as positions.
 
     The reference computes the same, and it is hardly ever what is wanted.
@@ -149,10 +145,9 @@ def warn_if_left_padded(
     if attention_mask is None or position_ids is not None or past_length or attention_mask.ndim != 2:
         return
     if can_read_values(attention_mask) and not attention_mask[:, 0].all():
-        warnings.warn(
+        warn(
             "The batch is padded on the left and position_ids are not given, so that positions count the padding. "
-            "Pass position_ids=positions_from_mask(attention_mask), pad on the right, or use generate().",
-            stacklevel=stacklevel,
+            "Pass position_ids=positions_from_mask(attention_mask), pad on the right, or use generate()."
         )
 
 
@@ -164,8 +159,7 @@ def warn_if_packed(attention_mask: Tensor | None, position_ids: Tensor | None, p
     if attention_mask is not None or position_ids is None or past_length or not can_read_values(position_ids):
         return
     if documents_from_positions(position_ids).any():
-        warnings.warn(
+        warn(
             "position_ids start anew within a row. Documents that are packed so are kept apart only without a cache: "
-            "pass use_cache=False, or a mask of four dimensions.",
-            stacklevel=5,
+            "pass use_cache=False, or a mask of four dimensions."
         )

@@ -8,13 +8,12 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minitransformers.errors import InputError
+from minitransformers.errors import InputError, warn
 from minitransformers.tokenization.sandbox import ASSISTANT_END, ASSISTANT_START, compile_template
 from minitransformers.tokenization.tool_schemas import tool_schema
 
@@ -173,10 +172,9 @@ def render(
 ) -> tuple[list[str], list[list[tuple[int, int]]]]:
     """The text of every conversation, and with `track_assistant` the characters in it that the assistant wrote."""
     if track_assistant and not re.search(r"\{%-?\s*generation\s*-?%\}", template):
-        warnings.warn(
+        warn(
             "return_assistant_tokens_mask=True gives zeros only: this chat template does not mark the assistant's "
-            "words by {% generation %} … {% endgeneration %}.",
-            stacklevel=3,
+            "words by {% generation %} … {% endgeneration %}."
         )
     compiled = compile_template(template, track_assistant)
     if track_assistant:

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tokenizers import Encoding
 
-from minitransformers.errors import InputError, TokenizationError, UnknownArgumentError, nearest
+from minitransformers.errors import InputError, TokenizationError, UnknownArgumentError, nearest, warn
 from minitransformers.tokenization.backend import rust_errors
 from minitransformers.tokenization.encoding import BatchEncoding
 from minitransformers.tokenization.lengths import NO_LIMIT, Lengths, PaddingStrategy, choose_lengths, whole
@@ -341,10 +340,9 @@ class Codec(Vocabulary):
     def _warn_of_length(self, longest: int) -> None:
         if longest > self.model_max_length > 0 and not self._warned_of_length:
             self._warned_of_length = True
-            warnings.warn(
+            warn(
                 f"A sequence has {longest} tokens, but the model takes at most {self.model_max_length}. Pass "
-                "truncation=True, or split the text. (This warning comes once for a tokenizer.)",
-                stacklevel=5,
+                "truncation=True, or split the text. (This warning comes once for a tokenizer.)"
             )
 
     # ---- padding -----------------------------------------------------------------------------------------------------
@@ -453,10 +451,9 @@ class Codec(Vocabulary):
             return text
         force = self.clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output
         if type(self._tokenizer.model).__name__ == "BPE" and not force:
-            warnings.warn(
+            warn(
                 "clean_up_tokenization_spaces is left out: byte-level BPE decodes to the exact text, and cleaning up "
-                "would take spaces from it. Pass clean_up_tokenization_spaces=False.",
-                stacklevel=3,
+                "would take spaces from it. Pass clean_up_tokenization_spaces=False."
             )
             return text
         return self.clean_up_tokenization(text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import UserDict
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 from tokenizers import Encoding
 
-from minitransformers.errors import InputError, nearest
+from minitransformers.errors import InputError, nearest, warn
 
 
 class TensorType(StrEnum):
@@ -193,7 +192,7 @@ class BatchEncoding(UserDict[str, Any]):
     def to(self, device: str | int | torch.device | torch.dtype, *, non_blocking: bool = False) -> BatchEncoding:
         """Move every tensor to `device`, in place. A dtype is refused with a warning: ids must stay integers."""
         if isinstance(device, torch.dtype):
-            warnings.warn(f"BatchEncoding.to({device}) changes nothing: ids and masks keep their dtype.", stacklevel=2)
+            warn(f"BatchEncoding.to({device}) changes nothing: ids and masks keep their dtype.")
             return self
         self.data = {
             key: value.to(device, non_blocking=non_blocking) if isinstance(value, torch.Tensor) else value

@@ -5,14 +5,13 @@ Radford et al., 2019, §2.2; byte pair encoding: Sennrich et al., 2016, §3.2.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
 
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 
-from minitransformers.errors import InputError
+from minitransformers.errors import InputError, warn
 from minitransformers.tokenization.backend import byte_pair_encoding, byte_pair_files
 from minitransformers.tokenization.files import TokenizerFiles
 from minitransformers.tokenization.tokenizer import PreTrainedTokenizer
@@ -56,7 +55,7 @@ class GPT2Tokenizer(PreTrainedTokenizer):
         if (vocab is not None and vocab_file is not None) or (merges is not None and merges_file is not None):
             raise InputError("vocab and vocab_file, merges and merges_file mean the same: pass only one of each.")
         if errors != "replace":
-            warnings.warn(f"errors={errors!r} has no effect: undecodable bytes become U+FFFD.", stacklevel=2)
+            warn(f"errors={errors!r} has no effect: undecodable bytes become U+FFFD.")
         vocab = (vocab_file or {}) if vocab is None else vocab
         merges = (merges_file or []) if merges is None else merges
         backend = Tokenizer(byte_pair_encoding(vocab, merges))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import operator
-import warnings
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from minitransformers.errors import InputError, nearest
+from minitransformers.errors import InputError, nearest, warn
 
 NO_LIMIT = int(1e30)  # the model_max_length of a tokenizer whose files name none
 _LARGE = int(1e20)  # at or below this a model_max_length is meant
@@ -91,10 +90,9 @@ def choose_lengths(
     )
     pads, truncates = pad != PaddingStrategy.DO_NOT_PAD, cut != TruncationStrategy.DO_NOT_TRUNCATE
     if verbose and padding is True and max_length is not None and not truncates:
-        warnings.warn(
+        warn(
             "max_length has no effect with padding=True and no truncation. To pad to max_length pass "
-            "padding='max_length'.",
-            stacklevel=4,
+            "padding='max_length'."
         )
     if max_length is None and (truncates or pad == PaddingStrategy.MAX_LENGTH):
         if model_max_length <= _LARGE:
@@ -103,10 +101,9 @@ def choose_lengths(
             cut = TruncationStrategy.DO_NOT_TRUNCATE
             pad = PaddingStrategy.DO_NOT_PAD if pad == PaddingStrategy.MAX_LENGTH else pad
             if verbose:
-                warnings.warn(
+                warn(
                     "Neither max_length nor the tokenizer's model_max_length is set: nothing is padded or truncated to "
-                    "a maximum. Pass max_length.",
-                    stacklevel=4,
+                    "a maximum. Pass max_length."
                 )
     if pads and truncates and max_length is not None and pad_to_multiple_of and max_length % pad_to_multiple_of:
         raise InputError(

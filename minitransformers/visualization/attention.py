@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 import os
 import unicodedata
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +29,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from minitransformers.errors import InputError
+from minitransformers.errors import InputError, warn
 from minitransformers.visualization.files import check_suffix, save
 
 # Lengths in inches, sizes of type in points (72 to the inch).
@@ -296,10 +295,9 @@ def _fonts_for(text: str) -> tuple[list[str], set[str]]:
                 missing -= found
     if missing:
         some = "".join(sorted(missing)[:10])
-        warnings.warn(
+        warn(
             f"No installed font has the characters {some}; they are written as codes. Install one that has them, "
-            "for instance from the Noto family, and remove matplotlib's font cache.",
-            stacklevel=5,
+            "for instance from the Noto family, and remove matplotlib's font cache."
         )
     return fonts, missing
 
