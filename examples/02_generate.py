@@ -34,7 +34,7 @@ from torch import Tensor
 from minitransformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel, GPT2Tokenizer
 from minitransformers.assets import fetch
 from minitransformers.data import train_byte_level_bpe
-from minitransformers.evaluation import TextEvaluation, evaluate_text
+from minitransformers.generation.text_quality import TextEvaluation, evaluate_text
 
 PROMPT = "ROSALIND.\nMy lord, I pray you, tell me"
 OWN_MODEL = Path(__file__).parent / "checkpoints" / "gpt"

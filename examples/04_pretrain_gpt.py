@@ -37,9 +37,9 @@ from minitransformers import GPT2Config, GPT2LMHeadModel, GPT2Tokenizer, get_cos
 from minitransformers.assets import fetch
 from minitransformers.data import PackedDataset, train_byte_level_bpe
 from minitransformers.training import Hooks, Run, Settings, evaluate, parallelize, train
-from minitransformers.training.distributed import is_distributed
-from minitransformers.training.logs import JsonLines
-from minitransformers.training.optimizers import parameter_groups
+from minitransformers.training.loop.distributed import is_distributed
+from minitransformers.training.loop.logs import JsonLines
+from minitransformers.training.loop.optimizers import parameter_groups
 from minitransformers.visualization import draw_losses
 
 UNSEEN = ("much_ado_about_nothing", "winters_tale")

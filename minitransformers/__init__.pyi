@@ -15,7 +15,7 @@ from minitransformers.auto import (
     AutoModelForSequenceClassification as AutoModelForSequenceClassification,
     AutoModelForTokenClassification as AutoModelForTokenClassification,
 )
-from minitransformers.configuration import Config as Config, Config as PreTrainedConfig, Config as PretrainedConfig
+from minitransformers.configs.config import Config as Config, Config as PreTrainedConfig, Config as PretrainedConfig
 from minitransformers.data import (
     DataCollator as DataCollator,
     DataCollatorForLanguageModeling as DataCollatorForLanguageModeling,
@@ -85,7 +85,7 @@ from minitransformers.generation import (
     TypicalLogitsWarper as TypicalLogitsWarper,
     set_seed as set_seed,
 )
-from minitransformers.image_processing import (
+from minitransformers.images.processor import (
     AutoImageProcessor as AutoImageProcessor,
     BatchFeature as BatchFeature,
     ViTImageProcessor as ViTImageProcessor,
@@ -110,6 +110,7 @@ from minitransformers.models.bart import (
     BartModel as BartModel,
     BartPreTrainedModel as BartPreTrainedModel,
 )
+from minitransformers.models.base.pretrained import PreTrainedModel as PreTrainedModel
 from minitransformers.models.bert import (
     BertConfig as BertConfig,
     BertForMaskedLM as BertForMaskedLM,
@@ -215,7 +216,6 @@ from minitransformers.models.openai_gpt import (
     OpenAIGPTModel as OpenAIGPTModel,
     OpenAIGPTPreTrainedModel as OpenAIGPTPreTrainedModel,
 )
-from minitransformers.models.pretrained import PreTrainedModel as PreTrainedModel
 from minitransformers.models.qwen2 import (
     Qwen2Config as Qwen2Config,
     Qwen2ForCausalLM as Qwen2ForCausalLM,
@@ -305,28 +305,12 @@ from minitransformers.tokenization import (
     XLMRobertaTokenizer as XLMRobertaTokenizer,
     XLMRobertaTokenizerFast as XLMRobertaTokenizerFast,
 )
-from minitransformers.training.adafactor import (
+from minitransformers.training.loop.adafactor import (
     Adafactor as Adafactor,
     AdafactorSchedule as AdafactorSchedule,
     get_adafactor_schedule as get_adafactor_schedule,
 )
-from minitransformers.training.argument_parser import HfArg as HfArg, HfArgumentParser as HfArgumentParser
-from minitransformers.training.arguments import (
-    IntervalStrategy as IntervalStrategy,
-    SaveStrategy as SaveStrategy,
-    TrainingArguments as TrainingArguments,
-)
-from minitransformers.training.callbacks import (
-    TrainerCallback as TrainerCallback,
-    TrainerControl as TrainerControl,
-    TrainerState as TrainerState,
-)
-from minitransformers.training.predictions import (
-    EvalPrediction as EvalPrediction,
-    PredictionOutput as PredictionOutput,
-    TrainOutput as TrainOutput,
-)
-from minitransformers.training.schedules import (
+from minitransformers.training.loop.schedules import (
     SchedulerType as SchedulerType,
     get_constant_schedule as get_constant_schedule,
     get_constant_schedule_with_warmup as get_constant_schedule_with_warmup,
@@ -341,17 +325,33 @@ from minitransformers.training.schedules import (
     get_scheduler as get_scheduler,
     get_wsd_schedule as get_wsd_schedule,
 )
-from minitransformers.training.seq2seq import (
+from minitransformers.training.trainer.argument_parser import HfArg as HfArg, HfArgumentParser as HfArgumentParser
+from minitransformers.training.trainer.arguments import (
+    IntervalStrategy as IntervalStrategy,
+    SaveStrategy as SaveStrategy,
+    TrainingArguments as TrainingArguments,
+)
+from minitransformers.training.trainer.callbacks import (
+    TrainerCallback as TrainerCallback,
+    TrainerControl as TrainerControl,
+    TrainerState as TrainerState,
+)
+from minitransformers.training.trainer.predictions import (
+    EvalPrediction as EvalPrediction,
+    PredictionOutput as PredictionOutput,
+    TrainOutput as TrainOutput,
+)
+from minitransformers.training.trainer.seq2seq import (
     Seq2SeqTrainer as Seq2SeqTrainer,
     Seq2SeqTrainingArguments as Seq2SeqTrainingArguments,
 )
-from minitransformers.training.standard_callbacks import (
+from minitransformers.training.trainer.standard_callbacks import (
     DefaultFlowCallback as DefaultFlowCallback,
     EarlyStoppingCallback as EarlyStoppingCallback,
     PrinterCallback as PrinterCallback,
     ProgressCallback as ProgressCallback,
 )
-from minitransformers.training.trainer import Trainer as Trainer
+from minitransformers.training.trainer.trainer import Trainer as Trainer
 from minitransformers.utils import logging as logging
 
 __version__: str

@@ -13,10 +13,10 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar
 
-from minitransformers.configuration import CONFIG_FILE, Config, read_config_file
+from minitransformers.configs.config import CONFIG_FILE, Config, read_config_file
 from minitransformers.errors import CheckpointError, InputError, UnknownNameError, nearest
-from minitransformers.hub import Source
-from minitransformers.models.pretrained import PreTrainedModel
+from minitransformers.files.hub import Source
+from minitransformers.models.base.pretrained import PreTrainedModel
 
 
 class ClassTable(Mapping[str, Any]):

@@ -6,7 +6,7 @@ from minitransformers import DataCollatorWithFlattening, TrainerCallback
 from minitransformers.data import EpochBatchSampler
 from minitransformers.data.collators import DataCollatorMixin
 from minitransformers.data.spans import DenoisingCollator
-from minitransformers.training.callbacks import ExportableState
+from minitransformers.training.trainer.callbacks import ExportableState
 
 ABSTRACT = [
     (DataCollatorMixin, "torch_call"),

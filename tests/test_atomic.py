@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from minitransformers.atomic import replacing, write_text
+from minitransformers.files.atomic import replacing, write_text
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_temporary_that_the_writer_removed_leaves_the_old_file(target: Path) -> 
 
 def test_killed_process_leaves_the_old_file(target: Path) -> None:
     code = (
-        "import os, signal, sys; from minitransformers.atomic import replacing\n"
+        "import os, signal, sys; from minitransformers.files.atomic import replacing\n"
         "with replacing(sys.argv[1]) as temporary:\n"
         "    temporary.write_bytes(b'half of the ne'); os.kill(os.getpid(), signal.SIGKILL)"
     )
@@ -109,7 +109,7 @@ def test_mapped_readers_keep_the_old_bytes(target: Path) -> None:
 
 def test_full_disk_leaves_the_old_file_and_no_temporary(target: Path) -> None:
     code = (
-        "import resource, sys; from minitransformers.atomic import replacing, write_text\n"
+        "import resource, sys; from minitransformers.files.atomic import replacing, write_text\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))\n"
         "try: write_text(sys.argv[1], 'x' * 100_000)\n"
         "except OSError as error: print(type(error).__name__, error.errno)"

@@ -136,4 +136,4 @@ def test_every_module_of_bricks_has_a_case():
 def test_the_check_is_on_in_the_package_as_a_whole():
     """A plain function without shapes is checked too, by its types."""
     with pytest.raises(jaxtyping.TypeCheckError):
-        minitransformers.configuration.read_config_file("not a Path")
+        minitransformers.configs.config.read_config_file("not a Path")

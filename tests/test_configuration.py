@@ -18,9 +18,9 @@ import torch
 import transformers
 from configurations import family
 
-from minitransformers.configuration import Config
+from minitransformers.configs.config import Config
+from minitransformers.configs.fields import choice, count, positive, probability, size
 from minitransformers.errors import ConfigError, UnknownArgumentError
-from minitransformers.fields import choice, count, positive, probability, size
 from minitransformers.models.bert import BertConfig, BertForSequenceClassification, BertModel
 from minitransformers.models.gpt2 import GPT2Config, GPT2DoubleHeadsModel
 

@@ -16,7 +16,7 @@ from configurations import family
 from hypothesis import given, strategies as st
 
 from minitransformers.assets import fetch
-from minitransformers.configuration import Config, read_config_file
+from minitransformers.configs.config import Config, read_config_file
 from minitransformers.errors import ConfigError, MinitransformersError, MissingFileError
 from minitransformers.models.bert import BertConfig, BertModel
 from minitransformers.models.gpt2 import GPT2Config

@@ -13,7 +13,7 @@ from tokenizers import pre_tokenizers
 from torch import Tensor, nn
 
 from minitransformers import GPT2Config, GPT2LMHeadModel, GPT2Tokenizer, InputError
-from minitransformers.evaluation import distinct_n, evaluate_text
+from minitransformers.generation.text_quality import distinct_n, evaluate_text
 
 
 def byte_tokenizer() -> GPT2Tokenizer:

@@ -17,7 +17,7 @@ import pytest
 from hub_server import HubServer
 
 from minitransformers.errors import InputError, MissingFileError
-from minitransformers.hub import Source
+from minitransformers.files.hub import Source
 
 # ---------------------------------------------------------------------------------------------------- directories
 
@@ -212,7 +212,7 @@ def test_nothing_cached_says_what_to_do(cache: Path, name: str, revision: str | 
 CHILD = """
 import json, sys
 from minitransformers.errors import MinitransformersError
-from minitransformers.hub import Source
+from minitransformers.files.hub import Source
 
 for line in sys.stdin:
     arguments, calls = json.loads(line)

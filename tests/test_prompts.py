@@ -9,8 +9,9 @@ import pytest
 from hypothesis import assume, given, strategies as st
 from tokenizers import pre_tokenizers
 
-from minitransformers import GPT2Tokenizer, InputError, prompts
-from minitransformers.prompts import (
+from minitransformers import GPT2Tokenizer, InputError
+from minitransformers.tokenization.chat import prompt_templates as prompts
+from minitransformers.tokenization.chat.prompt_templates import (
     Message,
     chain_of_thought,
     chat_stops,

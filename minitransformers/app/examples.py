@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minitransformers.prompts import chain_of_thought, few_shot, role, zero_shot
+from minitransformers.tokenization.chat.prompt_templates import chain_of_thought, few_shot, role, zero_shot
 
 EXAMPLES = {
     "zero-shot": zero_shot("The tea is cold again.", "Is this friendly or unfriendly?", labels=("Sentence", "Answer")),

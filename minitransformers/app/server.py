@@ -25,7 +25,7 @@ from minitransformers.app.session import Session
 from minitransformers.app.settings import FIELDS, STRATEGIES, Settings
 from minitransformers.app.tokens import displayed
 from minitransformers.errors import InputError, MinitransformersError
-from minitransformers.prompts import Message, chat_stops
+from minitransformers.tokenization.chat.prompt_templates import Message, chat_stops
 
 MOST_BYTES = 1_000_000  # of a request
 

@@ -16,8 +16,8 @@ from minitransformers.assets import fetch, fetch_if_reachable
 from minitransformers.auto import AutoConfig, AutoModelForCausalLM
 from minitransformers.errors import CheckpointError, InputError, MissingFileError
 from minitransformers.generation.steps import Search
-from minitransformers.prompts import Message, encode_chat, fit_chat
 from minitransformers.tokenization import AutoTokenizer, GPT2Tokenizer
+from minitransformers.tokenization.chat.prompt_templates import Message, encode_chat, fit_chat
 
 # Where the examples keep the GPT that was trained with this library, seen from a clone of the repository.
 OWN_MODEL = Path("examples", "checkpoints", "gpt")

@@ -16,7 +16,7 @@ from minitransformers.app.session import Session
 from minitransformers.app.settings import FIELDS, STRATEGIES, Settings
 from minitransformers.app.tokens import Token, apply, displayed
 from minitransformers.errors import InputError, MinitransformersError, UnknownNameError, nearest
-from minitransformers.prompts import Message, chat_stops
+from minitransformers.tokenization.chat.prompt_templates import Message, chat_stops
 
 Command = Callable[[str], None]
 

@@ -38,15 +38,15 @@ from minitransformers.data.pairs import (
     sentence_order_pairs,
 )
 from minitransformers.data.plans import Plan, padding_waste
-from minitransformers.data.randomness import (
-    Seeded,
-)
 from minitransformers.data.samplers import (
     DistributedBatchSampler,
     LengthBucketBatchSampler,
     ShuffledBatchSampler,
     TokenBudgetBatchSampler,
     WeightedBatchSampler,
+)
+from minitransformers.data.seeded import (
+    Seeded,
 )
 from minitransformers.data.shards import ShardHeader, TokenShard, id_type, write_shard
 from minitransformers.data.spans import (

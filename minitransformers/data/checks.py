@@ -11,7 +11,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from minitransformers.errors import InputError, nearest
-from minitransformers.tokenization.lengths import whole
+from minitransformers.tokenization.base.lengths import whole
 
 
 def check_probability(name: str, value: Any) -> float:

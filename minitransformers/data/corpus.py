@@ -20,10 +20,10 @@ from jaxtyping import Int64
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from minitransformers.atomic import write_text
 from minitransformers.data.checks import check_count
 from minitransformers.data.shards import TokenShard, id_type
 from minitransformers.errors import CorpusError, InputError, MissingFileError
+from minitransformers.files.atomic import write_text
 
 MANIFEST_FILE = "corpus.json"
 PARTIAL_FILE = "corpus.partial.json"

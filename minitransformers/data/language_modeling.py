@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 from minitransformers.data.checks import check_count, check_probability, input_ids_of, special_token_ids, token_id
 from minitransformers.data.collators import DataCollatorMixin
 from minitransformers.data.masking import MaskedTokens, mask_tokens, maskable_tokens, words_from_offsets
-from minitransformers.data.randomness import Seeded, check_seed, generator_from
+from minitransformers.data.seeded import Seeded, check_seed, generator_from
 from minitransformers.errors import InputError, warn
 from minitransformers.nn.losses import IGNORED
 

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
 
-from minitransformers.data.randomness import spare_generator
+from minitransformers.data.seeded import spare_generator
 from minitransformers.errors import InputError
 from minitransformers.nn.losses import IGNORED
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from torch.utils.data import Dataset
 
 from minitransformers.data.checks import check_count, check_probability, token_id
-from minitransformers.data.randomness import python_random
+from minitransformers.data.seeded import python_random
 from minitransformers.errors import InputError, nearest
 
 Documents = Sequence[Any]

@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from minitransformers.atomic import replacing
 from minitransformers.errors import CorpusError, InputError, MinitransformersError, MissingFileError
+from minitransformers.files.atomic import replacing
 
 MAGIC = b"\x93TOKENS\n"  # a first byte that no text begins with, and a line end that a careless copy would change
 VERSION = 1

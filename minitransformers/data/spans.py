@@ -17,7 +17,7 @@ from torch import Tensor
 
 from minitransformers.data.checks import check_probability, input_ids_of, special_token_ids, token_id
 from minitransformers.data.collators import DataCollatorForSeq2Seq, DataCollatorMixin
-from minitransformers.data.randomness import Seeded, check_seed
+from minitransformers.data.seeded import Seeded, check_seed
 from minitransformers.errors import InputError
 
 # ---- T5 --------------------------------------------------------------------------------------------------------------

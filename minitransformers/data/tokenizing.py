@@ -29,7 +29,7 @@ from minitransformers.data.corpus import MANIFEST_FILE, PARTIAL_FILE, TokenCorpu
 from minitransformers.data.shards import TokenShard, id_type, write_shard
 from minitransformers.data.texts import documents_of, is_read_once, num_bytes_of
 from minitransformers.errors import CorpusError, InputError, MinitransformersError
-from minitransformers.tokenization.backend import rust_errors
+from minitransformers.tokenization.base.backend import rust_errors
 from minitransformers.utils.logging import tqdm
 
 # How much text goes to a worker at a time, in characters and documents.

@@ -14,7 +14,8 @@ from typing import Any
 from minitransformers.data.checks import check_count
 from minitransformers.data.texts import documents_of, is_read_once
 from minitransformers.errors import CorpusError, InputError
-from minitransformers.tokenization import BertTokenizer, GPT2Tokenizer, PreTrainedTokenizer, retraining
+from minitransformers.tokenization import BertTokenizer, GPT2Tokenizer, PreTrainedTokenizer
+from minitransformers.tokenization.base import retraining
 
 
 def train_wordpiece(

@@ -1,7 +1,15 @@
 """Continuing a text: `model.generate(…)`, the strategies behind it, and what they can be told."""
 
 from minitransformers.generation.config import GenerationConfig
-from minitransformers.generation.constraints import (
+from minitransformers.generation.processors.base import (
+    EncoderNoRepeatNGramLogitsProcessor,
+    EncoderRepetitionPenaltyLogitsProcessor,
+    LogitsProcessor,
+    LogitsProcessorList,
+    NoRepeatNGramLogitsProcessor,
+    RepetitionPenaltyLogitsProcessor,
+)
+from minitransformers.generation.processors.constraints import (
     ExponentialDecayLengthPenalty,
     ForcedBOSTokenLogitsProcessor,
     ForcedEOSTokenLogitsProcessor,
@@ -15,16 +23,18 @@ from minitransformers.generation.constraints import (
     SuppressTokensAtBeginLogitsProcessor,
     SuppressTokensLogitsProcessor,
 )
-from minitransformers.generation.processors import (
-    EncoderNoRepeatNGramLogitsProcessor,
-    EncoderRepetitionPenaltyLogitsProcessor,
-    LogitsProcessor,
-    LogitsProcessorList,
-    NoRepeatNGramLogitsProcessor,
-    RepetitionPenaltyLogitsProcessor,
+from minitransformers.generation.processors.warpers import (
+    EpsilonLogitsWarper,
+    EtaLogitsWarper,
+    MinPLogitsWarper,
+    TemperatureLogitsWarper,
+    TopHLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+    TypicalLogitsWarper,
 )
-from minitransformers.generation.randomness import set_seed
 from minitransformers.generation.search import GenerationMixin
+from minitransformers.generation.seeds import set_seed
 from minitransformers.generation.steps import (
     GenerateBeamDecoderOnlyOutput,
     GenerateBeamEncoderDecoderOutput,
@@ -42,16 +52,6 @@ from minitransformers.generation.stopping import (
     StopStringCriteria,
 )
 from minitransformers.generation.streaming import BaseStreamer, TextIteratorStreamer, TextStreamer
-from minitransformers.generation.warpers import (
-    EpsilonLogitsWarper,
-    EtaLogitsWarper,
-    MinPLogitsWarper,
-    TemperatureLogitsWarper,
-    TopHLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-    TypicalLogitsWarper,
-)
 
 __all__ = [
     "BaseStreamer",

@@ -17,7 +17,7 @@ from torch import Tensor
 from minitransformers.errors import InputError
 from minitransformers.generation.config import GenerationConfig, as_list
 from minitransformers.generation.decoder import Decoder
-from minitransformers.generation.processors import LogitsProcessorList
+from minitransformers.generation.processors.base import LogitsProcessorList
 from minitransformers.generation.prompts import Prompt
 from minitransformers.generation.steps import GenerateDecoderOnlyOutput, Search, Step, log_probability
 from minitransformers.outputs import ModelOutput

@@ -12,14 +12,14 @@ from typing import Any, ClassVar, TypeVar
 
 from torch import Tensor
 
-from minitransformers.atomic import write_text
-from minitransformers.configuration import Config, read_config_file
+from minitransformers.configs.config import Config, read_config_file
 from minitransformers.errors import ConfigError, InputError, UnknownArgumentError, nearest
+from minitransformers.files.atomic import write_text
+from minitransformers.files.hub import Source
+from minitransformers.files.pushing import PushToHub
 from minitransformers.generation import kinds
 from minitransformers.generation.defaults import DEFAULTS, NOT_COVERED
 from minitransformers.generation.kinds import Kind
-from minitransformers.hub import Source
-from minitransformers.pushing import PushToHub
 
 GENERATION_CONFIG_FILE = "generation_config.json"
 

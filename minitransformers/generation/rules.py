@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from minitransformers.errors import InputError, warn
-from minitransformers.generation import constraints as c, processors as p, warpers as w
 from minitransformers.generation.config import GenerationConfig, as_list
 from minitransformers.generation.defaults import DEFAULTS
+from minitransformers.generation.processors import base as p, constraints as c, warpers as w
 from minitransformers.generation.prompts import Prompt
 from minitransformers.generation.stopping import (
     EosTokenCriteria,

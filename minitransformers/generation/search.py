@@ -23,7 +23,7 @@ from minitransformers.generation.beam import BeamSearch
 from minitransformers.generation.config import GenerationConfig
 from minitransformers.generation.decoder import Decoder
 from minitransformers.generation.prompts import check_padding, longest_text, read_prompt, split_arguments
-from minitransformers.generation.randomness import as_generator
+from minitransformers.generation.seeds import as_generator
 from minitransformers.generation.steps import (
     GenerateDecoderOnlyOutput,
     GenerateEncoderDecoderOutput,

@@ -13,7 +13,7 @@ from torch import Tensor
 from minitransformers.errors import InputError
 from minitransformers.generation.config import GenerationConfig, as_list
 from minitransformers.generation.decoder import Decoder
-from minitransformers.generation.processors import LogitsProcessorList
+from minitransformers.generation.processors.base import LogitsProcessorList
 from minitransformers.generation.stopping import StoppingCriteriaList
 from minitransformers.outputs import ModelOutput
 

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from minitransformers.errors import InputError
-from minitransformers.generation.processors import TokenSet
+from minitransformers.generation.processors.base import TokenSet
 
 Ids = Int[Tensor, "rows length"]
 Ended = Bool[Tensor, " rows"]

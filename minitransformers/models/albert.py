@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from minitransformers.checkpoints.rules import WeightTable, alias, double, drop, rename, tie
-from minitransformers.configuration import Config
+from minitransformers.configs.config import Config
+from minitransformers.configs.fields import choice, count, positive, probability, size
 from minitransformers.errors import ConfigError
-from minitransformers.fields import choice, count, positive, probability, size
+from minitransformers.files.weight_names import WeightTable, alias, double, drop, rename, tie
+from minitransformers.models.base.checks import check_dtype, check_ids, check_labels, check_length, read_shape
+from minitransformers.models.base.mask_arguments import check_mask
+from minitransformers.models.base.pretrained import attention_kernel_name
 from minitransformers.models.bert import (
     BertForMultipleChoice,
     BertForQuestionAnswering,
@@ -20,9 +23,6 @@ from minitransformers.models.bert import (
     BertPreTrainedModel,
     WithMaskedLMHead,
 )
-from minitransformers.models.inputs import check_dtype, check_ids, check_labels, check_length, read_shape
-from minitransformers.models.mask_arguments import check_mask
-from minitransformers.models.pretrained import attention_kernel_name
 from minitransformers.nn.blocks import BlockOutput, EncoderBlock
 from minitransformers.nn.embeddings import Embeddings
 from minitransformers.nn.feed_forward import ACTIVATIONS

@@ -10,17 +10,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from minitransformers.checkpoints.rules import WeightTable, alias, drop, rename, tie
-from minitransformers.configuration import Config
+from minitransformers.configs.config import Config
+from minitransformers.configs.fields import choice, positive, probability, size
 from minitransformers.errors import ConfigError, InputError
-from minitransformers.fields import choice, positive, probability, size
+from minitransformers.files.weight_names import WeightTable, alias, drop, rename, tie
 from minitransformers.generation.search import GenerationMixin
-from minitransformers.models.encoder_decoder import (
-    EncoderDecoderModel,
-    kept_finite,
-    sentence_vectors,
-)
-from minitransformers.models.inputs import (
+from minitransformers.models.base.checks import (
     check_dtype,
     check_ids,
     check_labels,
@@ -30,8 +25,13 @@ from minitransformers.models.inputs import (
     check_span,
     read_shape,
 )
-from minitransformers.models.mask_arguments import check_context, check_mask
-from minitransformers.models.pretrained import attention_kernel_name
+from minitransformers.models.base.encoder_decoder import (
+    EncoderDecoderModel,
+    kept_finite,
+    sentence_vectors,
+)
+from minitransformers.models.base.mask_arguments import check_context, check_mask
+from minitransformers.models.base.pretrained import attention_kernel_name
 from minitransformers.nn.attention import MultiHeadAttention
 from minitransformers.nn.blocks import Block
 from minitransformers.nn.cache import KeyValueCache

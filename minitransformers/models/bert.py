@@ -11,12 +11,12 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from minitransformers.checkpoints.rules import WeightTable, alias, double, drop, rename, tie
-from minitransformers.configuration import Config
+from minitransformers.configs.config import Config
+from minitransformers.configs.fields import choice, count, positive, probability, size
 from minitransformers.errors import ConfigError, InputError
-from minitransformers.fields import choice, count, positive, probability, size
+from minitransformers.files.weight_names import WeightTable, alias, double, drop, rename, tie
 from minitransformers.generation.search import GenerationMixin
-from minitransformers.models.inputs import (
+from minitransformers.models.base.checks import (
     check_dtype,
     check_ids,
     check_labels,
@@ -28,8 +28,8 @@ from minitransformers.models.inputs import (
     flatten_choices,
     read_shape,
 )
-from minitransformers.models.mask_arguments import check_context, check_mask, warn_if_left_padded
-from minitransformers.models.pretrained import PreTrainedModel, attention_kernel_name
+from minitransformers.models.base.mask_arguments import check_context, check_mask, warn_if_left_padded
+from minitransformers.models.base.pretrained import PreTrainedModel, attention_kernel_name
 from minitransformers.nn.blocks import DecoderBlock, EncoderBlock
 from minitransformers.nn.cache import KeyValueCache
 from minitransformers.nn.embeddings import Embeddings

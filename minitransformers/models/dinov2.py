@@ -11,11 +11,11 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
-from minitransformers.checkpoints.rules import WeightTable, rename, stored
-from minitransformers.configuration import Config
+from minitransformers.configs.config import Config
+from minitransformers.configs.fields import constrained, positive, size
 from minitransformers.errors import ConfigError
-from minitransformers.fields import constrained, positive, size
-from minitransformers.models.inputs import check_sequence_labels
+from minitransformers.files.weight_names import WeightTable, rename, stored
+from minitransformers.models.base.checks import check_sequence_labels
 from minitransformers.models.vit import ImageConfig, ViTEmbeddings, ViTModel, ViTPreTrainedModel, sides
 from minitransformers.nn.blocks import Block
 from minitransformers.nn.losses import sequence_classification_loss

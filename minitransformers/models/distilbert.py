@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from minitransformers.checkpoints.rules import WeightTable, alias, drop, rename, tie
-from minitransformers.configuration import Config
+from minitransformers.configs.config import Config
+from minitransformers.configs.fields import choice, count, positive, probability, size
 from minitransformers.errors import ConfigError, InputError, UnknownArgumentError
-from minitransformers.fields import choice, count, positive, probability, size
-from minitransformers.models.inputs import (
+from minitransformers.files.weight_names import WeightTable, alias, drop, rename, tie
+from minitransformers.models.base.checks import (
     check_dtype,
     check_ids,
     check_labels,
@@ -25,8 +25,8 @@ from minitransformers.models.inputs import (
     flatten_choices,
     read_shape,
 )
-from minitransformers.models.mask_arguments import check_mask
-from minitransformers.models.pretrained import PreTrainedModel, attention_kernel_name
+from minitransformers.models.base.mask_arguments import check_mask
+from minitransformers.models.base.pretrained import PreTrainedModel, attention_kernel_name
 from minitransformers.nn.blocks import BlockOutput, EncoderBlock
 from minitransformers.nn.feed_forward import ACTIVATIONS
 from minitransformers.nn.heads import MaskedLMHead

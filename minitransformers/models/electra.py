@@ -10,8 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from minitransformers.checkpoints.rules import WeightTable, rename, tie
-from minitransformers.fields import choice, probability, size
+from minitransformers.configs.fields import choice, probability, size
+from minitransformers.files.weight_names import WeightTable, rename, tie
+from minitransformers.models.base.checks import (
+    check_labels,
+    check_sequence_labels,
+    choices_shape,
+    flatten_choices,
+    read_shape,
+)
 from minitransformers.models.bert import (
     BACKBONE_RULES,
     BertConfig,
@@ -21,13 +28,6 @@ from minitransformers.models.bert import (
     BertLMHeadModel,
     BertModel,
     BertPreTrainedModel,
-)
-from minitransformers.models.inputs import (
-    check_labels,
-    check_sequence_labels,
-    choices_shape,
-    flatten_choices,
-    read_shape,
 )
 from minitransformers.nn.feed_forward import ACTIVATIONS, activation_function
 from minitransformers.nn.heads import DenseClassifier, MaskedLMHead, SequenceSummary

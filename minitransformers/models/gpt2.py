@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from minitransformers.checkpoints.rules import WeightTable, drop, rename, tie, transpose
-from minitransformers.configuration import Config
-from minitransformers.fields import choice, count, positive, probability, size
+from minitransformers.configs.config import Config
+from minitransformers.configs.fields import choice, count, positive, probability, size
+from minitransformers.files.weight_names import WeightTable, drop, rename, tie, transpose
 from minitransformers.generation.search import GenerationMixin
-from minitransformers.models.inputs import (
+from minitransformers.models.base.checks import (
     check_dtype,
     check_ends_are_known,
     check_ids,
@@ -26,8 +26,8 @@ from minitransformers.models.inputs import (
     flatten_choices,
     read_shape,
 )
-from minitransformers.models.mask_arguments import check_context, read_causal_mask
-from minitransformers.models.pretrained import PreTrainedModel, attention_kernel_name
+from minitransformers.models.base.mask_arguments import check_context, read_causal_mask
+from minitransformers.models.base.pretrained import PreTrainedModel, attention_kernel_name
 from minitransformers.nn.blocks import DecoderBlock
 from minitransformers.nn.cache import KeyValueCache
 from minitransformers.nn.feed_forward import ACTIVATIONS

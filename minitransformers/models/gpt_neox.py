@@ -13,11 +13,11 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from minitransformers.checkpoints.rules import WeightTable, alias, drop, rename, tie
+from minitransformers.configs.fields import choice, count, positive, probability, size
 from minitransformers.errors import InputError
-from minitransformers.fields import choice, count, positive, probability, size
+from minitransformers.files.weight_names import WeightTable, alias, drop, rename, tie
 from minitransformers.generation.search import GenerationMixin
-from minitransformers.models.inputs import (
+from minitransformers.models.base.checks import (
     check_dtype,
     check_ends_are_known,
     check_ids,
@@ -28,9 +28,9 @@ from minitransformers.models.inputs import (
     check_unlimited_positions,
     read_shape,
 )
-from minitransformers.models.mask_arguments import read_causal_mask
-from minitransformers.models.pretrained import PreTrainedModel, attention_kernel_name
-from minitransformers.models.rotary import RotaryConfig, rotary_from_parameters
+from minitransformers.models.base.mask_arguments import read_causal_mask
+from minitransformers.models.base.pretrained import PreTrainedModel, attention_kernel_name
+from minitransformers.models.base.rotary import RotaryConfig, rotary_from_parameters
 from minitransformers.nn.attention import MultiHeadAttention
 from minitransformers.nn.blocks import Block, BlockOutput
 from minitransformers.nn.cache import AttentionCache, KeyValueCache

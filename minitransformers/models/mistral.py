@@ -5,7 +5,7 @@ The window (§2) is a rule of the mask: `within_window` in mask_arguments.py.
 
 from __future__ import annotations
 
-from minitransformers.fields import size
+from minitransformers.configs.fields import size
 from minitransformers.models.llama import (
     WEIGHTS,
     LlamaFamilyConfig,

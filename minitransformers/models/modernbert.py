@@ -14,10 +14,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from minitransformers.checkpoints.rules import WeightTable, rename, tie
+from minitransformers.configs.fields import choice, constrained, count, positive, probability, size
 from minitransformers.errors import ConfigError, InputError
-from minitransformers.fields import choice, constrained, count, positive, probability, size
-from minitransformers.models.inputs import (
+from minitransformers.files.weight_names import WeightTable, rename, tie
+from minitransformers.models.base.checks import (
     check_dtype,
     check_ids,
     check_labels,
@@ -28,9 +28,9 @@ from minitransformers.models.inputs import (
     flatten_choices,
     read_shape,
 )
-from minitransformers.models.mask_arguments import check_mask
-from minitransformers.models.pretrained import PreTrainedModel, attention_kernel_name
-from minitransformers.models.rotary import RotaryConfig, rotary_from_parameters
+from minitransformers.models.base.mask_arguments import check_mask
+from minitransformers.models.base.pretrained import PreTrainedModel, attention_kernel_name
+from minitransformers.models.base.rotary import RotaryConfig, rotary_from_parameters
 from minitransformers.nn.attention import MultiHeadAttention
 from minitransformers.nn.blocks import Block
 from minitransformers.nn.feed_forward import ACTIVATIONS, activation_function

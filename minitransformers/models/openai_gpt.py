@@ -10,12 +10,11 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from minitransformers.checkpoints.rules import WeightTable, rename, tie
-from minitransformers.configuration import Config
-from minitransformers.fields import choice, count, positive, probability, size
+from minitransformers.configs.config import Config
+from minitransformers.configs.fields import choice, count, positive, probability, size
+from minitransformers.files.weight_names import WeightTable, rename, tie
 from minitransformers.generation.search import GenerationMixin
-from minitransformers.models.gpt2 import BLOCK_WEIGHTS
-from minitransformers.models.inputs import (
+from minitransformers.models.base.checks import (
     check_dtype,
     check_ends_are_known,
     check_ids,
@@ -27,8 +26,9 @@ from minitransformers.models.inputs import (
     flatten_choices,
     read_shape,
 )
-from minitransformers.models.mask_arguments import check_mask, warn_if_left_padded
-from minitransformers.models.pretrained import PreTrainedModel, attention_kernel_name
+from minitransformers.models.base.mask_arguments import check_mask, warn_if_left_padded
+from minitransformers.models.base.pretrained import PreTrainedModel, attention_kernel_name
+from minitransformers.models.gpt2 import BLOCK_WEIGHTS
 from minitransformers.nn.blocks import DecoderBlock
 from minitransformers.nn.feed_forward import ACTIVATIONS
 from minitransformers.nn.heads import SequenceSummary, keep_positions, of_last_tokens

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from minitransformers.configs.fields import constrained, count, size
 from minitransformers.errors import ConfigError
-from minitransformers.fields import constrained, count, size
 from minitransformers.models.llama import (
     LlamaFamilyConfig,
     LlamaForCausalLM,

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from minitransformers.checkpoints.rules import WeightTable, double, rename, tie
+from minitransformers.configs.fields import size
 from minitransformers.errors import ConfigError
-from minitransformers.fields import size
+from minitransformers.files.weight_names import WeightTable, double, rename, tie
+from minitransformers.models.base.checks import check_length, check_sequence_labels, read_shape
+from minitransformers.models.base.mask_arguments import warn_if_left_padded
 from minitransformers.models.bert import (
     BACKBONE_RULES,
     BertConfig,
@@ -22,8 +24,6 @@ from minitransformers.models.bert import (
     BertModel,
     BertPreTrainedModel,
 )
-from minitransformers.models.inputs import check_length, check_sequence_labels, read_shape
-from minitransformers.models.mask_arguments import warn_if_left_padded
 from minitransformers.nn.heads import DenseClassifier, MaskedLMHead
 from minitransformers.nn.losses import sequence_classification_loss
 from minitransformers.nn.masks import can_read_values

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import torch
 
+from minitransformers.models.base.pretrained import PreTrainedModel
 from minitransformers.models.gpt2 import GPT2Config, GPT2LMHeadModel
 from minitransformers.models.openai_gpt import OpenAIGPTConfig, OpenAIGPTLMHeadModel
-from minitransformers.models.pretrained import PreTrainedModel
 
 GPT1_SOURCE = "Radford et al., 2018"
 GPT2_SOURCE = "Radford et al., 2019, table 2"

@@ -11,14 +11,14 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from minitransformers.checkpoints.rules import WeightTable, tie
-from minitransformers.configuration import Config
-from minitransformers.fields import choice, positive, probability, size
+from minitransformers.configs.config import Config
+from minitransformers.configs.fields import choice, positive, probability, size
+from minitransformers.files.weight_names import WeightTable, tie
 from minitransformers.generation.search import GenerationMixin
-from minitransformers.models.encoder_decoder import EncoderDecoderModel
-from minitransformers.models.inputs import check_dtype, check_ids, check_labels, read_shape
-from minitransformers.models.mask_arguments import check_context, check_mask
-from minitransformers.models.pretrained import attention_kernel_name
+from minitransformers.models.base.checks import check_dtype, check_ids, check_labels, read_shape
+from minitransformers.models.base.encoder_decoder import EncoderDecoderModel
+from minitransformers.models.base.mask_arguments import check_context, check_mask
+from minitransformers.models.base.pretrained import attention_kernel_name
 from minitransformers.nn.attention import MultiHeadAttention
 from minitransformers.nn.blocks import Block
 from minitransformers.nn.cache import KeyValueCache

@@ -12,13 +12,13 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from minitransformers.checkpoints.rules import WeightTable, rename, stored
-from minitransformers.configuration import Config
+from minitransformers.configs.config import Config
+from minitransformers.configs.fields import choice, constrained, count, positive, probability, size
 from minitransformers.errors import ConfigError, InputError
-from minitransformers.fields import choice, constrained, count, positive, probability, size
-from minitransformers.models.inputs import check_pixels, check_sequence_labels
-from minitransformers.models.mask_arguments import check_mask
-from minitransformers.models.pretrained import PreTrainedModel, attention_kernel_name
+from minitransformers.files.weight_names import WeightTable, rename, stored
+from minitransformers.models.base.checks import check_pixels, check_sequence_labels
+from minitransformers.models.base.mask_arguments import check_mask
+from minitransformers.models.base.pretrained import PreTrainedModel, attention_kernel_name
 from minitransformers.nn.attention import MultiHeadAttention
 from minitransformers.nn.blocks import Block
 from minitransformers.nn.feed_forward import ACTIVATIONS, FeedForward, activation_function

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minitransformers.fields import size
+from minitransformers.configs.fields import size
 from minitransformers.models.roberta import (
     RobertaConfig,
     RobertaForCausalLM,

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from minitransformers.models.pretrained import PreTrainedModel
+from minitransformers.models.base.pretrained import PreTrainedModel
 from minitransformers.nn.losses import IGNORED
 from minitransformers.testing.families import (
     LABELS,

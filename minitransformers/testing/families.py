@@ -11,9 +11,9 @@ import sys
 from typing import Any, NamedTuple
 
 from minitransformers.auto import CONFIGS
-from minitransformers.configuration import Config
+from minitransformers.configs.config import Config
 from minitransformers.errors import InputError
-from minitransformers.models.pretrained import PreTrainedModel
+from minitransformers.models.base.pretrained import PreTrainedModel
 from minitransformers.models.transformer import TransformerConfig
 
 VOCAB_SIZE = 13

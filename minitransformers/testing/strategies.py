@@ -22,8 +22,8 @@ from hypothesis.strategies import SearchStrategy
 from torch import Tensor
 from torch.nn import functional as F
 
-from minitransformers.configuration import Config
-from minitransformers.models.pretrained import PreTrainedModel
+from minitransformers.configs.config import Config
+from minitransformers.models.base.pretrained import PreTrainedModel
 from minitransformers.models.qwen2 import LAYER_TYPES
 from minitransformers.nn.feed_forward import ACTIVATIONS
 from minitransformers.testing.batches import (

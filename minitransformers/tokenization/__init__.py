@@ -6,9 +6,12 @@ Read `codec.py` for what a call does, `bert.py` and `gpt2.py` for two pipelines,
 
 from tokenizers import AddedToken
 
-from minitransformers.tokenization.albert import AlbertTokenizer, AlbertTokenizerFast
 from minitransformers.tokenization.auto import AutoTokenizer
-from minitransformers.tokenization.bert import (
+from minitransformers.tokenization.base.encoding import BatchEncoding, CharSpan, TensorType, TokenSpan
+from minitransformers.tokenization.base.lengths import PaddingStrategy, TruncationStrategy
+from minitransformers.tokenization.base.tokenizer import PreTrainedTokenizer
+from minitransformers.tokenization.families.albert import AlbertTokenizer, AlbertTokenizerFast
+from minitransformers.tokenization.families.bert import (
     BertTokenizer,
     BertTokenizerFast,
     DistilBertTokenizer,
@@ -16,8 +19,7 @@ from minitransformers.tokenization.bert import (
     ElectraTokenizer,
     ElectraTokenizerFast,
 )
-from minitransformers.tokenization.encoding import BatchEncoding, CharSpan, TensorType, TokenSpan
-from minitransformers.tokenization.from_files import (
+from minitransformers.tokenization.families.from_files import (
     GPTNeoXTokenizer,
     GPTNeoXTokenizerFast,
     LlamaTokenizer,
@@ -25,18 +27,16 @@ from minitransformers.tokenization.from_files import (
     Qwen2Tokenizer,
     Qwen2TokenizerFast,
 )
-from minitransformers.tokenization.gpt2 import GPT2Tokenizer, GPT2TokenizerFast
-from minitransformers.tokenization.lengths import PaddingStrategy, TruncationStrategy
-from minitransformers.tokenization.openai_gpt import OpenAIGPTTokenizer, OpenAIGPTTokenizerFast
-from minitransformers.tokenization.roberta import (
+from minitransformers.tokenization.families.gpt2 import GPT2Tokenizer, GPT2TokenizerFast
+from minitransformers.tokenization.families.openai_gpt import OpenAIGPTTokenizer, OpenAIGPTTokenizerFast
+from minitransformers.tokenization.families.roberta import (
     BartTokenizer,
     BartTokenizerFast,
     RobertaTokenizer,
     RobertaTokenizerFast,
 )
-from minitransformers.tokenization.t5 import T5Tokenizer, T5TokenizerFast
-from minitransformers.tokenization.tokenizer import PreTrainedTokenizer
-from minitransformers.tokenization.xlm_roberta import XLMRobertaTokenizer, XLMRobertaTokenizerFast
+from minitransformers.tokenization.families.t5 import T5Tokenizer, T5TokenizerFast
+from minitransformers.tokenization.families.xlm_roberta import XLMRobertaTokenizer, XLMRobertaTokenizerFast
 
 PreTrainedTokenizerBase = PreTrainedTokenizer
 PreTrainedTokenizerFast = PreTrainedTokenizer

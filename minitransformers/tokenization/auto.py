@@ -6,17 +6,17 @@ import os
 from typing import Any, NoReturn
 
 from minitransformers.errors import InputError, TokenizationError, nearest
-from minitransformers.hub import Source
-from minitransformers.tokenization.albert import AlbertTokenizer
-from minitransformers.tokenization.bert import BertTokenizer, DistilBertTokenizer
-from minitransformers.tokenization.files import CONFIG_FILE, TOKENIZER_FILE, read_json
-from minitransformers.tokenization.from_files import GPTNeoXTokenizer, LlamaTokenizer, Qwen2Tokenizer
-from minitransformers.tokenization.gpt2 import GPT2Tokenizer
-from minitransformers.tokenization.openai_gpt import OpenAIGPTTokenizer
-from minitransformers.tokenization.roberta import RobertaTokenizer
-from minitransformers.tokenization.t5 import T5Tokenizer
-from minitransformers.tokenization.tokenizer import PreTrainedTokenizer
-from minitransformers.tokenization.xlm_roberta import XLMRobertaTokenizer
+from minitransformers.files.hub import Source
+from minitransformers.tokenization.base.tokenizer import PreTrainedTokenizer
+from minitransformers.tokenization.base.tokenizer_files import CONFIG_FILE, TOKENIZER_FILE, read_json
+from minitransformers.tokenization.families.albert import AlbertTokenizer
+from minitransformers.tokenization.families.bert import BertTokenizer, DistilBertTokenizer
+from minitransformers.tokenization.families.from_files import GPTNeoXTokenizer, LlamaTokenizer, Qwen2Tokenizer
+from minitransformers.tokenization.families.gpt2 import GPT2Tokenizer
+from minitransformers.tokenization.families.openai_gpt import OpenAIGPTTokenizer
+from minitransformers.tokenization.families.roberta import RobertaTokenizer
+from minitransformers.tokenization.families.t5 import T5Tokenizer
+from minitransformers.tokenization.families.xlm_roberta import XLMRobertaTokenizer
 
 # The names of tokenizer classes in files, without the "Fast" that transformers 4 put behind them.
 CLASSES: dict[str, type[PreTrainedTokenizer]] = {

@@ -5,10 +5,10 @@ Read loop.py first; then objective.py (the loss of accumulated batches), state.p
 between it and the loop.
 """
 
-from minitransformers.training.distributed import parallelize as parallelize
-from minitransformers.training.evaluation import evaluate as evaluate
-from minitransformers.training.hooks import Hooks as Hooks
-from minitransformers.training.loop import train as train
-from minitransformers.training.run import Run as Run
-from minitransformers.training.settings import Settings as Settings
-from minitransformers.training.state import load_weights as load_weights
+from minitransformers.training.loop.distributed import parallelize as parallelize
+from minitransformers.training.loop.evaluation import evaluate as evaluate
+from minitransformers.training.loop.hooks import Hooks as Hooks
+from minitransformers.training.loop.loop import train as train
+from minitransformers.training.loop.run import Run as Run
+from minitransformers.training.loop.settings import Settings as Settings
+from minitransformers.training.loop.state import load_weights as load_weights

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from minitransformers.atomic import replacing
 from minitransformers.errors import InputError
+from minitransformers.files.atomic import replacing
 
 
 def check_suffix(path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import minitransformers
-from minitransformers.models.pretrained import PreTrainedModel
+from minitransformers.models.base.pretrained import PreTrainedModel
 
 VOCABULARY, POSITIONS, HIDDEN, HEADS = 23, 8, 12, 3
 BERT = {

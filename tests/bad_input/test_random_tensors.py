@@ -12,7 +12,7 @@ from hypothesis import event, given, strategies as st
 from torch import Tensor
 
 from minitransformers import MinitransformersError
-from minitransformers.models.pretrained import PreTrainedModel
+from minitransformers.models.base.pretrained import PreTrainedModel
 
 DTYPES = [
     *(torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from minitransformers.checkpoints.files import Checkpoint, open_checkpoint
-from minitransformers.hub import Source
+from minitransformers.files.hub import Source
+from minitransformers.files.reading import Checkpoint, open_checkpoint
 
 
 def opened(directory: Path) -> Checkpoint:

@@ -13,8 +13,8 @@ from hypothesis import given, strategies as st
 from opening import child, opened
 from safetensors.torch import save_file
 
-from minitransformers.checkpoints.saving import write_checkpoint
 from minitransformers.errors import CheckpointError, MissingFileError
+from minitransformers.files.saving import write_checkpoint
 
 # ------------------------------------------------------------------------------------------------ damage
 

@@ -24,12 +24,11 @@ from opening import child, opened
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from minitransformers import atomic
-from minitransformers.checkpoints import saving
-from minitransformers.checkpoints.files import open_checkpoint
-from minitransformers.checkpoints.saving import write_checkpoint
 from minitransformers.errors import CheckpointError, InputError, MissingFileError
-from minitransformers.hub import Source
+from minitransformers.files import atomic, saving
+from minitransformers.files.hub import Source
+from minitransformers.files.reading import open_checkpoint
+from minitransformers.files.saving import write_checkpoint
 
 DTYPES = [torch.bool, torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.int8, torch.int16, torch.int32]
 DTYPES += [torch.int64, torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64]
@@ -222,8 +221,8 @@ MEMORY = """
 import hashlib, sys
 from pathlib import Path
 import torch
-from minitransformers.checkpoints.files import open_checkpoint
-from minitransformers.hub import Source
+from minitransformers.files.reading import open_checkpoint
+from minitransformers.files.hub import Source
 
 def anonymous():  # MB of memory that is this process's own, which mapped and unchanged pages of a file are not
     with open("/proc/self/smaps_rollup") as file:
@@ -520,7 +519,7 @@ def test_death_at_any_moment_leaves_the_old_or_the_new(
 def test_full_disk_leaves_the_old_checkpoint(tmp_path: Path) -> None:
     write_checkpoint(tmp_path, {"w": torch.ones(10)})
     code = (
-        "import resource, sys, torch; from minitransformers.checkpoints.saving import write_checkpoint\n"
+        "import resource, sys, torch; from minitransformers.files.saving import write_checkpoint\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
         "try: write_checkpoint(sys.argv[1], {'w': torch.zeros(1000), 'v': torch.ones(100_000)}, max_shard_size=4000)\n"
         "except OSError as error: print(type(error).__name__)"

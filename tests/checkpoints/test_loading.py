@@ -40,7 +40,7 @@ def reference_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Callable[
 
 def messages(caplog: pytest.LogCaptureFixture, level: int = logging.WARNING) -> list[str]:
     """What loading has said; not what a class says of its config."""
-    sources = ("minitransformers.checkpoints", "minitransformers.models.token_tables")
+    sources = ("minitransformers.files", "minitransformers.models.base.token_embeddings")
     records = [record for record in caplog.records if record.name.startswith(sources)]
     return [record.getMessage() for record in records if record.levelno >= level]
 

@@ -7,8 +7,8 @@ import tiny_models as tiny
 import torch
 from hypothesis import given, strategies as st
 
-from minitransformers.checkpoints import rules
-from minitransformers.checkpoints.rules import Renamed, WeightTable
+from minitransformers.files import weight_names as rules
+from minitransformers.files.weight_names import Renamed, WeightTable
 from minitransformers.models import bert, gpt2
 
 TABLE = WeightTable(

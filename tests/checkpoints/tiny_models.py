@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import minitransformers
-from minitransformers.models.pretrained import PreTrainedModel
+from minitransformers.models.base.pretrained import PreTrainedModel
 
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()

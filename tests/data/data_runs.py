@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from minitransformers.training import Run, Settings
-from minitransformers.training.batches import Batches
-from minitransformers.training.run import Progress
+from minitransformers.training.loop.batches import Batches
+from minitransformers.training.loop.run import Progress
 
 
 def run_at(batches: Batches, epoch: int, batch: int = 0) -> Run:

@@ -23,7 +23,7 @@ from minitransformers import (
 )
 from minitransformers.assets import fetch
 from minitransformers.data import MaskedDataset, ShuffledBatchSampler
-from minitransformers.training.batches import Batches
+from minitransformers.training.loop.batches import Batches
 
 Reference = transformers.DataCollatorForLanguageModeling
 SPECIAL = torch.arange(FIRST)

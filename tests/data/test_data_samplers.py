@@ -22,7 +22,7 @@ from minitransformers.data import (
     padding_waste,
 )
 from minitransformers.errors import InputError, UnknownNameError
-from minitransformers.training.batches import Batches
+from minitransformers.training.loop.batches import Batches
 
 LENGTHS = st.lists(st.integers(0, 40), min_size=1, max_size=60)
 SEEDS = st.integers(0, 2**63)

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import settings, strategies as st
 
+from minitransformers.models.base.pretrained import PreTrainedModel
 from minitransformers.models.bert import BertConfig
 from minitransformers.models.gpt2 import GPT2Config
-from minitransformers.models.pretrained import PreTrainedModel
 from minitransformers.testing import laws, strategies
 from minitransformers.testing.families import CLASSES, FAMILIES, OF_IMAGES
 

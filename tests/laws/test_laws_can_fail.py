@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from minitransformers.checkpoints.rules import WeightTable, rename, transpose
 from minitransformers.errors import InputError
+from minitransformers.files.weight_names import WeightTable, rename, transpose
 from minitransformers.models.gpt2 import GPT2Config, GPT2LMHeadModel
 from minitransformers.nn.attention import Attended, MultiHeadAttention, eager_attention, fused_attention
 from minitransformers.nn.cache import AttentionCache, KeyValueCache

@@ -10,7 +10,7 @@ from families_of_laws import as_decoder, each
 from hypothesis import given, settings, strategies as st
 from safetensors import safe_open
 
-from minitransformers.checkpoints.rules import Renamed, WeightTable, rename, transpose
+from minitransformers.files.weight_names import Renamed, WeightTable, rename, transpose
 from minitransformers.models.bert import BertConfig, BertForPreTraining
 from minitransformers.models.gpt2 import GPT2Config, GPT2LMHeadModel
 from minitransformers.models.t5 import T5Config

@@ -18,7 +18,7 @@ from torch.func import functional_call, grad, vmap
 
 import minitransformers as mt
 from minitransformers.errors import InputError, UnknownArgumentError
-from minitransformers.models.pretrained import PreTrainedModel
+from minitransformers.models.base.pretrained import PreTrainedModel
 from minitransformers.testing.comparing import assert_close, assert_gradients_close
 from minitransformers.testing.examples import example_batch, tiny_model
 from minitransformers.testing.families import CLASSES, OF_IMAGES, VOCAB_SIZE, small_fields

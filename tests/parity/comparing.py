@@ -28,8 +28,8 @@ import torch
 from torch import Tensor, nn
 
 import minitransformers as mt
-from minitransformers.checkpoints.rules import WeightTable
-from minitransformers.checkpoints.saving import to_reference_names
+from minitransformers.files.saving import to_reference_names
+from minitransformers.files.weight_names import WeightTable
 
 TOLERANCE = 1e-9
 """In float64: the largest difference, relative to the largest value but at least to 1; of gradients, to their norm."""

@@ -12,7 +12,7 @@ from hypothesis import given, strategies as st
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 import minitransformers as mt
-from minitransformers.models.rotary import NEEDED, rotary_from_parameters
+from minitransformers.models.base.rotary import NEEDED, rotary_from_parameters
 
 LENGTH = 8  # of the training
 

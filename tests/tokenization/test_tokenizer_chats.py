@@ -11,8 +11,8 @@ import pytest
 
 from minitransformers.errors import InputError
 from minitransformers.tokenization import BertTokenizer
-from minitransformers.tokenization.sandbox import sandbox
-from minitransformers.tokenization.tool_schemas import tool_schema
+from minitransformers.tokenization.chat.sandbox import sandbox
+from minitransformers.tokenization.chat.tool_schemas import tool_schema
 
 CHAT = [{"role": "user", "content": "a b"}, {"role": "assistant", "content": "b"}]
 PLAIN = "{% for message in messages %}[CLS] {{ message.content }} {% endfor %}"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-import minitransformers.tokenization.tokenizer as tokenizer_module
+import minitransformers.tokenization.base.tokenizer as tokenizer_module
 from minitransformers.assets import fetch
 from minitransformers.errors import TokenizationError
 from minitransformers.tokenization import (

@@ -8,8 +8,8 @@ import torch
 
 import minitransformers as mt
 from minitransformers.training import Settings, parallelize, train
-from minitransformers.training.distributed import rank, unwrap, world_size
-from minitransformers.training.logs import JsonLines
+from minitransformers.training.loop.distributed import rank, unwrap, world_size
+from minitransformers.training.loop.logs import JsonLines
 
 STEPS, HALF, VOCAB_SIZE = 6, 3, 30
 

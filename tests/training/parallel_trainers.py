@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, IterableDataset
 
 import minitransformers as mt
-from minitransformers.training.distributed import world_size
+from minitransformers.training.loop.distributed import world_size
 
 VOCABULARY, LENGTH, CLASSES, ROWS = 24, 8, 3, 10
 SIZES = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}

@@ -27,7 +27,7 @@ from minitransformers import (
     TrainingArguments,
     UnknownArgumentError,
 )
-from minitransformers.training.arguments import NotCovered
+from minitransformers.training.trainer.arguments import NotCovered
 
 
 class Colour(Enum):

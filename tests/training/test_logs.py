@@ -13,7 +13,7 @@ from hypothesis import given, strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from minitransformers import InputError
-from minitransformers.training.logs import JsonLines, MissingPackageError, TensorBoard
+from minitransformers.training.loop.logs import JsonLines, MissingPackageError, TensorBoard
 
 VALUES = st.floats(0, 10, width=32)
 

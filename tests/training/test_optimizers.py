@@ -14,7 +14,7 @@ from torch import nn
 
 import minitransformers
 from minitransformers import InputError
-from minitransformers.training.optimizers import OPTIONS, OptimizerNames, create_optimizer, parameter_groups
+from minitransformers.training.loop.optimizers import OPTIONS, OptimizerNames, create_optimizer, parameter_groups
 
 TINY: dict[str, dict[str, int]] = {
     "Bert": {

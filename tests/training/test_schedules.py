@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 import minitransformers
 from minitransformers import InputError, SchedulerType, UnknownArgumentError, get_scheduler
-from minitransformers.training.schedules import SCHEDULES
+from minitransformers.training.loop.schedules import SCHEDULES
 
 WARMUPS = st.one_of(st.integers(0, 12), st.floats(0, 12))
 TOTALS = st.integers(0, 30)

@@ -22,7 +22,7 @@ from minitransformers import (
     TrainingArguments,
     UnknownArgumentError,
 )
-from minitransformers.training.arguments import REMOVED
+from minitransformers.training.trainer.arguments import REMOVED
 
 NAME = "BertForSequenceClassification"
 

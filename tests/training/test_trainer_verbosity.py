@@ -14,7 +14,7 @@ from trainers import BOTH, trainer
 
 import minitransformers
 from minitransformers import InputError, TrainingArguments
-from minitransformers.training import arguments
+from minitransformers.training.trainer import arguments
 
 LEVELS = ("debug", "info", "warning", "error", "critical", "detail", "passive")
 NAMES = ("transformers", "minitransformers")

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 import minitransformers as mt
 from minitransformers.training import Hooks, Settings, evaluate, train
-from minitransformers.training.objective import count_labels, share_of_loss
+from minitransformers.training.loop.objective import count_labels, share_of_loss
 
 VOCAB_SIZE, LENGTH = 17, 6
 FAMILIES = ["BertForMaskedLM", "BertForPreTraining", "BertLMHeadModel", "GPT2LMHeadModel", "BertForTokenClassification"]

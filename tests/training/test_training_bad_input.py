@@ -10,8 +10,9 @@ from tiny_runs import bert, go, loader, same, texts, weights
 from torch.utils.data import DataLoader
 
 from minitransformers.errors import CheckpointError, InputError, TrainingError
-from minitransformers.training import Settings, evaluate, load_weights, parallelize, state
-from minitransformers.training.objective import share_of_loss
+from minitransformers.training import Settings, evaluate, load_weights, parallelize
+from minitransformers.training.loop import state
+from minitransformers.training.loop.objective import share_of_loss
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from tiny_runs import bert, go, gpt2, loader, same, texts, weights
 
 from minitransformers.errors import InputError
 from minitransformers.training import Hooks, Settings, train
-from minitransformers.training.logs import JsonLines
+from minitransformers.training.loop.logs import JsonLines
 
 
 @pytest.mark.parametrize("make", [bert, gpt2])

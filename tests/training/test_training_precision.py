@@ -8,7 +8,7 @@ from tiny_runs import bert, go, gpt2, same, texts, weights
 
 from minitransformers.errors import InputError, MinitransformersError
 from minitransformers.training import Hooks, Settings
-from minitransformers.training.precision import autocast
+from minitransformers.training.loop.precision import autocast
 
 
 def batches():

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 from minitransformers.data import ShuffledBatchSampler
 from minitransformers.errors import CheckpointError
 from minitransformers.training import Hooks, load_weights
-from minitransformers.training.logs import JsonLines
+from minitransformers.training.loop.logs import JsonLines
 
 
 def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(run_script, tmp_path):

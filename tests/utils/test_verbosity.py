@@ -27,7 +27,7 @@ from minitransformers import (
     logging as ours,
 )
 from minitransformers.data import tokenizing
-from minitransformers.training import progress
+from minitransformers.training.loop import progress
 
 NAMES = {theirs: "transformers", ours: "minitransformers"}
 LEVELS = ("debug", "info", "warning", "error", "critical")

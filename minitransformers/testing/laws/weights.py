@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from minitransformers.checkpoints.rules import WeightTable
+from minitransformers.files.weight_names import WeightTable
 from minitransformers.testing.comparing import assert_close, named_tensors
 from minitransformers.testing.laws.outputs import mixture
 

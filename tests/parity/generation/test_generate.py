@@ -10,8 +10,9 @@ from generating import assert_same, calls, pair
 from hypothesis import given, strategies as st
 
 from minitransformers import InputError, KeyValueCache, UnknownArgumentError
-from minitransformers.generation import prompts, warpers
+from minitransformers.generation import prompts
 from minitransformers.generation.decoder import Decoder
+from minitransformers.generation.processors import warpers
 
 STRATEGIES = ("greedy", "sampling", "beams", "beam sampling")
 

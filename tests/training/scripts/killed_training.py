@@ -22,8 +22,8 @@ from torch.utils.data import DataLoader
 
 import minitransformers as mt
 from minitransformers.training import Hooks, Settings, state, train
-from minitransformers.training.logs import JsonLines
-from minitransformers.training.schedules import get_cosine_schedule_with_warmup
+from minitransformers.training.loop.logs import JsonLines
+from minitransformers.training.loop.schedules import get_cosine_schedule_with_warmup
 
 torch.set_num_threads(1)
 VOCAB_SIZE, MASK, STEPS = 40, 1, 66

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from parallel_trainers import ROWS, RUNS, texts, trainer
 
 import minitransformers as mt
-from minitransformers.training.distributed import dealt_to_all, rank
+from minitransformers.training.loop.distributed import dealt_to_all, rank
 
 WRITTEN = []
 

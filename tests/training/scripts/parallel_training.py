@@ -22,7 +22,7 @@ from parallel_runs import HALF, STEPS, build, go, is_tied, own_batches
 import minitransformers as mt
 from minitransformers.errors import TrainingError
 from minitransformers.training import Hooks, Settings, state, train
-from minitransformers.training.distributed import rank
+from minitransformers.training.loop.distributed import rank
 
 
 def a_full_disk_on_one_of_them(directory):

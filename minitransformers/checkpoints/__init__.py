@@ -1,1 +1,0 @@
-"""Weights in files: their names as data, reading, loading, saving."""

@@ -1,0 +1,162 @@
+"""Weights into files: under the names that `transformers` reads, whole or in shards, never half written."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import struct
+from collections.abc import Mapping
+from itertools import count
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from minitransformers.errors import InputError
+from minitransformers.files.atomic import replacing, write_text
+from minitransformers.files.reading import DTYPES, SAFETENSORS
+from minitransformers.files.weight_names import WeightTable
+
+_DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+
+
+def to_reference_names(state: Mapping[str, Tensor], table: WeightTable, *, shared: bool = True) -> dict[str, Tensor]:
+    """`state`, named as in our model, under the reference's names; matrices are transposed where they are there.
+
+    Args:
+        shared: also give the names that stand for a tensor which has another name already (tied weights). Files
+            leave them out where the config ties the embeddings.
+    """
+    result: dict[str, Tensor] = {}
+    for ours, tensor in state.items():
+        source = table.ties.get(ours, "")
+        if not shared and source in state and state[source].data_ptr() == tensor.data_ptr():
+            continue
+        target = table.to_theirs(ours)
+        result[target.name] = tensor.t() if target.transposed else tensor
+    if shared:
+        result.update({name: result[of] for name, of in table.doubles.items() if of in result})
+    return result
+
+
+class _Layout(NamedTuple):
+    """What a file's header says of a tensor."""
+
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    nbytes: int
+
+
+def write_checkpoint(
+    directory: str | os.PathLike[str],
+    tensors: Mapping[str, Tensor],
+    *,
+    max_shard_size: int | str = "50GB",
+    metadata: Mapping[str, str] | None = None,
+) -> list[Path]:
+    """Save tensors as model.safetensors or, where they exceed `max_shard_size`, as shards with an index.
+
+    One tensor at a time is made contiguous and brought to the CPU. Tensors that share memory are written each on its
+    own. What an earlier save left and this one does not replace is removed, last of all: whenever the process dies, the
+    directory holds the old checkpoint or the new one. (Shards replace no file, as the old index may need it: where the
+    usual names are taken, theirs begin with `model-2` in place of `model`.)
+
+    Args:
+        directory: made if it does not exist.
+        tensors: by name; may be a mapping that makes each tensor when it is asked for, twice.
+        max_shard_size: in bytes, or as "500MB", "5GB" (powers of 1000), "1GiB" (of 1024). A larger tensor gets a shard
+            of its own.
+        metadata: text to put into the files; `{"format": "pt"}`, which transformers asks for, always is.
+
+    Returns:
+        The files written, the index last.
+
+    Raises:
+        InputError: a size, name, dtype or metadata that cannot be written, or a directory that is a file.
+    """
+    limit = _size(max_shard_size)
+    texts = {**(metadata or {}), "format": "pt"}
+    for key, value in texts.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise InputError(f"metadata must map text to text, got {key!r}: {value!r}.")
+    directory = Path(directory)
+    if directory.exists() and not directory.is_dir():
+        raise InputError(f"directory must be a directory, and {str(directory)!r} is a file.")
+    shards = _split({name: _layout(name, tensor) for name, tensor in tensors.items()}, limit)
+    directory.mkdir(parents=True, exist_ok=True)
+    names = [SAFETENSORS] if len(shards) == 1 else _free_names(directory, len(shards))
+    for name, shard in zip(names, shards, strict=True):
+        _write_file(directory / name, shard, tensors, texts)
+    if len(shards) > 1:
+        places = {tensor: name for name, shard in zip(names, shards, strict=True) for tensor in shard}
+        total = sum(layout.nbytes for shard in shards for layout in shard.values())
+        index = {"metadata": {"total_size": total}, "weight_map": places}
+        names.append(f"{SAFETENSORS}.index.json")
+        write_text(directory / names[-1], json.dumps(index, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+    for path in directory.iterdir():
+        if path.name not in names and re.fullmatch(
+            r"model\.safetensors(\.index\.json)?|model(-\d+)?-\d{5}-of-\d{5}\.safetensors", path.name
+        ):
+            path.unlink()
+    return [directory / name for name in names]
+
+
+def _size(value: int | str) -> int:
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B\s*", str(value), re.IGNORECASE | re.ASCII)
+    if isinstance(value, str) and found:
+        size = int(float(found[1]) * (1024 if found[3] else 1000) ** " KMGT".index(found[2].upper() or " "))
+    else:
+        size = value if isinstance(value, int) and not isinstance(value, bool) else 0
+    if size <= 0:
+        raise InputError(f"max_shard_size must be a number of bytes or a text such as '5GB' or '1GiB', got {value!r}.")
+    return size
+
+
+def _layout(name: str, tensor: Tensor) -> _Layout:
+    """What the header will say of a tensor; InputError where it cannot be written."""
+    if not isinstance(name, str) or name == "__metadata__":
+        raise InputError(f"tensors: {name!r} cannot be the name of a tensor in a file.")
+    if not isinstance(tensor, Tensor) or tensor.layout is not torch.strided or tensor.is_meta:
+        raise InputError(f"tensors: {name!r} must be a dense tensor with values, got {tensor!r:.100}.")
+    if tensor.dtype not in _DTYPE_NAMES:
+        raise InputError(f"tensors: {name!r} is {tensor.dtype}; safetensors has {', '.join(map(str, _DTYPE_NAMES))}.")
+    return _Layout(tensor.dtype, tuple(tensor.shape), tensor.numel() * tensor.dtype.itemsize)
+
+
+def _split(layouts: dict[str, _Layout], limit: int) -> list[dict[str, _Layout]]:
+    """The tensors in their order, cut into groups of at most `limit` bytes or one tensor."""
+    shards: list[dict[str, _Layout]] = [{}]
+    room = limit
+    for name, layout in layouts.items():
+        if layout.nbytes > room and shards[-1]:
+            shards.append({})
+            room = limit
+        shards[-1][name] = layout
+        room -= layout.nbytes
+    return shards
+
+
+def _free_names(directory: Path, number: int) -> list[str]:
+    """Names for shards, in transformers' form, that no file has."""
+    stems = ("model" if attempt == 1 else f"model-{attempt}" for attempt in count(1))
+    names = ([f"{stem}-{shard:05}-of-{number:05}.safetensors" for shard in range(1, number + 1)] for stem in stems)
+    return next(free for free in names if not any((directory / name).exists() for name in free))
+
+
+def _write_file(path: Path, shard: dict[str, _Layout], tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+    order = sorted(shard, key=lambda name: -shard[name].dtype.itemsize)  # so that each tensor is aligned
+    header: dict[str, Any] = {"__metadata__": metadata}
+    end = 0
+    for name in order:
+        dtype, shape, nbytes = shard[name]
+        header[name] = {"dtype": _DTYPE_NAMES[dtype], "shape": shape, "data_offsets": [end, end + nbytes]}
+        end += nbytes
+    encoded = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    encoded += b" " * (-len(encoded) % 8)
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        file.write(struct.pack("<Q", len(encoded)) + encoded)
+        for name in order:
+            plain = tensors[name].detach().resolve_conj().resolve_neg().cpu().contiguous()
+            file.write(plain.reshape(-1).view(torch.uint8).numpy().data)

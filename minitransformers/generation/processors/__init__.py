@@ -1,0 +1,1 @@
+"""Processors: functions that change the scores of the next token."""

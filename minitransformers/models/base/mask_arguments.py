@@ -1,0 +1,165 @@
+"""From the arguments of a model's `forward` to who may attend to whom: checks, masks, and two warnings.
+
+What masks are made of, and how they combine, is in nn/masks.py; all other arguments are checked in inputs.py.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from minitransformers.errors import InputError, warn
+from minitransformers.models.base.checks import check_dtype, kind_of
+from minitransformers.nn.cache import KeyValueCache
+from minitransformers.nn.masks import (
+    AttentionMask,
+    can_read_values,
+    causal_mask,
+    document_mask,
+    documents_from_positions,
+    local_mask,
+    read_attention_mask,
+)
+
+
+def check_mask(name: str, mask: Tensor | None, num_heads: int) -> None:
+    """Refuse a mask that is no tensor of numbers, or of another number of heads; see `read_attention_mask`."""
+    if mask is None:
+        return
+    if not isinstance(mask, Tensor) or mask.is_complex():
+        raise InputError(f"{name} must be a tensor of 0 and 1, got {kind_of(mask)}: tokenizers give it as a tensor.")
+    if mask.ndim == 4 and mask.shape[1] not in (1, num_heads):
+        raise InputError(
+            f"{name} has shape {tuple(mask.shape)}; expected (batch, heads, query, key) with heads {num_heads} or 1."
+        )
+
+
+def read_causal_mask(
+    attention_mask: Tensor | None,
+    position_ids: Tensor | None,
+    cache: KeyValueCache | None,
+    *,
+    batch_size: int,
+    length: int,
+    num_heads: int,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> AttentionMask:
+    """Who may attend to whom in a decoder: what `attention_mask` says, to the past only.
+
+    Where there is neither mask nor cache and positions start anew, a row is several documents that do not see each
+    other.
+    """
+    check_mask("attention_mask", attention_mask, num_heads)
+    if attention_mask is None and cache is None and position_ids is not None:
+        documents = documents_from_positions(position_ids)
+        if not can_read_values(documents) or documents.any():
+            return AttentionMask(causal_mask(length, device=documents.device) & document_mask(documents))
+    past_length = 0 if cache is None else cache.length
+    warn_if_left_padded(attention_mask, position_ids, past_length)
+    if cache is not None:
+        warn_if_packed(attention_mask, position_ids, past_length)
+    return read_attention_mask(
+        attention_mask,
+        batch_size=batch_size,
+        query_length=length,
+        key_length=past_length + length,
+        is_causal=True,
+        dtype=dtype,
+        device=device,
+    )
+
+
+def within_window(
+    mask: AttentionMask, window: int | None, query_length: int, key_length: int, device: torch.device
+) -> AttentionMask:
+    """A causal `mask`, restricted to the last `window` tokens up to the query's own (Jiang et al., 2023, §2).
+
+    The cache keeps them all; what a window no longer sees, later layers still have seen through others.
+    """
+    if window is None or key_length <= window:
+        return mask
+    return mask.restricted_to(local_mask(query_length, key_length, before=window - 1, device=device))
+
+
+def check_context(
+    encoder_hidden_states: Tensor | None,
+    encoder_attention_mask: Tensor | None,
+    *,
+    batch_size: int,
+    query_length: int,
+    context_size: int | None,
+    num_heads: int,
+    dtype: torch.dtype,
+    cache: KeyValueCache | None = None,
+) -> AttentionMask:
+    """Who may attend to whom in cross-attention, after a check that the encoder's output fits this model.
+
+    Args:
+        context_size: the width that it must have; None where the model has no cross-attention.
+        dtype: of the model's weights.
+        cache: may hold keys and values of the encoder's output already.
+    """
+    if encoder_hidden_states is None:
+        return AttentionMask()
+    if context_size is None:
+        raise InputError(
+            "encoder_hidden_states needs a model with cross-attention: build it with is_decoder=True (BERT) and "
+            "add_cross_attention=True."
+        )
+    if not isinstance(encoder_hidden_states, Tensor):
+        raise InputError(
+            f"encoder_hidden_states must be a tensor, got {kind_of(encoder_hidden_states)}: of an encoder's output, "
+            f"pass last_hidden_state."
+        )
+    shape = tuple(encoder_hidden_states.shape)
+    if len(shape) != 3 or shape[0] != batch_size or not shape[1] or shape[2] != context_size:
+        raise InputError(
+            f"encoder_hidden_states has shape {shape}; expected ({batch_size}, length of the source, {context_size})."
+        )
+    check_dtype("encoder_hidden_states", encoder_hidden_states, dtype)
+    cached_length = cache.cross_attention[0].length if cache is not None and cache.cross_attention else 0
+    if cached_length and cached_length != shape[1]:  # not `in`: a number that is traced is no entry of a tuple
+        raise InputError(
+            f"encoder_hidden_states has {shape[1]} positions and past_key_values is of a source with {cached_length}: "
+            f"pass the same source at each step, or start with a new cache."
+        )
+    check_mask("encoder_attention_mask", encoder_attention_mask, num_heads)
+    return read_attention_mask(
+        encoder_attention_mask,
+        batch_size=batch_size,
+        query_length=query_length,
+        key_length=shape[1],
+        is_causal=False,
+        dtype=encoder_hidden_states.dtype,
+        device=encoder_hidden_states.device,
+        name="encoder_attention_mask",
+    )
+
+
+def warn_if_left_padded(attention_mask: Tensor | None, position_ids: Tensor | None, past_length: int) -> None:
+    """Warn where a decoder would count the padding in front of a text as positions.
+
+    The reference computes the same, and it is hardly ever what is wanted.
+    """
+    if attention_mask is None or position_ids is not None or past_length or attention_mask.ndim != 2:
+        return
+    if can_read_values(attention_mask) and not attention_mask[:, 0].all():
+        warn(
+            "The batch is padded on the left and position_ids are not given, so that positions count the padding. "
+            "Pass position_ids=positions_from_mask(attention_mask), pad on the right, or use generate()."
+        )
+
+
+def warn_if_packed(attention_mask: Tensor | None, position_ids: Tensor | None, past_length: int) -> None:
+    """Warn where documents that are packed into one row would see each other.
+
+    As in the reference, positions that start anew tell documents apart only where no cache is made.
+    """
+    if attention_mask is not None or position_ids is None or past_length or not can_read_values(position_ids):
+        return
+    if documents_from_positions(position_ids).any():
+        warn(
+            "position_ids start anew within a row. Documents that are packed so are kept apart only without a cache: "
+            "pass use_cache=False, or a mask of four dimensions."
+        )

@@ -1,0 +1,1 @@
+"""What every tokenizer does: calling, padding, truncation, decoding, saving."""

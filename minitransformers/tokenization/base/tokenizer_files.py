@@ -1,0 +1,262 @@
+"""The files of a tokenizer: read into the options that its class is built from, and written back.
+
+Since transformers 5 `tokenizer.json` and `tokenizer_config.json` say everything. Before, added tokens stood in
+`tokenizer_config.json` (`added_tokens_decoder`) or in `added_tokens.json`, special tokens in `special_tokens_map.json`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tokenizers import AddedToken
+
+from minitransformers.errors import InputError, MissingFileError, TokenizationError
+from minitransformers.files.atomic import write_text
+from minitransformers.files.hub import Source
+from minitransformers.tokenization.base.vocabulary import Vocabulary
+
+TOKENIZER_FILE = "tokenizer.json"
+CONFIG_FILE = "tokenizer_config.json"
+SPECIAL_TOKENS_FILE = "special_tokens_map.json"
+ADDED_TOKENS_FILE = "added_tokens.json"
+CHAT_TEMPLATE_FILE = "chat_template.jinja"
+CHAT_TEMPLATE_DIRECTORY = "additional_chat_templates"
+
+_NAMES = Vocabulary.SPECIAL_TOKENS_ATTRIBUTES
+
+# Keys of tokenizer_config.json that are no options. Above all, no path that a downloaded file names is ever opened.
+_NO_OPTIONS = {
+    "added_tokens_file",
+    "init_inputs",
+    "merges",
+    "merges_file",
+    "name_or_path",
+    "special_tokens_map_file",
+    "tokenizer_class",
+    "tokenizer_file",
+    "tokenizer_object",
+    "vocab",
+    "vocab_file",
+}
+
+
+@dataclass(frozen=True)
+class SingleFile:
+    """A file in place of a directory: what `from_pretrained("…/vocab.txt")` loads from."""
+
+    path: Path
+    filename: str
+
+    @property
+    def name_or_path(self) -> str:
+        """The file's path."""
+        return str(self.path)
+
+    def find(self, filename: str) -> Path | None:
+        """The file, where it is the one that is asked for."""
+        return self.path if filename == self.filename else None
+
+    def file(self, filename: str) -> Path:
+        """The file; MissingFileError where another one is asked for."""
+        if filename != self.filename:
+            raise MissingFileError(f"{str(self.path)!r} is a file, but {filename!r} is needed too: pass a directory.")
+        return self.path
+
+
+class TokenizerFiles:
+    """The files of one tokenizer, each read once, when it is first asked for."""
+
+    def __init__(self, source: Source | SingleFile) -> None:
+        self.source = source
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """tokenizer_config.json; empty where there is none."""
+        return self._read_json(CONFIG_FILE) or {}
+
+    @cached_property
+    def tokenizer(self) -> dict[str, Any] | None:
+        """tokenizer.json as plain data."""
+        return self._read_json(TOKENIZER_FILE)
+
+    def options(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
+        """What the files say, as keyword arguments of a tokenizer class; `overrides` by the caller count before them.
+
+        Args:
+            overrides: keyword arguments of `from_pretrained`.
+
+        Returns:
+            Options, and the keys of the file that are none.
+        """
+        options = {name: value for name, value in self.config.items() if name not in _NO_OPTIONS}
+        if self.tokenizer is not None:
+            # Its post-processor says which tokens are added; a caller can still override that.
+            options.pop("add_bos_token", None)
+            options.pop("add_eos_token", None)
+            for option, section in (("padding_side", "padding"), ("truncation_side", "truncation")):
+                if self.tokenizer.get(section):
+                    options.setdefault(option, self.tokenizer[section].get("direction", "right").lower())
+        if (template := self._chat_template()) is not None:
+            options["chat_template"] = template
+        options |= overrides
+        _rename_additional(options)
+
+        if "added_tokens_decoder" in options:
+            added = _added_tokens(options["added_tokens_decoder"], CONFIG_FILE)
+        else:
+            self._read_special_tokens(options, overrides)
+            added = self._read_added_tokens(options)
+        options = {name: as_tokens(value) for name, value in options.items()}
+        if isinstance(extra := options.get("extra_special_tokens"), list):
+            options["extra_special_tokens"] = [as_token(token) if isinstance(token, dict) else token for token in extra]
+        by_content = {str(token): token for token in added.values()}
+        for name in _NAMES:
+            if isinstance(options.get(name), (str, AddedToken)):
+                options[name] = by_content.get(str(options[name]), options[name])
+        options["added_tokens_decoder"] = added
+        return options
+
+    def _chat_template(self) -> str | dict[str, str] | None:
+        """The templates that have files of their own: the only one, or all of them by name."""
+        templates = {}
+        if (path := self.source.find(CHAT_TEMPLATE_FILE)) is not None:
+            templates["default"] = _read_text(path)
+        if isinstance(self.source, Source):
+            # Found by listing a directory; a hub's repository is only asked for files by name.
+            folder = Path(self.source.name_or_path, self.source.subfolder, CHAT_TEMPLATE_DIRECTORY).expanduser()
+            templates |= {path.stem: _read_text(path) for path in sorted(folder.glob("*.jinja"))}
+        if templates.keys() == {"default"}:
+            return templates["default"]
+        return templates or None
+
+    def _read_special_tokens(self, options: dict[str, Any], overrides: Mapping[str, Any]) -> None:
+        """Put what special_tokens_map.json says into `options`."""
+        for name, value in (self._read_json(SPECIAL_TOKENS_FILE) or {}).items():
+            if overrides.get(name):
+                continue
+            if name == "extra_special_tokens" and isinstance(value, list):
+                known = list(options.get(name) or ())
+                options[name] = known + [token for token in map(_as_special, value) if token not in known]
+            elif name == "additional_special_tokens":
+                options.setdefault("extra_special_tokens", [_as_special(token) for token in value])
+            else:
+                options[name] = _as_special(value)
+
+    def _read_added_tokens(self, options: dict[str, Any]) -> dict[int, AddedToken]:
+        """The added tokens of added_tokens.json and tokenizer.json; the latter says more of each."""
+        special = {str(options[name]) for name in _NAMES if options.get(name)}
+        special |= {str(token) for token in options.get("extra_special_tokens") or ()}
+        added = {
+            index: AddedToken(token, special=token in special, normalized=token not in special)
+            for token, index in (self._read_json(ADDED_TOKENS_FILE) or {}).items()
+        }
+        listed = (self.tokenizer or {}).get("added_tokens", [])
+        if not isinstance(listed, list) or not all(isinstance(token, dict) for token in listed):
+            raise TokenizationError(f"'added_tokens' in {TOKENIZER_FILE} must be a list of tokens, got {listed!r}.")
+        described = {token.get("id"): {name: token[name] for name in token if name != "id"} for token in listed}
+        return _added_tokens(added, ADDED_TOKENS_FILE) | _added_tokens(described, TOKENIZER_FILE)
+
+    def _read_json(self, filename: str) -> dict[str, Any] | None:
+        path = self.source.find(filename)
+        return None if path is None else read_json(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises:
+        TokenizationError: the file holds something else, or is damaged.
+    """
+    try:
+        data = json.loads(_read_text(path))
+    except ValueError as error:
+        raise TokenizationError(f"{str(path)!r} is damaged, it holds no JSON ({error}): get the file again.") from error
+    if not isinstance(data, dict):
+        raise TokenizationError(f"{str(path)!r} must hold a JSON object, but it holds a {type(data).__name__}.")
+    return data
+
+
+def as_token(value: Any) -> AddedToken:
+    """An AddedToken from the dictionary that files keep it as."""
+    if isinstance(value, AddedToken):
+        return value
+    if not isinstance(value, dict) or not isinstance(value.get("content"), str):
+        raise TokenizationError(f"{value!r} is no added token: it needs 'content', the token itself.")
+    try:
+        return AddedToken(**{name: field for name, field in value.items() if name != "__type"})
+    except TypeError as error:
+        raise TokenizationError(f"{value!r} is no added token: {error}.") from error
+
+
+def as_tokens(value: Any) -> Any:
+    """`value` with every dictionary in it that stands for an AddedToken turned into one."""
+    if isinstance(value, dict):
+        is_token = value.get("__type") == "AddedToken"
+        return as_token(value) if is_token else {name: as_tokens(item) for name, item in value.items()}
+    return [as_tokens(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def as_json(data: Mapping[str, Any]) -> str:
+    """The text of a file for `data`, with AddedTokens as dictionaries."""
+    return json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False, default=_token_as_json) + "\n"
+
+
+def write_chat_template(directory: Path, prefix: str, template: str | dict[str, str] | None) -> list[Path]:
+    """Write templates as files of their own and remove those of an earlier save; returns what was written."""
+    templates = {"default": template} if isinstance(template, str) else dict(template or {})
+    folder = directory / (prefix + CHAT_TEMPLATE_DIRECTORY)
+    for name in templates:
+        if name != "default" and (not name or Path(name).name != name or name in (".", "..")):
+            raise InputError(f"The chat template name {name!r} can't be a file name: rename it.")
+    paths = {
+        name: directory / (prefix + CHAT_TEMPLATE_FILE) if name == "default" else folder / f"{name}.jinja"
+        for name in templates
+    }
+    for path in [directory / (prefix + CHAT_TEMPLATE_FILE), *folder.glob("*.jinja")]:
+        if path not in paths.values():
+            path.unlink(missing_ok=True)
+    for name, path in paths.items():
+        path.parent.mkdir(exist_ok=True)
+        write_text(path, templates[name])
+    return list(paths.values())
+
+
+def _added_tokens(tokens: Any, filename: str) -> dict[int, AddedToken]:
+    """Tokens by id, as files have them: the ids often as str."""
+    try:
+        return {int(index): as_token(token) for index, token in tokens.items()}
+    except TokenizationError:
+        raise
+    except (AttributeError, TypeError, ValueError) as error:
+        raise TokenizationError(f"The added tokens in {filename} must be tokens by id, got {tokens!r}.") from error
+
+
+def _rename_additional(options: dict[str, Any]) -> None:
+    """`additional_special_tokens` is the name of `extra_special_tokens` in transformers 4."""
+    additional = options.pop("additional_special_tokens", None)
+    if additional and not options.get("extra_special_tokens"):
+        options["extra_special_tokens"] = additional
+
+
+def _as_special(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return as_token({**value, "special": True}) if "content" in value else value
+
+
+def _token_as_json(value: Any) -> Any:
+    if isinstance(value, AddedToken):
+        return {**value.__getstate__(), "__type": "AddedToken"}
+    raise InputError(f"{value!r} can't be written into {CONFIG_FILE}: it is no JSON value.")
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise TokenizationError(f"{str(path)!r} is damaged, it is no UTF-8 text: get the file again.") from error

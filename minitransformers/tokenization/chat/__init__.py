@@ -1,0 +1,1 @@
+"""Conversations to text and ids: chat templates."""

@@ -1,0 +1,1 @@
+"""One file a family: how its tokenizer is built from a vocabulary."""

@@ -1,0 +1,1 @@
+"""The training loop in the open, and what it calls."""

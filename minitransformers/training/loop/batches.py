@@ -1,0 +1,162 @@
+"""Batches of a run: grouped into steps, moved to the device, and read on from where an earlier run stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from minitransformers.data.epoch_sampler import EpochBatchSampler
+from minitransformers.errors import InputError
+from minitransformers.nn.losses import IGNORED
+from minitransformers.training.loop.distributed import max_over_ranks, world_size
+from minitransformers.training.loop.random_state import (
+    generator_state,
+    random_state,
+    set_generator_state,
+    set_random_state,
+)
+
+if TYPE_CHECKING:
+    from minitransformers.training.loop.run import Run
+
+Batch = Mapping[str, Any]
+LABELS = ("labels", "next_sentence_label", "mc_labels", "start_positions")  # arguments whose values count in a loss
+
+
+class Batches:
+    """The data of a run, epoch after epoch, in groups of micro-batches that make up one step.
+
+    Reading on exactly asks nothing of a loader but to give the same batches from the same random numbers. The state of
+    all generators at the start of the epoch is part of a checkpoint; what was used already is read once more and left
+    out. A sampler of `minitransformers.data` makes that unnecessary, where the loader has no workers: it can jump.
+    """
+
+    def __init__(self, source: Iterable[Batch]) -> None:
+        self.source = source
+        self._start: dict[str, Any] | None = None  # the generators at the start of this epoch
+        self._later: dict[str, Any] = {}  # the loader's own when the checkpoint was written
+
+    def __len__(self) -> int:
+        """Batches an epoch, on this rank; 0 where that is not known before the epoch's end."""
+        try:
+            return len(self.source)  # type: ignore[arg-type]
+        except TypeError:  # an iterable has no length
+            return 0
+
+    def epoch(self, run: Run) -> Iterator[list[Batch]]:
+        """The micro-batches of each step in the rest of the epoch; the last step may have fewer.
+
+        When the run is finished, it is still asked for the next step, to see whether the epoch is over too; random
+        numbers stay as if it had not been.
+
+        Raises:
+            InputError: there is no batch.
+        """
+        progress = run.progress
+        for part in _parts(self.source):
+            if hasattr(part, "set_epoch"):
+                part.set_epoch(progress.epoch)
+        if not progress.batch or self._start is None:
+            self._start = {"random": random_state(), "generators": generator_state(self.source)}
+            batches = even_batches(self.source)
+        else:
+            now = random_state()
+            set_random_state(self._start["random"])
+            set_generator_state(self.source, self._start["generators"])
+            to_skip = progress.batch
+            sampler = getattr(self.source, "batch_sampler", None)
+            if isinstance(sampler, EpochBatchSampler) and not getattr(self.source, "num_workers", 0):
+                sampler.load_state_dict(sampler.state_dict(consumed=progress.batch - 1))
+                to_skip = 1
+            batches = even_batches(self.source)
+            for _ in islice(batches, to_skip):
+                pass
+            set_random_state(now)
+            set_generator_state(self.source, self._later)
+        while True:
+            before = (random_state(), generator_state(self.source)) if run.is_finished else None
+            micro_batches = list(islice(batches, run.settings.accumulation))
+            if before is not None:
+                set_random_state(before[0])
+                set_generator_state(self.source, before[1])
+            if not micro_batches:
+                break
+            yield micro_batches
+
+    def count_for(self, rows: int, *, or_else: int) -> int:
+        """How many batches of this rank have been used when all ranks together have used `rows` examples."""
+        sizes = [getattr(part, "batch_size", None) for part in _parts(self.source)]
+        size = next((size for size in sizes if isinstance(size, int)), None)
+        return or_else if size is None else -(-rows // (size * world_size()))
+
+    def state_dict(self) -> dict[str, Any]:
+        """What `epoch` needs to read on, besides the progress."""
+        return {"start": self._start, "later": generator_state(self.source)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Read on where another process stopped."""
+        self._start, self._later = state["start"], state["later"]
+
+
+def even_batches(source: Iterable[Batch]) -> Iterator[Batch]:
+    """The batches, on all ranks as many: one whose data ends earlier gives its last one again, without labels.
+
+    Ranks wait for each other in every forward and backward pass.
+
+    Raises:
+        InputError: there is no batch.
+    """
+    iterator, latest = iter(source), None
+    while True:
+        batch = next(iterator, None)
+        if not max_over_ranks(batch is not None):
+            break
+        latest = batch if batch is not None else _without_labels(latest)
+        yield latest
+    if latest is None:
+        raise InputError("batches is empty: there is no data.")
+
+
+def to_device(batch: Batch, device: torch.device) -> dict[str, Any]:
+    """The batch with its tensors on `device`; from pinned memory (DataLoader's `pin_memory`), without waiting."""
+    return {
+        key: value.to(device, non_blocking=value.is_pinned()) if isinstance(value, Tensor) else value
+        for key, value in batch.items()
+    }
+
+
+def sizes(batches: Sequence[Batch]) -> dict[str, int]:
+    """How many "tokens" the batches have, padding not counted, and how many "rows"."""
+    masks = [batch.get("attention_mask") for batch in batches]
+    tokens = [
+        int(mask.sum()) if isinstance(mask, Tensor) else max((v.numel() for v in _tensors(batch)), default=0)
+        for mask, batch in zip(masks, batches, strict=True)
+    ]
+    return {"tokens": sum(tokens), "rows": sum(map(num_rows, batches))}
+
+
+def num_rows(batch: Batch) -> int:
+    """How many examples the batch has."""
+    return max((len(value) for value in _tensors(batch) if value.ndim), default=0)
+
+
+def _tensors(batch: Batch) -> list[Tensor]:
+    return [value for value in batch.values() if isinstance(value, Tensor)]
+
+
+def _without_labels(batch: Batch | None) -> Batch:
+    if batch is None:
+        raise InputError("batches is empty in this process, and not in others: there is too little data for all.")
+    return {key: torch.full_like(value, IGNORED) if key in LABELS else value for key, value in batch.items()}
+
+
+def _parts(loader: object) -> list[Any]:
+    """The loader and its parts, each once."""
+    batch_sampler = getattr(loader, "batch_sampler", None)
+    parts = [loader, getattr(loader, "sampler", None), batch_sampler, getattr(batch_sampler, "sampler", None)]
+    parts += [getattr(loader, "dataset", None), getattr(loader, "collate_fn", None)]
+    return list({id(part): part for part in parts if part is not None}.values())

@@ -1,0 +1,110 @@
+"""The loss of a micro-batch as its share in the mean over the whole batch.
+
+A mean of means is not the mean: micro-batches have different numbers of labels. So the labels of all micro-batches, on
+all ranks, are counted first, and each sum of losses is divided by that number. Then losses and gradients add up to
+those of one large batch.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from minitransformers.errors import InputError
+from minitransformers.nn.losses import IGNORED, token_cross_entropy
+from minitransformers.training.loop.batches import LABELS, Batch, num_rows
+from minitransformers.training.loop.distributed import unwrap
+
+Counts = Mapping[str, int | float]
+
+
+def share_of_loss(model: nn.Module, batch: Batch, counts: Counts) -> Tensor:
+    """What the micro-batch adds to the mean loss over a batch that has `counts` labels in all (see `count_labels`).
+
+    Where none of its labels counts that is 0, with gradients of 0: a mean over no label would be NaN and spoil all
+    weights.
+
+    Raises:
+        InputError: the model's output has no loss.
+    """
+    shares, _ = loss_shares(model, batch, counts)
+    return sum(shares.values(), start=next(iter(shares.values())).new_zeros(()))
+
+
+def count_labels(model: nn.Module, batch: Batch) -> dict[str, int]:
+    """How many labels of each kind count in the loss: all that are not −100; of a batch without labels, its rows.
+
+    A causal language model predicts from each token the next one, so that the first label of a row is never asked for.
+    """
+    labels = {name: batch[name] for name in LABELS if isinstance(batch.get(name), Tensor)}
+    if not labels:
+        return {"rows": num_rows(batch)}
+    if "labels" in labels and shifts_labels(model):
+        labels["labels"] = labels["labels"][..., 1:]
+    return {name: int(values.ne(IGNORED).sum()) for name, values in labels.items()}
+
+
+def loss_shares(model: nn.Module, batch: Batch, counts: Counts) -> tuple[dict[str, Tensor], Any]:
+    """`share_of_loss` by kind of label, and the model's output."""
+    own = count_labels(model, batch)
+    if {"labels", "next_sentence_label"} <= own.keys():  # two means, over different numbers of labels
+        output = model(**batch)
+        scores = {"labels": output.prediction_logits, "next_sentence_label": output.seq_relationship_logits}
+        return {
+            kind: token_cross_entropy(logits, batch[kind].view(logits.shape[:-1]), num_items=max(1, int(counts[kind])))
+            for kind, logits in scores.items()
+        }, output
+    kind = next(iter(own))
+    if not own[kind]:
+        # One label is made up, so that there is something to differentiate (other ranks wait for that); it weighs 0.
+        loss, output = _loss(model, {**batch, kind: _with_one_label(batch[kind])} if kind == "labels" else batch)
+        return {kind: 0 * loss}, output
+    if kind == "labels" and takes_num_items(model):
+        loss, output = _loss(model, {**batch, "num_items_in_batch": int(counts[kind])})
+        return {kind: loss}, output
+    loss, output = _loss(model, batch)
+    return {kind: own[kind] / counts[kind] * loss}, output
+
+
+def smoothed_loss(outputs: Any, labels: Tensor, smoothing: float, num_items: float | int, *, shift: bool) -> Tensor:
+    """Cross-entropy against labels of which `smoothing` is spread over all classes (Szegedy et al., 2015, §7)."""
+    logits = outputs["logits"] if hasattr(outputs, "items") else outputs[0]
+    if shift:
+        logits, labels = logits[..., :-1, :], labels[..., 1:]
+    logits, labels = logits.flatten(0, -2), labels.flatten()
+    total = F.cross_entropy(logits, labels, ignore_index=IGNORED, label_smoothing=smoothing, reduction="sum")
+    return total / max(1, num_items)
+
+
+def shifts_labels(model: nn.Module) -> bool:
+    """Whether the model scores the logits at position t against the label at t + 1, as decoders do."""
+    plain = unwrap(model)
+    can_generate = getattr(plain, "can_generate", None)
+    has_encoder = getattr(getattr(plain, "config", None), "is_encoder_decoder", False)
+    return can_generate is not None and bool(can_generate()) and not has_encoder
+
+
+def takes_num_items(model: nn.Module) -> bool:
+    """Whether the forward pass takes `num_items_in_batch`, the number that the sum of losses is divided by."""
+    return "num_items_in_batch" in inspect.signature(unwrap(model).forward).parameters
+
+
+def _loss(model: nn.Module, batch: Batch) -> tuple[Tensor, Any]:
+    output = model(**batch)
+    loss = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
+    if loss is None:
+        raise InputError(
+            f"{type(unwrap(model)).__name__} gave no loss for a batch with {sorted(batch)}: does the batch have the "
+            f"labels that the model asks for?"
+        )
+    return loss, output
+
+
+def _with_one_label(labels: Tensor) -> Tensor:
+    labels = labels.clone()
+    labels[(0,) * (labels.ndim - 1) + (-1,)] = 0
+    return labels

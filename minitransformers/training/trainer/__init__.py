@@ -1,0 +1,1 @@
+"""Trainer: the class that scripts know, on top of the loop."""
