@@ -26,8 +26,8 @@ def is_whole(value: Any, least: float = -math.inf) -> bool:
 def is_number(value: Any, least: float = -math.inf, most: float = math.inf) -> bool:
     """Whether `value` is a finite real number from `least` to `most`; True and False are not."""
     return (
-        isinstance(value, Real)
-        and not isinstance(value, bool)
+        not isinstance(value, bool)
+        and isinstance(value, Real)
         and math.isfinite(value)
         and least <= float(value) <= most
     )
