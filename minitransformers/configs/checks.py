@@ -18,12 +18,12 @@ from minitransformers.errors import InputError, UnknownArgumentError, nearest
 T = TypeVar("T")
 
 
-def is_whole(value: Any, least: float = -math.inf) -> bool:
+def is_whole(value: Any, least: float | int = -math.inf) -> bool:
     """Whether `value` is an integer of at least `least`; NumPy's integers are, True and False are not."""
     return not isinstance(value, bool) and hasattr(value, "__index__") and operator.index(value) >= least
 
 
-def is_number(value: Any, least: float = -math.inf, most: float = math.inf) -> bool:
+def is_number(value: Any, least: float | int = -math.inf, most: float | int = math.inf) -> bool:
     """Whether `value` is a finite real number from `least` to `most`; True and False are not."""
     return (
         not isinstance(value, bool)
@@ -51,8 +51,8 @@ def check_count(name: str, value: Any, *, least: int = 0, otherwise: str = "") -
 
 
 def check_number(
-    name: str, value: Any, *, least: float = -math.inf, most: float = math.inf, otherwise: str = ""
-) -> float:
+    name: str, value: Any, *, least: float | int = -math.inf, most: float | int = math.inf, otherwise: str = ""
+) -> float | int:
     """`value`, a finite number from `least` to `most`; arguments as of `check_count`.
 
     Raises:
@@ -69,7 +69,7 @@ def check_number(
     return value  # type: ignore[no-any-return]
 
 
-def check_positive(name: str, value: Any, *, otherwise: str = "") -> float:
+def check_positive(name: str, value: Any, *, otherwise: str = "") -> float | int:
     """`value`, a finite number above 0; arguments as of `check_count`.
 
     Raises:
