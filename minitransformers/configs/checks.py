@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from minitransformers.errors import InputError, UnknownArgumentError, nearest
 
 T = TypeVar("T")
+Number = float | int  # where types are checked at run time, an int is no float
 
 
 def is_whole(value: Any, least: float | int = -math.inf) -> bool:
