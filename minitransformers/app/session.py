@@ -15,7 +15,7 @@ from minitransformers.app.settings import Settings
 from minitransformers.assets import fetch, fetch_if_reachable
 from minitransformers.auto import AutoConfig, AutoModelForCausalLM
 from minitransformers.errors import CheckpointError, InputError, MissingFileError
-from minitransformers.generation.steps import Search
+from minitransformers.generation.loop import Search
 from minitransformers.tokenization import AutoTokenizer, GPT2Tokenizer
 from minitransformers.tokenization.chat.prompt_templates import Message, encode_chat, fit_chat
 

@@ -12,9 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minitransformers.generation.beam import BeamSearch
 from minitransformers.generation.config import as_list
-from minitransformers.generation.steps import Search
+from minitransformers.generation.loop import Search
 
 INCOMPLETE = "\ufffd"  # what the bytes of an unfinished character decode to
 
@@ -99,7 +98,7 @@ def _change(old: Tokens, new: Tokens) -> Change:
 
 def _continuations(search: Search, tokenizer: Any, count: int) -> Iterator[Tokens]:
     """The best continuation after every step, and in the end the result."""
-    return (_of_beams if isinstance(search, BeamSearch) else _of_one_row)(search, tokenizer, count)
+    return (_of_beams if (search.settings.num_beams or 1) > 1 else _of_one_row)(search, tokenizer, count)
 
 
 def _of_one_row(search: Search, tokenizer: Any, count: int) -> Iterator[Tokens]:

@@ -1,6 +1,15 @@
 """Continuing a text: `model.generate(…)`, the strategies behind it, and what they can be told."""
 
-from minitransformers.generation.config import GenerationConfig
+from minitransformers.generation.config import GenerationConfig, GenerationMode
+from minitransformers.generation.loop import Search
+from minitransformers.generation.mixin import GenerationMixin
+from minitransformers.generation.outputs import (
+    GenerateBeamDecoderOnlyOutput,
+    GenerateBeamEncoderDecoderOutput,
+    GenerateDecoderOnlyOutput,
+    GenerateEncoderDecoderOutput,
+    Step,
+)
 from minitransformers.generation.processors.base import (
     EncoderNoRepeatNGramLogitsProcessor,
     EncoderRepetitionPenaltyLogitsProcessor,
@@ -33,16 +42,7 @@ from minitransformers.generation.processors.warpers import (
     TopPLogitsWarper,
     TypicalLogitsWarper,
 )
-from minitransformers.generation.search import GenerationMixin
 from minitransformers.generation.seeds import set_seed
-from minitransformers.generation.steps import (
-    GenerateBeamDecoderOnlyOutput,
-    GenerateBeamEncoderDecoderOutput,
-    GenerateDecoderOnlyOutput,
-    GenerateEncoderDecoderOutput,
-    Search,
-    Step,
-)
 from minitransformers.generation.stopping import (
     EosTokenCriteria,
     MaxLengthCriteria,
@@ -69,6 +69,7 @@ __all__ = [
     "GenerateEncoderDecoderOutput",
     "GenerationConfig",
     "GenerationMixin",
+    "GenerationMode",
     "InfNanRemoveLogitsProcessor",
     "LogitNormalization",
     "LogitsProcessor",

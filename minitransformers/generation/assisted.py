@@ -1,8 +1,8 @@
 """Assisted decoding: cheap guesses of the next tokens, which the model checks in one pass (Leviathan et al., 2022).
 
-Reading several guessed tokens at once takes a model hardly longer than reading one, and tells its own opinion on each
-of them. It takes over the guesses up to the first that it would not have chosen, and replaces that one. So the result
-is the model's own; good guesses only make it come sooner.
+One pass over several candidate tokens takes a model hardly longer than a pass over one, and scores each of them. The
+loop accepts candidates up to the first one that the model would not have chosen, and replaces that one. The result is
+the model's own; good candidates make it faster.
 """
 
 from __future__ import annotations
@@ -16,100 +16,94 @@ from torch import Tensor
 
 from minitransformers.errors import InputError
 from minitransformers.generation.config import GenerationConfig, as_list
-from minitransformers.generation.decoder import Decoder
+from minitransformers.generation.inputs import NextTokenModel, Prompt
+from minitransformers.generation.loop import Search, log_probability
+from minitransformers.generation.outputs import Step
 from minitransformers.generation.processors.base import LogitsProcessorList
-from minitransformers.generation.prompts import Prompt
-from minitransformers.generation.steps import GenerateDecoderOnlyOutput, Search, Step, log_probability
-from minitransformers.outputs import ModelOutput
 
 
-class AssistedSearch(Search):
-    """Greedy decoding or sampling of one text, several tokens a pass where a drafter guesses them."""
-
-    def __init__(self, *args: Any, drafter: Drafter) -> None:
-        super().__init__(*args)
-        self.drafter = drafter
-
-    def _run(self) -> Iterator[Step]:
-        finished = torch.zeros(1, dtype=torch.bool, device=self.sequences.device)
-        cumulative = torch.zeros(1, device=self.sequences.device)
-        while self.sequences.shape[1] < self.longest and not finished:
-            # The model adds a token of its own to the guesses, so there is room for one guess less.
-            guesses, drawn_from = self.drafter.draft(self.sequences, self.longest - self.sequences.shape[1] - 1)
-            logits = self.decoder(torch.cat([self.sequences, guesses[None]], dim=1), count=len(guesses) + 1)
-            accepted, is_right = 0, True
-            while is_right and not finished:
-                current = logits[:, accepted]
-                scores = self._processed(current, current)
-                guess = guesses[accepted] if accepted < len(guesses) else None
-                token = self._choose(scores, guess, None if drawn_from is None else drawn_from[accepted : accepted + 1])
-                if self.follows_probability:
-                    cumulative = cumulative + log_probability(scores, token)
-                self.sequences = torch.cat([self.sequences, token[None]], dim=1)
-                finished = self._ended(self.sequences)
-                is_right = guess is not None and bool(token == guess)
-                accepted += is_right
-                yield Step(token, cumulative, finished, self.sequences, current, scores)
-            self.decoder.crop(self.sequences.shape[1] - 1)
-            self.drafter.learn(accepted, len(guesses))
-
-    def _choose(self, scores: Tensor, guess: Tensor | None, drawn_from: Tensor | None) -> Tensor:
-        """The next token (1,), distributed as `scores` say, and as often as possible the guess.
-
-        A guess x drawn from q is taken with probability min(1, p(x) / q(x)); else what q gave too little of is made up
-        for by a draw from max(0, p − q), normalised (algorithm 1). A certain guess was drawn from a q that is 1 for it.
-        """
-        if not self.settings.do_sample:
-            return scores.argmax(dim=-1)
-        p = scores.softmax(dim=-1)
-        if guess is None:
-            return self._draw(p).squeeze(1)
-        q = torch.zeros_like(p).index_fill(1, guess, 1.0) if drawn_from is None else drawn_from
-        if torch.rand(1, generator=self.generator, device=p.device) * q[0, guess] < p[0, guess]:
-            return guess[None]
-        rest = (p - q).clamp(min=0)
-        return self._draw(rest if rest.any() else p).squeeze(1)
-
-    def output(self) -> ModelOutput:
-        """The sequence, and what was asked to be kept."""
-        return GenerateDecoderOnlyOutput(self.sequences, **self._kept_and_cache())
+def assisted_loop(search: Search, candidate_generator: CandidateGenerator) -> Iterator[Step]:
+    """Greedy decoding or sampling of one text, with several tokens a pass where candidates are right."""
+    finished = torch.zeros(1, dtype=torch.bool, device=search.sequences.device)
+    cumulative = torch.zeros(1, device=search.sequences.device)
+    while search.sequences.shape[1] < search.max_length and not finished:
+        # The model adds a token of its own after the candidates, which leaves room for one candidate less.
+        room = search.max_length - search.sequences.shape[1] - 1
+        candidates, drawn_from = candidate_generator.get_candidates(search.sequences, room)
+        logits = search.model(torch.cat([search.sequences, candidates[None]], dim=1), count=len(candidates) + 1)
+        accepted, is_right = 0, True
+        while is_right and not finished:
+            current = logits[:, accepted]
+            scores = search.process(current, current)
+            candidate = candidates[accepted] if accepted < len(candidates) else None
+            distribution = None if drawn_from is None else drawn_from[accepted : accepted + 1]
+            token = _choose(search, scores, candidate, distribution)
+            if search.track_probability:
+                cumulative = cumulative + log_probability(scores, token)
+            search.sequences = torch.cat([search.sequences, token[None]], dim=1)
+            finished = search.ended(search.sequences)
+            is_right = candidate is not None and bool(token == candidate)
+            accepted += is_right
+            yield Step(token, cumulative, finished, search.sequences, current, scores)
+        search.model.crop(search.sequences.shape[1] - 1)
+        candidate_generator.update(accepted, len(candidates))
 
 
-# ---- where guesses come from -----------------------------------------------------------------------------------------
+def _choose(search: Search, scores: Tensor, candidate: Tensor | None, drawn_from: Tensor | None) -> Tensor:
+    """(1,) the next token, distributed by `scores`, and as often as possible the candidate.
+
+    A candidate x drawn from q is accepted with probability min(1, p(x) / q(x)); otherwise the token is drawn from
+    max(0, p − q), normalized (algorithm 1). A candidate that was not drawn has q(x) = 1.
+    """
+    if not search.settings.do_sample:
+        return scores.argmax(dim=-1)
+    p = scores.softmax(dim=-1)
+    if candidate is None:
+        return search.draw(p).squeeze(1)
+    q = torch.zeros_like(p).index_fill(1, candidate, 1.0) if drawn_from is None else drawn_from
+    if torch.rand(1, generator=search.generator, device=p.device) * q[0, candidate] < p[0, candidate]:
+        return candidate[None]
+    rest = (p - q).clamp(min=0)
+    return search.draw(rest if rest.any() else p).squeeze(1)
 
 
-class Drafter(ABC):
-    """Guesses how a text goes on."""
+# ---- candidates ------------------------------------------------------------------------------------------------------
+
+
+class CandidateGenerator(ABC):
+    """Guesses how a text continues."""
 
     @abstractmethod
-    def draft(self, sequence: Tensor, room: int) -> tuple[Tensor, Tensor | None]:
-        """Guess at most `room` tokens after `sequence` (1, length).
+    def get_candidates(self, input_ids: Tensor, room: int) -> tuple[Tensor, Tensor | None]:
+        """Guess at most `room` tokens after `input_ids` (1, length).
 
         Returns:
-            The guesses (number,), and what each was drawn from (number, vocabulary); None where nothing was drawn.
+            The candidates (number,), and the distribution that each was drawn from (number, vocabulary); None where
+            they were not drawn.
         """
 
-    def learn(self, accepted: int, guessed: int) -> None:
-        """Be told how many of the guesses were right; a drafter may guess more or less from then on."""
+    def update(self, accepted: int, guessed: int) -> None:
+        """Adapt the number of candidates to how many of the latest ones were right; the base does not."""
         return
 
 
-class ModelDrafter(Drafter):
-    """Guesses with a smaller model, as long as that is sure enough.
+class AssistedCandidateGenerator(CandidateGenerator):
+    """Guesses with a smaller model, as long as that model is confident.
 
     Args:
-        model: of the same vocabulary.
-        prompt, longest: see `Decoder`.
-        processors: those of the large model, so that both mean the same.
-        settings: num_assistant_tokens, its schedule and assistant_confidence_threshold, where they are not set, are
-            those of the small model's generation_config. The heuristic schedules start anew with every call.
+        model: has the same vocabulary.
+        prompt, max_length: see `NextTokenModel`.
+        processors: those of the large model.
+        settings: num_assistant_tokens, its schedule and assistant_confidence_threshold; where they are not set, those
+            of the small model's generation_config. The heuristic schedules start again with every call.
+        generator: source of random numbers.
     """
 
     def __init__(
         self,
         model: Any,
         prompt: Prompt,
-        longest: int,
+        max_length: int,
         processors: LogitsProcessorList,
         settings: GenerationConfig,
         generator: torch.Generator | None,
@@ -121,84 +115,82 @@ class ModelDrafter(Drafter):
         self.count: int = setting("num_assistant_tokens", 20)
         self.adapts = setting("num_assistant_tokens_schedule", "constant") != "constant"
         self.least_confidence: float = setting("assistant_confidence_threshold", 0.4)
-        self.decoder = Decoder(model, prompt, longest, use_cache=settings.use_cache is not False)
+        self.model = NextTokenModel(model, prompt, max_length, use_cache=settings.use_cache is not False)
         self.max_positions: int | None = model.max_positions
         self.processors = processors
         self.ends = as_list(settings.eos_token_id)
         self.do_sample = bool(settings.do_sample)
         self.generator = generator
 
-    def draft(self, sequence: Tensor, room: int) -> tuple[Tensor, Tensor | None]:
-        """Let the small model write on."""
-        start = sequence.shape[1]
-        self.decoder.crop(start - 1)  # wrong guesses are forgotten
+    def get_candidates(self, input_ids: Tensor, room: int) -> tuple[Tensor, Tensor | None]:
+        """Continue the text with the small model."""
+        start = input_ids.shape[1]
+        self.model.crop(start - 1)  # forget wrong candidates
         if self.max_positions is not None:
             room = min(room, self.max_positions - start + 1)
         drawn_from = []
         for _ in range(min(self.count, room)):
-            scores = self.processors(sequence, self.decoder(sequence)[:, -1])
+            scores = self.processors(input_ids, self.model(input_ids)[:, -1])
             probabilities = scores.softmax(dim=-1)
             if self.do_sample:
                 token = torch.multinomial(probabilities, 1, generator=self.generator)
                 drawn_from.append(probabilities)
             else:
                 token = scores.argmax(dim=-1, keepdim=True)
-            sequence = torch.cat([sequence, token], dim=1)
+            input_ids = torch.cat([input_ids, token], dim=1)
             if int(token) in self.ends or probabilities[0, token[0]] < self.least_confidence:
                 break
-        return sequence[0, start:], torch.cat(drawn_from) if drawn_from else None
+        return input_ids[0, start:], torch.cat(drawn_from) if drawn_from else None
 
-    def learn(self, accepted: int, guessed: int) -> None:
-        """Guess more after guesses that were all right, fewer after others."""
+    def update(self, accepted: int, guessed: int) -> None:
+        """Guess more tokens after candidates that were all right, fewer after others."""
         if self.adapts:
             self.count = self.count + 2 if accepted == guessed else max(1, self.count - 1)
 
 
-class PromptLookup(Drafter):
-    """Guesses that the text repeats itself: what followed its last tokens when they occurred for the first time.
+class PromptLookupCandidateGenerator(CandidateGenerator):
+    """Guesses that the text repeats itself: the tokens that followed the first occurrence of its last tokens.
 
     Args:
-        count: how many tokens to guess.
-        longest_match: how many last tokens to look for; if they do not occur, fewer.
-        ends: the tokens that end a text, which are never guessed.
+        count: number of tokens to guess.
+        max_matching_ngram_size: number of last tokens to look for; if they do not occur before, fewer.
+        ends: the end-of-text tokens, which are never guessed.
     """
 
-    def __init__(self, count: int, longest_match: int, ends: list[int]) -> None:
+    def __init__(self, count: int, max_matching_ngram_size: int, ends: list[int]) -> None:
         self.count = count
-        self.longest_match = longest_match
+        self.max_matching_ngram_size = max_matching_ngram_size
         self.ends = ends
 
-    def draft(self, sequence: Tensor, room: int) -> tuple[Tensor, Tensor | None]:
-        """Look the last tokens up."""
-        ids = sequence[0]
-        for size in range(min(self.longest_match, len(ids) - 1), 0, -1):
+    def get_candidates(self, input_ids: Tensor, room: int) -> tuple[Tensor, Tensor | None]:
+        """Look up the last tokens."""
+        ids = input_ids[0]
+        for size in range(min(self.max_matching_ngram_size, len(ids) - 1), 0, -1):
             found = (ids[:-1].unfold(0, size, 1) == ids[-size:]).all(dim=1).nonzero()
             if len(found):
                 start = int(found[0]) + size
-                guesses = ids[start : start + min(self.count, room)]
+                candidates = ids[start : start + min(self.count, room)]
                 for end in self.ends:
-                    guesses = guesses[: int((guesses != end).cumprod(dim=0).sum())]
-                return guesses, None
+                    candidates = candidates[: int((candidates != end).cumprod(dim=0).sum())]
+                return candidates, None
         return ids[:0], None
 
 
-def drafter_for(
+def candidate_generator_for(
     model: Any,
     assistant_model: Any,
     settings: GenerationConfig,
     prompt: Prompt,
-    longest: int,
+    max_length: int,
     processors: LogitsProcessorList,
     generator: torch.Generator | None,
-) -> Drafter | None:
-    """The drafter that a call asks for; None where it asks for none.
+) -> CandidateGenerator:
+    """The candidate generator of a call: a smaller model or, without one, prompt lookup.
 
     Raises:
-        InputError: assisted decoding cannot do what else is asked for.
+        InputError: assisted decoding does not support something else that is asked for.
     """
-    if assistant_model is None and settings.prompt_lookup_num_tokens is None:
-        return None
-    what = "assistant_model" if assistant_model is not None else "prompt_lookup_num_tokens"
+    name = "assistant_model" if assistant_model is not None else "prompt_lookup_num_tokens"
     refused = {
         "is for one prompt at a time, got a batch of " + str(prompt.input_ids.shape[0]): prompt.input_ids.shape[0] != 1,
         f"gives one result, got num_return_sequences={settings.num_return_sequences}": settings.num_return_sequences
@@ -210,10 +202,12 @@ def drafter_for(
     }
     for reason, applies in refused.items():
         if applies:
-            raise InputError(f"{what}: assisted decoding {reason}.")
+            raise InputError(f"{name}: assisted decoding {reason}.")
     if assistant_model is None:
-        longest_match = settings.max_matching_ngram_size or 2
-        return PromptLookup(settings.prompt_lookup_num_tokens or 1, longest_match, as_list(settings.eos_token_id))
+        size = settings.max_matching_ngram_size or 2
+        return PromptLookupCandidateGenerator(
+            settings.prompt_lookup_num_tokens or 1, size, as_list(settings.eos_token_id)
+        )
     if settings.prompt_lookup_num_tokens is not None:
         raise InputError("assistant_model and prompt_lookup_num_tokens both guess tokens: pass only one of them.")
     if not hasattr(assistant_model, "generate"):
@@ -227,4 +221,4 @@ def drafter_for(
     if prompt.before or prompt.constant:
         raise InputError("assistant_model must see the whole text: pass all of it as input_ids, and no further inputs.")
     own = Prompt(prompt.input_ids, 0, prompt.attention_mask, prompt.position_ids)
-    return ModelDrafter(assistant_model, own, longest, processors, settings, generator)
+    return AssistedCandidateGenerator(assistant_model, own, max_length, processors, settings, generator)

@@ -1,4 +1,4 @@
-"""Which processors and criteria the settings of a call ask for, and in which order."""
+"""The rules of a call: how long a text may be, what changes the scores, what ends a text, and in which order."""
 
 from __future__ import annotations
 
@@ -8,33 +8,84 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from minitransformers.errors import InputError, warn
-from minitransformers.generation.config import GenerationConfig, as_list
-from minitransformers.generation.defaults import DEFAULTS
+from minitransformers.generation.config import DEFAULTS, GenerationConfig, as_list
+from minitransformers.generation.inputs import Prompt
 from minitransformers.generation.processors import base as p, constraints as c, warpers as w
-from minitransformers.generation.prompts import Prompt
 from minitransformers.generation.stopping import (
     EosTokenCriteria,
     MaxLengthCriteria,
     MaxTimeCriteria,
-    StoppingCriteriaList,
     StopStringCriteria,
 )
 
 Rule = TypeVar("Rule")
 
 
+def text_length(settings: GenerationConfig, prompt: Prompt, max_positions: int | None) -> int:
+    """The most tokens that a text may have, including those of `prompt.input_ids`.
+
+    Args:
+        settings: of the call.
+        prompt: the texts to continue.
+        max_positions: number of positions of the model; None where there is no limit.
+
+    Raises:
+        InputError: there is no room for a new token, or not for as many as the settings ask for.
+    """
+    length, total = prompt.length, prompt.before + prompt.length
+    last = total - 1 if prompt.position_ids is None else int(prompt.position_ids.max())
+    if max_positions is not None and last >= max_positions:
+        raise InputError(
+            f"The prompt has {last + 1} tokens, and the model {max_positions} positions: truncate it "
+            f"(tokenizer(…, truncation=True, max_length={max_positions})), leaving room for new tokens."
+        )
+    if settings.max_new_tokens is not None:
+        if settings.max_length is not None:
+            warn("Both max_new_tokens and max_length are set: max_new_tokens counts.")
+        limit = length + settings.max_new_tokens
+    elif settings.max_length is not None:
+        # The positions of embeddings count, though they have no ids.
+        limit = settings.max_length - (prompt.before if prompt.inputs_embeds is not None else 0)
+    else:
+        limit = length + 20
+        if max_positions is not None:
+            limit = min(limit, max(max_positions - prompt.before, length))
+    if limit <= length:
+        most = f"max_length={settings.max_length}" if settings.max_length else f"{max_positions} positions of the model"
+        raise InputError(f"The prompt has {total} tokens, and {most} leave no room for a new one: pass max_new_tokens.")
+    if max_positions is not None:
+        room = max_positions - last  # the model does not read the last token of a text
+        if limit - length > room:
+            raise InputError(
+                f"{limit - length} new tokens were asked for, and after a prompt of {last + 1} tokens the model's "
+                f"{max_positions} positions have room for {room}: pass max_new_tokens={room}, or truncate the prompt."
+            )
+    for name, least in (("min_length", settings.min_length), ("min_new_tokens", settings.min_new_tokens)):
+        if least is not None and least + (length if name == "min_new_tokens" else 0) > limit:
+            warn(f"{name}={least} is more than the {limit} tokens that a text may have.")
+    return limit
+
+
 def logits_processors(
     settings: GenerationConfig,
     prompt: Prompt,
     copies: int,
-    longest: int,
+    max_length: int,
     further: Iterable[Callable[[Tensor, Tensor], Tensor]],
     prefix_allowed_tokens_fn: Callable[[int, Tensor], list[int]] | None,
 ) -> p.LogitsProcessorList:
-    """The processors of a call, in the reference's order: its own, the user's `further` ones, the filters of sampling.
+    """The processors of a call in the order of `transformers`: those of the settings, the user's, sampling filters.
+
+    Args:
+        settings: of the call.
+        prompt: the texts to continue.
+        copies: number of rows for each of them.
+        max_length: the most tokens a text may have.
+        further: the user's processors; one of a class that the settings ask for takes its place.
+        prefix_allowed_tokens_fn: see `PrefixConstrainedLogitsProcessor`.
 
     Raises:
-        InputError: a value out of range.
+        InputError: a value is out of range.
     """
     s, ends = settings, as_list(settings.eos_token_id)
     found: list[Callable[[Tensor, Tensor], Tensor]] = []
@@ -52,17 +103,17 @@ def logits_processors(
         found.append(p.EncoderNoRepeatNGramLogitsProcessor(s.encoder_no_repeat_ngram_size, _source_ids(prompt)))
     if s.bad_words_ids is not None:
         found.append(c.NoBadWordsLogitsProcessor(s.bad_words_ids, ends))
-    if s.min_new_tokens is not None and ends:  # counts before min_length
+    if s.min_new_tokens is not None and ends:  # takes precedence over min_length
         found.append(c.MinNewTokensLengthLogitsProcessor(prompt.length, s.min_new_tokens, ends))
     elif s.min_length and ends:
-        embedded = prompt.before if prompt.inputs_embeds is not None else 0  # is part of the text, though it has no ids
+        embedded = prompt.before if prompt.inputs_embeds is not None else 0  # part of the text, although it has no ids
         found.append(c.MinLengthLogitsProcessor(max(s.min_length - embedded, 0), ends))
     if prefix_allowed_tokens_fn is not None:
         found.append(c.PrefixConstrainedLogitsProcessor(prefix_allowed_tokens_fn, s.num_beams or 1))
     if s.forced_bos_token_id is not None:
         found.append(c.ForcedBOSTokenLogitsProcessor(s.forced_bos_token_id))
     if s.forced_eos_token_id is not None:
-        found.append(c.ForcedEOSTokenLogitsProcessor(longest, s.forced_eos_token_id))
+        found.append(c.ForcedEOSTokenLogitsProcessor(max_length, s.forced_eos_token_id))
     if s.remove_invalid_values:
         found.append(c.InfNanRemoveLogitsProcessor())
     if s.exponential_decay_length_penalty is not None and ends:
@@ -73,67 +124,65 @@ def logits_processors(
         forced = prompt.length <= 1 and s.forced_bos_token_id is not None  # then the second token is the first free one
         found.append(c.SuppressTokensAtBeginLogitsProcessor(s.begin_suppress_tokens, prompt.length + forced))
 
-    found = _joined(found, list(further))
+    found = _merged(found, further)
     if s.do_sample:
-        # Beams need a token to go on with besides the ends of text.
-        found += _filters(s, 1 if (s.num_beams or 1) == 1 else max(2, len(ends) + 1))
+        # Each beam needs a token to continue with, besides the end-of-text tokens.
+        keep = 1 if (s.num_beams or 1) == 1 else max(2, len(ends) + 1)
+        if s.temperature is not None and s.temperature != 1:
+            found.append(w.TemperatureLogitsWarper(s.temperature))
+        if s.top_h is not None:
+            found.append(w.TopHLogitsWarper(s.top_h))
+        if s.top_k:
+            found.append(w.TopKLogitsWarper(s.top_k, min_tokens_to_keep=keep))
+        if s.top_p is not None and s.top_p != 1:
+            found.append(w.TopPLogitsWarper(s.top_p, min_tokens_to_keep=keep))
+        if s.min_p is not None:
+            found.append(w.MinPLogitsWarper(s.min_p, min_tokens_to_keep=keep))
+        if s.typical_p is not None and s.typical_p != 1:
+            found.append(w.TypicalLogitsWarper(s.typical_p, min_tokens_to_keep=keep))
+        if s.epsilon_cutoff:
+            found.append(w.EpsilonLogitsWarper(s.epsilon_cutoff, min_tokens_to_keep=keep))
+        if s.eta_cutoff:
+            found.append(w.EtaLogitsWarper(s.eta_cutoff, min_tokens_to_keep=keep))
     if s.renormalize_logits:
         found.append(c.LogitNormalization())
     return p.LogitsProcessorList(found)
 
 
-def _source_ids(prompt: Prompt) -> Tensor:
-    if prompt.source_ids is None:
-        raise InputError(
-            "encoder_repetition_penalty and encoder_no_repeat_ngram_size need the source as input_ids: pass them, or "
-            "leave the settings out."
-        )
-    return prompt.source_ids
+def stopping_rules(
+    settings: GenerationConfig, max_length: int, further: Iterable[Callable[..., Tensor | bool]], tokenizer: Any
+) -> tuple[list[Callable[..., Tensor | bool]], list[int], int]:
+    """What ends a text: criteria, end-of-text tokens, and the most tokens that it may have.
 
-
-def _filters(s: GenerationConfig, keep: int) -> list[p.LogitsProcessor]:
-    found: list[p.LogitsProcessor] = []
-    if s.temperature is not None and s.temperature != 1:
-        found.append(w.TemperatureLogitsWarper(s.temperature))
-    if s.top_h is not None:
-        found.append(w.TopHLogitsWarper(s.top_h))
-    if s.top_k:
-        found.append(w.TopKLogitsWarper(s.top_k, min_tokens_to_keep=keep))
-    if s.top_p is not None and s.top_p != 1:
-        found.append(w.TopPLogitsWarper(s.top_p, min_tokens_to_keep=keep))
-    if s.min_p is not None:
-        found.append(w.MinPLogitsWarper(s.min_p, min_tokens_to_keep=keep))
-    if s.typical_p is not None and s.typical_p != 1:
-        found.append(w.TypicalLogitsWarper(s.typical_p, min_tokens_to_keep=keep))
-    if s.epsilon_cutoff:
-        found.append(w.EpsilonLogitsWarper(s.epsilon_cutoff, min_tokens_to_keep=keep))
-    if s.eta_cutoff:
-        found.append(w.EtaLogitsWarper(s.eta_cutoff, min_tokens_to_keep=keep))
-    return found
-
-
-def stopping_criteria(
-    settings: GenerationConfig, longest: int, further: Iterable[Callable[..., Tensor | bool]], tokenizer: Any
-) -> StoppingCriteriaList:
-    """The criteria of a call.
+    Args:
+        settings: of the call.
+        max_length: the most tokens a text may have by the settings.
+        further: the user's criteria; one of a class that the settings ask for takes its place.
+        tokenizer: decodes the text for stop strings.
 
     Raises:
-        InputError: stop strings without a tokenizer.
+        InputError: there are stop strings and no tokenizer.
     """
-    found: list[Callable[..., Tensor | bool]] = [MaxLengthCriteria(longest)]
+    found: list[Callable[..., Tensor | bool]] = []
     if settings.max_time is not None:
         found.append(MaxTimeCriteria(settings.max_time))
     if settings.stop_strings is not None:
         if tokenizer is None:
             raise InputError("stop_strings needs the tokenizer: pass tokenizer=… to generate.")
         found.append(StopStringCriteria(tokenizer, settings.stop_strings))
-    if settings.eos_token_id is not None:
-        found.append(EosTokenCriteria(settings.eos_token_id))
-    return StoppingCriteriaList(_joined(found, list(further)))
+    criteria, ends = [], as_list(settings.eos_token_id)
+    for criterion in _merged(found, further):
+        if type(criterion) is MaxLengthCriteria:
+            max_length = criterion.max_length
+        elif type(criterion) is EosTokenCriteria:
+            ends = criterion.eos_token_id.tolist()
+        else:
+            criteria.append(criterion)
+    return criteria, ends, max_length
 
 
-def warn_of_idle(settings: GenerationConfig, arguments: Mapping[str, Any]) -> None:
-    """Say which arguments of the call have no effect in the strategy that was chosen."""
+def warn_of_unused(settings: GenerationConfig, arguments: Mapping[str, Any]) -> None:
+    """Warn of arguments of the call that have no effect in its strategy."""
     needs = {
         "do_sample=True": (
             settings.do_sample,
@@ -146,12 +195,22 @@ def warn_of_idle(settings: GenerationConfig, arguments: Mapping[str, Any]) -> No
         ),
     }
     for condition, (holds, names) in needs.items():
-        idle = [name for name in names if arguments.get(name) not in (None, False, DEFAULTS.get(name))]
-        if idle and not holds:
-            warn(f"{', '.join(idle)} has no effect without {condition}.")
+        unused = [name for name in names if arguments.get(name) not in (None, False, DEFAULTS.get(name))]
+        if unused and not holds:
+            warn(f"{', '.join(unused)} has no effect without {condition}.")
 
 
-def _joined(own: list[Rule], further: list[Rule]) -> list[Rule]:
-    """Both, in order; one of the user's takes the place of one of the same class that the settings ask for."""
+def _source_ids(prompt: Prompt) -> Tensor:
+    if prompt.source_ids is None:
+        raise InputError(
+            "encoder_repetition_penalty and encoder_no_repeat_ngram_size need the source as input_ids: pass them, or "
+            "leave the settings out."
+        )
+    return prompt.source_ids
+
+
+def _merged(own: list[Rule], further: Iterable[Rule]) -> list[Rule]:
+    """`own` and `further` in order, where one of `further` takes the place of one of `own` of the same class."""
+    further = list(further)
     replaced = [next((other for other in further if type(other) is type(rule)), rule) for rule in own]
     return replaced + [rule for rule in further if not any(rule is other for other in replaced)]

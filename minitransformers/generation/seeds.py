@@ -1,4 +1,4 @@
-"""Where random numbers come from."""
+"""set_seed: seed the random numbers of Python, NumPy and PyTorch."""
 
 from __future__ import annotations
 
@@ -20,10 +20,3 @@ def set_seed(seed: int, deterministic: bool = False) -> None:
     torch.manual_seed(seed)  # of all devices
     if deterministic:
         torch.use_deterministic_algorithms(True)
-
-
-def as_generator(generator: torch.Generator | int | None, device: torch.device) -> torch.Generator | None:
-    """A generator from its seed; what is one already, or None for PyTorch's own, stays as it is."""
-    if isinstance(generator, int):
-        return torch.Generator(device).manual_seed(generator)
-    return generator

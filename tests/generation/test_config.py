@@ -136,5 +136,5 @@ def test_what_is_not_covered_and_would_change_the_result_is_refused() -> None:
         "cache_config": {},
     }
     gpt2().generate(PROMPT, GenerationConfig.from_dict({**harmless, "max_new_tokens": 1}))
-    with pytest.raises(InputError, match=r"has guidance_scale=3\.0, which is not covered"):
+    with pytest.raises(InputError, match=r"guidance_scale=3\.0 is not covered: write a logits_processor"):
         gpt2().generate(PROMPT, GenerationConfig.from_dict({"guidance_scale": 3.0}))

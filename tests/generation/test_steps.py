@@ -96,7 +96,7 @@ def test_going_on_from_the_cache(strategy: str) -> None:
     how = options(strategy) | {"max_new_tokens": 5, "generator": 1}
     expected = model.generate(first.sequences, **how)
     past = first.past_key_values
-    seen = past.length
+    seen = past.get_seq_length()
     assert torch.equal(model.generate(first.sequences, past_key_values=past, **how), expected)
     again = model.generate(prompt, max_new_tokens=4, return_dict_in_generate=True)
     rest = model.generate(
@@ -220,13 +220,13 @@ def test_a_stream_ends_after_an_error() -> None:
 @given(rows=st.lists(st.integers(0, 2), min_size=3, max_size=3), start=st.integers(0, 5), room=st.integers(0, 9))
 def test_reordering_in_place_is_reordering(rows: list[int], start: int, room: int) -> None:
     """Rows that begin alike, reordered from where they differ, are what a whole copy would be."""
-    layer = generation_cache = mt.nn.cache.AttentionCache(capacity=room)
+    layer = generation_cache = mt.nn.cache.CacheLayer(capacity=room)
     key, value = torch.randn(3, 2, 7, 4), torch.randn(3, 2, 7, 5)
     key[:, :, :start], value[:, :, :start] = key[:1, :, :start], value[:1, :, :start]
     order = torch.tensor(rows)
     with torch.no_grad():
-        layer.append(key[:, :, :3], value[:, :, :3])
-        layer.append(key[:, :, 3:], value[:, :, 3:])
+        layer.update(key[:, :, :3], value[:, :, :3])
+        layer.update(key[:, :, 3:], value[:, :, 3:])
         generation_cache.reorder(order, start=start)
         found = layer.read()
     assert torch.equal(found[0], key[order])
@@ -236,9 +236,9 @@ def test_reordering_in_place_is_reordering(rows: list[int], start: int, room: in
 def test_beams_leave_the_callers_tensors_alone() -> None:
     """The first keys and values may be the caller's own memory."""
     key = torch.randn(2, 1, 3, 4)
-    kept, layer = key.clone(), mt.nn.cache.AttentionCache()
+    kept, layer = key.clone(), mt.nn.cache.CacheLayer()
     with torch.no_grad():
-        layer.append(key, key)
+        layer.update(key, key)
         layer.reorder(torch.tensor([1, 1]), start=1)
     assert torch.equal(key, kept)
 

@@ -179,7 +179,7 @@ class ExponentialDecayLengthPenalty(LogitsProcessor):
 
     def __init__(
         self,
-        exponential_decay_length_penalty: tuple[int, float | int] | list[int | float],
+        exponential_decay_length_penalty: tuple[float | int, ...] | list[int | float],
         eos_token_id: int | list[int] | Tensor,
         input_ids_seq_length: int,
     ) -> None:

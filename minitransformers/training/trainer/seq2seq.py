@@ -28,7 +28,7 @@ from torch.optim import Optimizer
 
 from minitransformers.errors import InputError, UnknownArgumentError
 from minitransformers.generation.config import GenerationConfig
-from minitransformers.generation.prompts import split_arguments
+from minitransformers.generation.mixin import split_arguments
 from minitransformers.training.loop.batches import to_device
 from minitransformers.training.loop.objective import count_labels, shifts_labels, smoothed_loss
 from minitransformers.training.loop.precision import autocast
@@ -218,7 +218,7 @@ class Seq2SeqTrainer(Trainer):
         """Within it, batches are generated for with these arguments, and those of an `evaluate` around this one."""
         if gen_kwargs and self.args.predict_with_generate:
             of_generate = inspect.signature(self.model.generate).parameters
-            others = {"tokenizer", "generator", *of_generate} - {"named"}
+            others = {"tokenizer", "generator", *of_generate} - {"kwargs"}
             split_arguments(self.model, {name: each for name, each in gen_kwargs.items() if name not in others})
         around = self._gen_kwargs
         self._gen_kwargs = self._with_defaults({**around, **gen_kwargs})

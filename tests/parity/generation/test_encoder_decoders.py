@@ -26,8 +26,8 @@ from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutput
 
 from minitransformers.errors import InputError
-from minitransformers.generation.decoder import Decoder
-from minitransformers.nn.cache import AttentionCache
+from minitransformers.generation.inputs import NextTokenModel
+from minitransformers.nn.cache import CacheLayer
 
 MODELS = ("T5ForConditionalGeneration", "BartForConditionalGeneration")
 STRATEGIES = ("greedy", "sampling", "beams", "beam sampling")
@@ -162,7 +162,7 @@ def test_the_comparison_notices_mistakes(model: str, monkeypatch: pytest.MonkeyP
             "other start": ours.generate(**arguments, decoder_start_token_id=2),
         }
         with monkeypatch.context() as patch:
-            patch.setattr(Decoder, "reorder", lambda self, rows: None)
+            patch.setattr(NextTokenModel, "reorder", lambda self, rows: None)
             wrong["beams"] = ours.generate(**arguments)
         for name, result in wrong.items():
             noticed[name] |= not torch.equal(result[:, 1:], expected)
@@ -172,6 +172,6 @@ def test_the_comparison_notices_mistakes(model: str, monkeypatch: pytest.MonkeyP
 def test_copies_of_a_text_need_the_keys_of_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first step is computed once for all beams; then each has its own row, in cross-attention's cache too."""
     ours, _ = pair("T5ForConditionalGeneration", 0)
-    monkeypatch.setattr(AttentionCache, "reorder", lambda self, rows, start=0: None)
+    monkeypatch.setattr(CacheLayer, "reorder", lambda self, rows, start=0: None)
     with pytest.raises(InputError, match="past_key_values holds 1 sequences and the input 3"):
         ours.generate(torch.tensor([[7, 8, 9]]), max_new_tokens=4, num_beams=3)

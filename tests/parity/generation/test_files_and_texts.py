@@ -115,7 +115,7 @@ def test_defaults_are_the_references() -> None:
     for name in generation.GenerationConfig._fields:
         assert hasattr(theirs, name), f"{name} is no field of the reference's"
         assert getattr(generation.GenerationConfig(), name) == getattr(theirs, name)
-    for name, value in generation.defaults.DEFAULTS.items():
+    for name, value in generation.config.DEFAULTS.items():
         assert value == defaults.get(name, False), name
     ours, theirs = pair("GPT2LMHeadModel", 0)
     assert ours.generation_config.values == {

@@ -9,9 +9,9 @@ import torch
 from generating import assert_same, calls, pair
 from hypothesis import given, strategies as st
 
-from minitransformers import InputError, KeyValueCache, UnknownArgumentError
-from minitransformers.generation import prompts
-from minitransformers.generation.decoder import Decoder
+from minitransformers import DynamicCache, InputError, UnknownArgumentError
+from minitransformers.generation import inputs
+from minitransformers.generation.inputs import NextTokenModel
 from minitransformers.generation.processors import warpers
 
 STRATEGIES = ("greedy", "sampling", "beams", "beam sampling")
@@ -47,7 +47,7 @@ def test_what_a_model_without_a_cache_refuses_and_can_do() -> None:
     greedy = ours.generate(ids, max_new_tokens=8)
     assert torch.equal(ours.generate(ids, max_new_tokens=8, prompt_lookup_num_tokens=2), greedy)
     with pytest.raises(UnknownArgumentError, match="past_key_values"):
-        ours.generate(ids, past_key_values=KeyValueCache())
+        ours.generate(ids, past_key_values=DynamicCache())
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -137,14 +137,14 @@ def test_the_comparison_notices_mistakes(monkeypatch: pytest.MonkeyPatch) -> Non
     padded = torch.tensor([[0, 0, 7, 8], [9, 10, 11, 12]])
     arguments = {"input_ids": padded, "attention_mask": (padded != 0).long(), "max_new_tokens": 8}
     mutations = {
-        "positions": (prompts, "positions_from_mask", lambda mask: torch.ones_like(mask).cumsum(dim=-1) - 1, {}),
+        "positions": (inputs, "positions_from_mask", lambda mask: torch.ones_like(mask).cumsum(dim=-1) - 1, {}),
         "top-k": (
             warpers.TopKLogitsWarper,
             "__call__",
             lambda self, ids, scores: scores.masked_fill(scores <= scores.topk(self.top_k).values[:, -1:], -torch.inf),
             {"do_sample": True, "top_k": 2},
         ),
-        "beams": (Decoder, "reorder", lambda self, rows: None, {"num_beams": 4}),
+        "beams": (NextTokenModel, "reorder", lambda self, rows: None, {"num_beams": 4}),
     }
     for name, (owner, attribute, mutant, how) in mutations.items():
         differ = []
