@@ -19,7 +19,6 @@ OPTIONS: dict[str, Accepted] = {
     "is_assistant": _ALWAYS,
     "assistant_lookbehind": _ALWAYS,  # read where the assistant has another tokenizer, which is refused
     "target_lookbehind": _ALWAYS,
-    "transformers_version": _ALWAYS,
     "assistant_early_exit": Accepted((), "pass a smaller model as assistant_model"),
     "assistant_ensemble_weight": Accepted((), "leave it out: the result is then the model's own"),
     "speculation_type": Accepted((), "pass assistant_model or prompt_lookup_num_tokens"),

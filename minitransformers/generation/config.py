@@ -160,11 +160,6 @@ class GenerationConfig(ConfigBase):
         if name not in OPTIONS:
             super()._refuse_misspelling(name)
 
-    @classmethod
-    def option_names(cls) -> frozenset[str]:
-        """The names of all fields, and of the reference's options that are accepted."""
-        return frozenset({*cls._fields, *OPTIONS})
-
     def validate(self) -> None:
         """Check that the values fit each other; `generate` does so once they are all known.
 
@@ -227,7 +222,8 @@ class GenerationConfig(ConfigBase):
         Raises:
             InputError: a config or an argument asks for something that is not supported and would change the result.
         """
-        settings = copy.copy(of_model)
+        settings = GenerationConfig.__new__(GenerationConfig)
+        vars(settings).update(vars(of_model))
         vars(settings).update({name: value for name, value in DEFAULTS.items() if getattr(of_model, name) is None})
         for name, value in {**({} if given is None else given.values | given._own()), **arguments}.items():
             setattr(settings, name, value)
@@ -311,6 +307,10 @@ class GenerationConfig(ConfigBase):
         with self._pushing(save_directory, push_to_hub, hub_options):
             Path(save_directory).mkdir(parents=True, exist_ok=True)
             write_text(Path(save_directory) / (config_file_name or GENERATION_CONFIG_FILE), self.to_json_string())
+
+
+OPTION_NAMES = frozenset({*GenerationConfig._fields, *OPTIONS})
+"""The names of all fields, and of the reference's options that are accepted."""
 
 
 def as_list(ids: TokenIds | None) -> list[int]:

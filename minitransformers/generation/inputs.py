@@ -50,11 +50,6 @@ class Prompt:
     source: dict[str, Any] | None = None
     source_ids: Tensor | None = None
 
-    @property
-    def length(self) -> int:
-        """Number of tokens in `input_ids`."""
-        return self.input_ids.shape[1]
-
 
 class NextTokenModel:
     """A model that returns the logits of one next token after another, with its cache and its other inputs.
@@ -71,20 +66,21 @@ class NextTokenModel:
     Attributes:
         details: attentions, hidden states and cross-attentions of the latest call, where `options` ask for them.
         encoded: the output of an encoder–decoder's encoder.
+        cache: keys and values of the tokens computed so far; None without a cache.
     """
 
     def __init__(
         self, model: Any, prompt: Prompt, max_length: int, *, copies: int = 1, use_cache: bool = True, **options: Any
     ) -> None:
-        self.model, self.before, self.start = model, prompt.before, prompt.length
+        self.model, self.before, self.start = model, prompt.before, prompt.input_ids.shape[1]
         self.is_encoder_decoder: bool = model.config.is_encoder_decoder
         self.details: dict[str, Any] = {}
         self.encoded: Any = prompt.constant.get("encoder_outputs")
         self._source, self._options = prompt.source, options
         self._rows, self._copies = prompt.input_ids.shape[0], copies
-        self._is_first_call, self._computed = True, 0
+        self._is_first_call, self._computed, self.cache = True, 0, prompt.cache
 
-        arguments = forward_arguments(type(model))
+        arguments = forward_arguments(model.__class__)
         self._inputs: dict[str, Any] = {**prompt.constant, **options}
         if prompt.inputs_embeds is not None:
             self._inputs["inputs_embeds"] = prompt.inputs_embeds
@@ -93,12 +89,11 @@ class NextTokenModel:
         if "past_key_values" in arguments:
             # Without a cache, new tokens would have to be embedded next to the embeddings of the prompt.
             self._inputs["use_cache"] = use_cache or prompt.inputs_embeds is not None
-            if prompt.cache is not None:
-                self._inputs["past_key_values"] = prompt.cache
-                self._computed = prompt.cache.get_seq_length()
+            if self.cache is not None:
+                self._computed = self.cache.get_seq_length()
             elif self._inputs["use_cache"]:
                 has_context = self.is_encoder_decoder or getattr(model.config, "add_cross_attention", False)
-                self._inputs["past_key_values"] = EncoderDecoderCache() if has_context else DynamicCache()
+                self.cache = EncoderDecoderCache() if has_context else DynamicCache()
 
         # Inputs as long as the text are made for the longest text at once; each step takes as much as it needs.
         total, prefix = prompt.before + max_length, "decoder_" if self.is_encoder_decoder else ""
@@ -110,11 +105,6 @@ class NextTokenModel:
             self._per_token["position_ids"] = _extended(prompt.position_ids, total, step=1)
         if prompt.token_type_ids is not None:
             self._per_token["token_type_ids"] = _extended(prompt.token_type_ids, total)
-
-    @property
-    def cache(self) -> Cache | None:
-        """Keys and values of the tokens computed so far; None without a cache."""
-        return self._inputs.get("past_key_values")
 
     def __call__(self, input_ids: Tensor, count: int = 1) -> Tensor:
         """Logits (rows, count, vocabulary) in float32 of the tokens that follow each of the last `count`.
@@ -133,6 +123,7 @@ class NextTokenModel:
         arguments = self.model.prepare_inputs_for_generation(
             input_ids[::copies],
             next_sequence_length=end - self._computed if self._computed else None,
+            past_key_values=self.cache,
             is_first_iteration=self._is_first_call,
             **self._inputs,
             **{name: tensor[:, :end] for name, tensor in self._per_token.items()},
@@ -140,7 +131,7 @@ class NextTokenModel:
         outputs = self.model(**arguments, return_dict=True)
         self._is_first_call = False
         if self.cache is not None and outputs.get("past_key_values") is not None:
-            self._inputs["past_key_values"], self._computed = outputs.past_key_values, end
+            self.cache, self._computed = outputs.past_key_values, end
         if self._options:
             prefix = "decoder_" if self.is_encoder_decoder else ""
             self.details = {name: outputs.get(f"{prefix}{name}") for name in ("attentions", "hidden_states")}
@@ -171,12 +162,9 @@ class NextTokenModel:
 
     def _copy_rows(self) -> None:
         """Give each copy of a prompt its own row of all inputs but the cache."""
-        cache = self._inputs.pop("past_key_values", None)
         self._inputs = repeat_rows(self._inputs, self._copies, self._rows)
         self._per_token = repeat_rows(self._per_token, self._copies, self._rows)
         self._copies = 1
-        if cache is not None:
-            self._inputs["past_key_values"] = cache
 
 
 def repeat_rows(value: Any, copies: int, rows: int) -> Any:
@@ -218,15 +206,10 @@ def read_prompt(
 ) -> Prompt:
     """Check the texts that the model is asked to continue, and complete their mask and positions.
 
-    Args:
-        model: the model.
-        settings: of the call; special tokens are read.
-        input_ids: (rows, length) the texts; None where they begin with `bos_token_id` or with embeddings.
-        model_inputs: further arguments of the model.
-        prefix: the beginning of the arguments' names in errors.
+    Without `input_ids` (rows, length), texts begin with `bos_token_id` or embeddings. `prefix` is for names in errors.
 
     Raises:
-        InputError: an input that is missing, contradicts another, or has the wrong type or shape.
+        InputError: an input is missing, contradicts another, or has the wrong type or shape.
     """
     constant = dict(model_inputs)
     for name in ("attention_mask", "position_ids", "token_type_ids", "inputs_embeds"):
@@ -237,20 +220,10 @@ def read_prompt(
     cache: Any = constant.pop("past_key_values", None)
     mask: Tensor | None = constant.pop("attention_mask", None)
     positions: Tensor | None = constant.pop("position_ids", None)
-    (rows, length), arguments = input_ids.shape, forward_arguments(type(model))
-
+    (rows, length), arguments = input_ids.shape, forward_arguments(model.__class__)
     before, past = 0, 0
     if embeds is not None:
-        if "past_key_values" not in arguments:
-            raise InputError(
-                f"inputs_embeds can't be continued by {type(model).__name__}, which has no cache: new tokens would "
-                f"have to be embedded beside them. Pass input_ids."
-            )
-        if embeds.ndim != 3 or embeds.shape[0] != rows or (length and embeds.shape[1] != length) or not embeds.shape[1]:
-            raise InputError(
-                f"inputs_embeds has shape {tuple(embeds.shape)}; expected (batch, length, hidden), as long as "
-                f"input_ids where both are given."
-            )
+        _check_embeds(model, embeds, rows, length)
         before = embeds.shape[1] - length
     if cache is not None:
         if settings.use_cache is False:
@@ -286,6 +259,20 @@ def read_prompt(
             positions = positions_from_mask(mask).masked_fill(mask == 0, 0)
     token_types = constant.pop("token_type_ids", None)
     return Prompt(input_ids, before, mask, positions, token_types, embeds, cache, constant, source_ids=input_ids)
+
+
+def _check_embeds(model: Any, embeds: Tensor, rows: int, length: int) -> None:
+    """Refuse embeddings that the model cannot continue, or that do not fit `input_ids` of (rows, length)."""
+    if "past_key_values" not in forward_arguments(model.__class__):
+        raise InputError(
+            f"inputs_embeds can't be continued by {type(model).__name__}, which has no cache: new tokens would have to "
+            f"be embedded beside them. Pass input_ids."
+        )
+    if embeds.ndim != 3 or embeds.shape[0] != rows or (length and embeds.shape[1] != length) or not embeds.shape[1]:
+        raise InputError(
+            f"inputs_embeds has shape {tuple(embeds.shape)}; expected (batch, length, hidden), as long as input_ids "
+            f"where both are given."
+        )
 
 
 def read_ids(

@@ -23,7 +23,7 @@ from minitransformers.errors import InputError, UnknownArgumentError, nearest
 from minitransformers.generation import rules
 from minitransformers.generation.assisted import assisted_loop, candidate_generator_for
 from minitransformers.generation.beam import beam_loop
-from minitransformers.generation.config import GenerationConfig
+from minitransformers.generation.config import OPTION_NAMES, GenerationConfig
 from minitransformers.generation.inputs import NextTokenModel, forward_arguments, read_prompt
 from minitransformers.generation.loop import Search, next_token_loop
 from minitransformers.generation.sources import read_source
@@ -245,17 +245,19 @@ def split_arguments(model: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, An
     Raises:
         UnknownArgumentError: an argument is neither.
     """
-    options, of_forward = GenerationConfig.option_names(), forward_arguments(type(model)) - NOT_INPUTS
+    of_forward = forward_arguments(model.__class__) - NOT_INPUTS
     owner = f"{type(model).__name__}.generate"
     settings: dict[str, Any] = {}
     inputs: dict[str, Any] = {}
-    for name, value in remove_no_ops(owner, kwargs, ARGUMENTS).items():
-        if name in options:
+    if kwargs.keys() & ARGUMENTS.keys():
+        kwargs = remove_no_ops(owner, kwargs, ARGUMENTS)
+    for name, value in kwargs.items():
+        if name in OPTION_NAMES:
             settings[name] = value
         elif name in of_forward:
             inputs |= {} if value is None else {name: value}
         elif name not in BATCH_FIELDS:
-            known = options | of_forward | OWN_ARGUMENTS
+            known = OPTION_NAMES | of_forward | OWN_ARGUMENTS
             raise UnknownArgumentError(f"{owner} takes no argument {name!r}.{nearest(name, known)}")
     return settings, inputs
 

@@ -20,19 +20,25 @@ from minitransformers.generation.stopping import (
 
 Rule = TypeVar("Rule")
 
+# Filters of sampling, in the order in which they are applied, and the value that turns each off.
+FILTERS: dict[str, tuple[float | None, Callable[..., p.LogitsProcessor]]] = {
+    "top_k": (0, w.TopKLogitsWarper),
+    "top_p": (1, w.TopPLogitsWarper),
+    "min_p": (None, w.MinPLogitsWarper),
+    "typical_p": (1, w.TypicalLogitsWarper),
+    "epsilon_cutoff": (0, w.EpsilonLogitsWarper),
+    "eta_cutoff": (0, w.EtaLogitsWarper),
+}
+
 
 def text_length(settings: GenerationConfig, prompt: Prompt, max_positions: int | None) -> int:
-    """The most tokens that a text may have, including those of `prompt.input_ids`.
-
-    Args:
-        settings: of the call.
-        prompt: the texts to continue.
-        max_positions: number of positions of the model; None where there is no limit.
+    """The most tokens that a text may have, including those of `prompt.input_ids`; `max_positions` are the model's.
 
     Raises:
         InputError: there is no room for a new token, or not for as many as the settings ask for.
     """
-    length, total = prompt.length, prompt.before + prompt.length
+    length = prompt.input_ids.shape[1]
+    total = prompt.before + length
     last = total - 1 if prompt.position_ids is None else int(prompt.position_ids.max())
     if max_positions is not None and last >= max_positions:
         raise InputError(
@@ -74,20 +80,12 @@ def logits_processors(
     further: Iterable[Callable[[Tensor, Tensor], Tensor]],
     prefix_allowed_tokens_fn: Callable[[int, Tensor], list[int]] | None,
 ) -> p.LogitsProcessorList:
-    """The processors of a call in the order of `transformers`: those of the settings, the user's, sampling filters.
-
-    Args:
-        settings: of the call.
-        prompt: the texts to continue.
-        copies: number of rows for each of them.
-        max_length: the most tokens a text may have.
-        further: the user's processors; one of a class that the settings ask for takes its place.
-        prefix_allowed_tokens_fn: see `PrefixConstrainedLogitsProcessor`.
+    """The processors of a call, in the order of `transformers`: settings, the user's `further` ones, sampling filters.
 
     Raises:
         InputError: a value is out of range.
     """
-    s, ends = settings, as_list(settings.eos_token_id)
+    s, ends, length = settings, as_list(settings.eos_token_id), prompt.input_ids.shape[1]
     found: list[Callable[[Tensor, Tensor], Tensor]] = []
     if s.sequence_bias is not None:
         found.append(c.SequenceBiasLogitsProcessor(s.sequence_bias))
@@ -104,7 +102,7 @@ def logits_processors(
     if s.bad_words_ids is not None:
         found.append(c.NoBadWordsLogitsProcessor(s.bad_words_ids, ends))
     if s.min_new_tokens is not None and ends:  # takes precedence over min_length
-        found.append(c.MinNewTokensLengthLogitsProcessor(prompt.length, s.min_new_tokens, ends))
+        found.append(c.MinNewTokensLengthLogitsProcessor(length, s.min_new_tokens, ends))
     elif s.min_length and ends:
         embedded = prompt.before if prompt.inputs_embeds is not None else 0  # part of the text, although it has no ids
         found.append(c.MinLengthLogitsProcessor(max(s.min_length - embedded, 0), ends))
@@ -117,33 +115,24 @@ def logits_processors(
     if s.remove_invalid_values:
         found.append(c.InfNanRemoveLogitsProcessor())
     if s.exponential_decay_length_penalty is not None and ends:
-        found.append(c.ExponentialDecayLengthPenalty(s.exponential_decay_length_penalty, ends, prompt.length))
+        found.append(c.ExponentialDecayLengthPenalty(s.exponential_decay_length_penalty, ends, length))
     if s.suppress_tokens is not None:
         found.append(c.SuppressTokensLogitsProcessor(s.suppress_tokens))
     if s.begin_suppress_tokens is not None:
-        forced = prompt.length <= 1 and s.forced_bos_token_id is not None  # then the second token is the first free one
-        found.append(c.SuppressTokensAtBeginLogitsProcessor(s.begin_suppress_tokens, prompt.length + forced))
+        forced = length <= 1 and s.forced_bos_token_id is not None  # then the second token is the first free one
+        found.append(c.SuppressTokensAtBeginLogitsProcessor(s.begin_suppress_tokens, length + forced))
 
     found = _merged(found, further)
     if s.do_sample:
-        # Each beam needs a token to continue with, besides the end-of-text tokens.
-        keep = 1 if (s.num_beams or 1) == 1 else max(2, len(ends) + 1)
-        if s.temperature is not None and s.temperature != 1:
+        if s.temperature not in (None, 1):
             found.append(w.TemperatureLogitsWarper(s.temperature))
         if s.top_h is not None:
             found.append(w.TopHLogitsWarper(s.top_h))
-        if s.top_k:
-            found.append(w.TopKLogitsWarper(s.top_k, min_tokens_to_keep=keep))
-        if s.top_p is not None and s.top_p != 1:
-            found.append(w.TopPLogitsWarper(s.top_p, min_tokens_to_keep=keep))
-        if s.min_p is not None:
-            found.append(w.MinPLogitsWarper(s.min_p, min_tokens_to_keep=keep))
-        if s.typical_p is not None and s.typical_p != 1:
-            found.append(w.TypicalLogitsWarper(s.typical_p, min_tokens_to_keep=keep))
-        if s.epsilon_cutoff:
-            found.append(w.EpsilonLogitsWarper(s.epsilon_cutoff, min_tokens_to_keep=keep))
-        if s.eta_cutoff:
-            found.append(w.EtaLogitsWarper(s.eta_cutoff, min_tokens_to_keep=keep))
+        # Each beam needs a token to continue with, besides the end-of-text tokens.
+        keep = 1 if (s.num_beams or 1) == 1 else max(2, len(ends) + 1)
+        for name, (neutral, sampling_filter) in FILTERS.items():
+            if getattr(s, name) not in (None, neutral):
+                found.append(sampling_filter(getattr(s, name), min_tokens_to_keep=keep))
     if s.renormalize_logits:
         found.append(c.LogitNormalization())
     return p.LogitsProcessorList(found)
@@ -154,14 +143,7 @@ def stopping_rules(
 ) -> tuple[list[Callable[..., Tensor | bool]], list[int], int]:
     """What ends a text: criteria, end-of-text tokens, and the most tokens that it may have.
 
-    Args:
-        settings: of the call.
-        max_length: the most tokens a text may have by the settings.
-        further: the user's criteria; one of a class that the settings ask for takes its place.
-        tokenizer: decodes the text for stop strings.
-
-    Raises:
-        InputError: there are stop strings and no tokenizer.
+    One of the user's `further` criteria takes the place of a setting of its class.
     """
     found: list[Callable[..., Tensor | bool]] = []
     if settings.max_time is not None:
@@ -183,21 +165,22 @@ def stopping_rules(
 
 def warn_of_unused(settings: GenerationConfig, arguments: Mapping[str, Any]) -> None:
     """Warn of arguments of the call that have no effect in its strategy."""
-    needs = {
-        "do_sample=True": (
-            settings.do_sample,
-            ("temperature", "top_k", "top_p", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff"),
-        ),
-        "num_beams of at least 2": ((settings.num_beams or 1) > 1, ("early_stopping", "length_penalty")),
-        "return_dict_in_generate=True": (
-            settings.return_dict_in_generate,
-            ("output_scores", "output_logits", "output_attentions", "output_hidden_states"),
-        ),
-    }
-    for condition, (holds, names) in needs.items():
+    for (field, least, condition), names in NEEDED.items():
         unused = [name for name in names if arguments.get(name) not in (None, False, DEFAULTS.get(name))]
-        if unused and not holds:
+        if unused and (getattr(settings, field) or 0) < least:
             warn(f"{', '.join(unused)} has no effect without {condition}.")
+
+
+# Arguments that have no effect unless a field has a value of at least so much, and how to say that.
+NEEDED = {
+    ("do_sample", True, "do_sample=True"): (
+        *("temperature", "top_k", "top_p", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff"),
+    ),
+    ("num_beams", 2, "num_beams of at least 2"): ("early_stopping", "length_penalty"),
+    ("return_dict_in_generate", True, "return_dict_in_generate=True"): (
+        *("output_scores", "output_logits", "output_attentions", "output_hidden_states"),
+    ),
+}
 
 
 def _source_ids(prompt: Prompt) -> Tensor:

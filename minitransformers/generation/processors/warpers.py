@@ -31,6 +31,21 @@ class TemperatureLogitsWarper(LogitsProcessor):
         return scores / self.temperature
 
 
+class TopKLogitsWarper(LogitsProcessor):
+    """Keeps the `top_k` best tokens, and all that tie with the last of them (Fan et al., 2018, §5.4)."""
+
+    def __init__(self, top_k: int, filter_value: float | int = -math.inf, min_tokens_to_keep: int = 1) -> None:
+        if not isinstance(top_k, int) or top_k <= 0:
+            raise InputError(f"top_k={top_k!r} must be a whole number of at least 1; 0 or None turns the filter off.")
+        self.top_k = max(top_k, min_tokens_to_keep)
+        self.filter_value = filter_value
+
+    def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
+        """The scores, with `filter_value` for all but the best tokens."""
+        best = scores.topk(min(self.top_k, scores.shape[-1]), dim=-1).values
+        return scores.masked_fill(scores < best[:, -1:], self.filter_value)
+
+
 class _Filter(LogitsProcessor):
     """The base of filters: a subclass says which tokens go."""
 
@@ -42,21 +57,8 @@ class _Filter(LogitsProcessor):
 
     def _keep_the_best(self, filtered: Tensor, scores: Tensor) -> Tensor:
         """`filtered` without the best tokens, and all that tie with the last of them."""
-        return filtered & (scores < _kth_best(scores, self.min_tokens_to_keep))
-
-
-class TopKLogitsWarper(_Filter):
-    """Keeps the `top_k` best tokens, and all that tie with the last of them (Fan et al., 2018, §5.4)."""
-
-    def __init__(self, top_k: int, filter_value: float | int = -math.inf, min_tokens_to_keep: int = 1) -> None:
-        super().__init__(filter_value, min_tokens_to_keep)
-        if not isinstance(top_k, int) or top_k <= 0:
-            raise InputError(f"top_k={top_k!r} must be a whole number of at least 1; 0 or None turns the filter off.")
-        self.top_k = max(top_k, min_tokens_to_keep)
-
-    def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
-        """The scores, all but the best filtered out."""
-        return scores.masked_fill(scores < _kth_best(scores, self.top_k), self.filter_value)
+        best = scores.topk(min(self.min_tokens_to_keep, scores.shape[-1]), dim=-1).values
+        return filtered & (scores < best[:, -1:])
 
 
 class TopPLogitsWarper(_Filter):
@@ -157,11 +159,6 @@ class TopHLogitsWarper(LogitsProcessor):
         kept[:, 0] = True
         gone = torch.ones_like(scores, dtype=torch.bool).scatter(1, order, ~kept)
         return scores.masked_fill(gone, self.filter_value)
-
-
-def _kth_best(scores: Tensor, k: int) -> Tensor:
-    """(rows, 1) the k-th largest score of each row, or the smallest where there are fewer."""
-    return scores.topk(min(k, scores.shape[-1]), dim=-1).values[:, -1:]
 
 
 def _entropy(scores: Tensor) -> Tensor:
