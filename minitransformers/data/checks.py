@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from numbers import Real
 from typing import Any
 
 import torch
@@ -11,22 +10,6 @@ from jaxtyping import Int
 from torch import Tensor
 
 from minitransformers.errors import InputError, nearest
-from minitransformers.tokenization.base.lengths import whole
-
-
-def check_probability(name: str, value: Any) -> float:
-    """`value` as a float, if it is a number from 0 to 1; else InputError."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 1:
-        raise InputError(f"{name}={value!r} must be a probability: a number from 0 to 1.")
-    return float(value)
-
-
-def check_count(name: str, value: Any, *, least: int) -> int:
-    """`value` as an int, if it is a whole number of at least `least`; else InputError."""
-    number = whole(name, value, least=least)
-    if number is None:
-        raise InputError(f"{name} must be a whole number of at least {least}, got None.")
-    return number
 
 
 def check_features(features: Any) -> None:

@@ -20,7 +20,7 @@ from jaxtyping import Int64
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from minitransformers.data.checks import check_count
+from minitransformers.configs.checks import check_count
 from minitransformers.data.shards import TokenShard, id_type
 from minitransformers.errors import CorpusError, InputError, MissingFileError
 from minitransformers.files.atomic import write_text

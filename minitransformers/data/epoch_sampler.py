@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch.utils.data import Sampler
 
-from minitransformers.data.checks import check_count
+from minitransformers.configs.checks import check_count
 from minitransformers.data.plans import Plan
 from minitransformers.errors import InputError, UnknownNameError, nearest
 

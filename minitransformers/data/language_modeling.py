@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from minitransformers.data.checks import check_count, check_probability, input_ids_of, special_token_ids, token_id
+from minitransformers.configs.checks import check_count, check_probability
+from minitransformers.data.checks import input_ids_of, special_token_ids, token_id
 from minitransformers.data.collators import DataCollatorMixin
 from minitransformers.data.masking import MaskedTokens, mask_tokens, maskable_tokens, words_from_offsets
 from minitransformers.data.seeded import Seeded, check_seed, generator_from

@@ -17,7 +17,8 @@ from jaxtyping import Int
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from minitransformers.data.checks import as_ids, check_count, token_id
+from minitransformers.configs.checks import check_count
+from minitransformers.data.checks import as_ids, token_id
 from minitransformers.errors import InputError
 from minitransformers.nn.losses import IGNORED
 

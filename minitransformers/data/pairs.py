@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 
 from torch.utils.data import Dataset
 
-from minitransformers.data.checks import check_count, check_probability, token_id
+from minitransformers.configs.checks import check_count, check_probability
+from minitransformers.data.checks import token_id
 from minitransformers.data.seeded import python_random
 from minitransformers.errors import InputError, nearest
 

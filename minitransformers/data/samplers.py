@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import distributed
 
-from minitransformers.data.checks import check_count
+from minitransformers.configs.checks import check_count
 from minitransformers.data.epoch_sampler import EpochBatchSampler
 from minitransformers.data.plans import (
     Plan,

@@ -15,7 +15,8 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from minitransformers.data.checks import check_probability, input_ids_of, special_token_ids, token_id
+from minitransformers.configs.checks import check_probability
+from minitransformers.data.checks import input_ids_of, special_token_ids, token_id
 from minitransformers.data.collators import DataCollatorForSeq2Seq, DataCollatorMixin
 from minitransformers.data.seeded import Seeded, check_seed
 from minitransformers.errors import InputError

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from minitransformers.data.checks import check_count
+from minitransformers.configs.checks import check_count
 from minitransformers.data.corpus import MANIFEST_FILE, PARTIAL_FILE, TokenCorpus, read_manifest, write_manifest
 from minitransformers.data.shards import TokenShard, id_type, write_shard
 from minitransformers.data.texts import documents_of, is_read_once, num_bytes_of

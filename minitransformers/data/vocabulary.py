@@ -11,11 +11,11 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-from minitransformers.data.checks import check_count
+from minitransformers.configs.checks import check_count
 from minitransformers.data.texts import documents_of, is_read_once
 from minitransformers.errors import CorpusError, InputError
 from minitransformers.tokenization import BertTokenizer, GPT2Tokenizer, PreTrainedTokenizer
-from minitransformers.tokenization.base import retraining
+from minitransformers.tokenization.base.retraining import retrain
 
 
 def train_wordpiece(
@@ -57,10 +57,9 @@ def train_wordpiece(
     smallest = untrained.train_new_from_iterator(_texts(source, text_column), 1, **limits)
     pieces = sorted(set(smallest.get_vocab()) - set(smallest.all_special_tokens), key=lambda piece: (len(piece), piece))
     _check_room(vocab_size, smallest)
-    backend, class_options = retraining.retrain(
-        untrained, _texts(source, text_column), vocab_size, None, None, None, limits, first_tokens=pieces
-    )
-    return BertTokenizer(tokenizer_object=backend, **class_options)
+    texts = _texts(source, text_column)
+    backend = retrain(untrained.backend_tokenizer, texts, vocab_size, limits, first_tokens=pieces)
+    return BertTokenizer(tokenizer_object=backend, **options)
 
 
 def train_byte_level_bpe(

@@ -1,14 +1,14 @@
 """Text to ids and back, with the interface of transformers on the Rust library `tokenizers`.
 
-Read `codec.py` for what a call does, `bert.py` and `gpt2.py` for two pipelines, `files.py` for what the files say,
-`chat.py` for conversations.
+Read `base/codec.py` for a call, `families/bert.py` and `families/gpt2.py` for two pipelines, `base/tokenizer_files.py`
+for loading, and `chat/templates.py` for conversations.
 """
 
 from tokenizers import AddedToken
 
 from minitransformers.tokenization.auto import AutoTokenizer
+from minitransformers.tokenization.base.arguments import PaddingStrategy, TruncationStrategy
 from minitransformers.tokenization.base.encoding import BatchEncoding, CharSpan, TensorType, TokenSpan
-from minitransformers.tokenization.base.lengths import PaddingStrategy, TruncationStrategy
 from minitransformers.tokenization.base.tokenizer import PreTrainedTokenizer
 from minitransformers.tokenization.families.albert import AlbertTokenizer, AlbertTokenizerFast
 from minitransformers.tokenization.families.bert import (

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from data_runs import run_at
 from hypothesis import given, settings, strategies as st
 from small_tokenizers import CLS, FIRST, MASK, PAD, SEP, VOCAB_SIZE, WORDS, both, chi_square_p, ours, two_sample_p
 from torch.utils.data import DataLoader
@@ -23,7 +22,9 @@ from minitransformers import (
 )
 from minitransformers.assets import fetch
 from minitransformers.data import MaskedDataset, ShuffledBatchSampler
+from minitransformers.training import Settings
 from minitransformers.training.loop.batches import Batches
+from minitransformers.training.loop.progress import Progress
 
 Reference = transformers.DataCollatorForLanguageModeling
 SPECIAL = torch.arange(FIRST)
@@ -340,7 +341,10 @@ def test_a_run_that_goes_on_sees_the_masks_that_it_would_have_seen(kind, workers
         return Batches(DataLoader(rows, batch_size=4, shuffle=True, num_workers=workers, collate_fn=collator))
 
     def epoch_from(run, number, batch=0):
-        return (micro_batches[0]["labels"] for micro_batches in run.epoch(run_at(run, number, batch)))
+        return (
+            micro_batches[0]["labels"]
+            for micro_batches in run.epoch(Progress(epoch=number, batch=batch), Settings(epochs=1000))
+        )
 
     for how in ("torch's sampler", "a sampler that jumps"):
         torch.manual_seed(1)
@@ -429,7 +433,7 @@ BAD = {
     "static causal": (lambda t: MaskedDataset([], MAKE(t, mlm=False)), "collator has mlm=False"),
     "a number of versions": (
         lambda t: MaskedDataset([], MAKE(t), versions=0),
-        "versions must be a whole number of at least 1, got 0",
+        "versions=0 must be a whole number of at least 1",
     ),
 }
 

@@ -110,7 +110,7 @@ BAD = {
     "an empty document": (lambda: PackedDataset([[1], []], 4, 0), r"documents\[1\] is empty: leave"),
     "text": (lambda: PackedDataset(["abc"], 4, 0), r"documents\[0\] must be one sequence of ids"),
     "numbers with a fraction": (lambda: PackedDataset([[0.5]], 4, 0), r"documents\[0\] must be one sequence of ids"),
-    "a block of one": (lambda: PackedDataset([[1]], 1, 0), "block_size must be a whole number of at least 2, got 1"),
+    "a block of one": (lambda: PackedDataset([[1]], 1, 0), "block_size=1 must be a whole number of at least 2"),
     "no end of text": (lambda: PackedDataset.from_texts(["a"], both()[0], 4), "has no eos_token, which stands behind"),
 }
 

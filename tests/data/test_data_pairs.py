@@ -223,7 +223,7 @@ BAD = {
     "one sentence each, order": (lambda: sentence_order_pairs([[[1]]], max_length=9), "None of the 1 documents"),
     "no room": (
         lambda: next_sentence_pairs(GOOD, max_length=1),
-        "max_length must be a whole number of at least 2, got 1",
+        "max_length=1 must be a whole number of at least 2",
     ),
     "no probability": (
         lambda: sentence_order_pairs(GOOD, max_length=9, short_sequence_probability=2),
@@ -241,7 +241,7 @@ BAD = {
     ),
     "room for special tokens only": (
         lambda: SentencePairDataset.from_texts(TEXTS, both()[0], max_length=4),
-        "max_length must be a whole number of at least 5, got 4",
+        "max_length=4 must be a whole number of at least 5",
     ),
 }
 

@@ -9,7 +9,6 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from data_runs import run_at
 from hypothesis import given, strategies as st
 from torch.utils.data import DataLoader
 
@@ -22,7 +21,9 @@ from minitransformers.data import (
     padding_waste,
 )
 from minitransformers.errors import InputError, UnknownNameError
+from minitransformers.training import Settings
 from minitransformers.training.loop.batches import Batches
+from minitransformers.training.loop.progress import Progress
 
 LENGTHS = st.lists(st.integers(0, 40), min_size=1, max_size=60)
 SEEDS = st.integers(0, 2**63)
@@ -337,17 +338,18 @@ def test_the_training_loop_reads_on_where_it_stopped(workers):
         sampler = DistributedBatchSampler(TokenBudgetBatchSampler(range(1, 41), 100, seed=4), 2, 1)
         return sampler, Batches(DataLoader(Squares(), batch_sampler=sampler, num_workers=workers))
 
+    settings = Settings(epochs=1000)
     sampler, straight = make()
     epochs = []
     for epoch in range(2):
-        epochs.append([step[0][0].tolist() for step in straight.epoch(run_at(straight, epoch))])
+        epochs.append([step[0][0].tolist() for step in straight.epoch(Progress(epoch=epoch), settings)])
         assert epochs[-1] == list(sampler.batches)
     _, stopped = make()
-    steps = stopped.epoch(run_at(stopped, 1))
+    steps = stopped.epoch(Progress(epoch=1), settings)
     before = [next(steps)[0][0].tolist() for _ in range(3)]
     _, resumed = make()
     resumed.load_state_dict(stopped.state_dict())
-    after = [step[0][0].tolist() for step in resumed.epoch(run_at(resumed, 1, 3))]
+    after = [step[0][0].tolist() for step in resumed.epoch(Progress(epoch=1, batch=3), settings)]
     assert before + after == epochs[1] != epochs[0]
 
 
@@ -381,9 +383,9 @@ def test_a_state_of_other_batches_is_refused():
         sampler.load_state_dict({"epoch": 0, "consumed": 0})
     with pytest.raises(UnknownNameError, match=r"no entry 'consume'. Did you mean 'consumed'"):
         sampler.load_state_dict({"consume": 0})
-    with pytest.raises(InputError, match="consumed must be a whole number of at least 0, got -1"):
+    with pytest.raises(InputError, match="consumed=-1 must be a whole number of at least 0"):
         sampler.state_dict(consumed=-1)
-    with pytest.raises(InputError, match="epoch must be a whole number"):
+    with pytest.raises(InputError, match="epoch=.* must be a whole number"):
         sampler.load_state_dict({**state, "epoch": 0.5})
 
 
@@ -435,11 +437,11 @@ def test_without_replacement_the_first_is_drawn_by_weight_and_none_twice():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: ShuffledBatchSampler(0, 2), "size must be a whole number of at least 1, got 0"),
-        (lambda: ShuffledBatchSampler(5, 2.0), "batch_size must be a whole number of at least 1, got 2.0"),
-        (lambda: ShuffledBatchSampler(5, True), "batch_size must be a whole number"),
-        (lambda: ShuffledBatchSampler(5, 2, seed=-1), "seed must be a whole number of at least 0, got -1"),
-        (lambda: ShuffledBatchSampler(5, 2).set_epoch(-1), "epoch must be a whole number of at least 0"),
+        (lambda: ShuffledBatchSampler(0, 2), "size=0 must be a whole number of at least 1"),
+        (lambda: ShuffledBatchSampler(5, 2.0), "batch_size=2.0 must be a whole number of at least 1"),
+        (lambda: ShuffledBatchSampler(5, True), "batch_size=.* must be a whole number"),
+        (lambda: ShuffledBatchSampler(5, 2, seed=-1), "seed=-1 must be a whole number of at least 0"),
+        (lambda: ShuffledBatchSampler(5, 2).set_epoch(-1), "epoch=.* must be a whole number of at least 0"),
         (lambda: LengthBucketBatchSampler([], 2), "lengths must be a list of numbers, one for every example"),
         (lambda: LengthBucketBatchSampler([[1]], 2), r"got list of shape \(1, 1\)"),
         (lambda: LengthBucketBatchSampler([[1], [1, 2]], 2), "lengths must be a list of numbers"),

@@ -1,4 +1,4 @@
-"""The Rust library: what it raises, and the models and templates that it is built from."""
+"""The Rust library `tokenizers`: its models, built from vocabularies and files, and its errors."""
 
 from __future__ import annotations
 
@@ -19,20 +19,50 @@ from minitransformers.tokenization.base.tokenizer_files import TokenizerFiles
 
 @contextmanager
 def rust_errors(explain: Callable[[str], str]) -> Iterator[None]:
-    """Turn whatever the Rust library raises, its panics included, into TokenizationError(explain(its message))."""
+    """Errors of the Rust library become TokenizationError(explain(message))."""
     try:
         yield
-    except MinitransformersError:  # of an iterator that it was given
-        raise
     except BaseException as error:
-        # A panic derives from BaseException only, as KeyboardInterrupt does.
-        if isinstance(error, Exception) or type(error).__name__ == "PanicException":
-            raise TokenizationError(explain(str(error))) from error
+        translate_error(error, explain)
         raise
+
+
+def translate_error(error: BaseException, explain: Callable[[str], str]) -> None:
+    """Raise TokenizationError(explain(message)) in place of an error of the Rust library; return for other errors."""
+    # A panic derives from BaseException only, as KeyboardInterrupt does. An iterator of texts raises errors of ours.
+    is_panic = type(error).__name__ == "PanicException"
+    if is_panic or (isinstance(error, Exception) and not isinstance(error, MinitransformersError)):
+        raise TokenizationError(explain(str(error))) from error
+
+
+def encoding_advice(message: str, texts: list[Any]) -> str:
+    """What a user can do about an error of the Rust library while it encodes `texts`."""
+    if invalid := _with_surrogate(texts):
+        return (
+            f"{invalid!r} has a lone surrogate, half of a character, which is not valid in a text. Remove it: "
+            "text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')."
+        )
+    if "Second sequence not provided" in message:
+        return "truncation='only_second' needs text_pair. Pass truncation=True for single texts."
+    if "too short" in message:
+        return (
+            "the text to be truncated is too short to bring the pair down to max_length. Pass "
+            "truncation='longest_first', or a larger max_length."
+        )
+    if "stride" in message:
+        return "truncation leaves a text no more than stride tokens. Pass a smaller stride or a larger max_length."
+    return message
+
+
+def _with_surrogate(texts: Any) -> str:
+    """The first text that is not valid Unicode."""
+    if isinstance(texts, str):
+        return texts if any(0xD800 <= ord(character) < 0xE000 for character in texts) else ""
+    return next(filter(None, map(_with_surrogate, texts)), "")
 
 
 def read_backend(path: str | PathLike[str]) -> Tokenizer:
-    """The tokenizer that a tokenizer.json describes."""
+    """The tokenizer of a tokenizer.json."""
     if not Path(path).is_file():
         raise MissingFileError(
             f"There is no file {fspath(path)!r}: tokenizer_file must be the path of a tokenizer.json."
@@ -65,8 +95,8 @@ def byte_pair_encoding(
     """The BPE model of a vocabulary and merges: a dictionary and pairs, or the paths of a vocab.json and merges.txt.
 
     Args:
-        end_of_word: what the last piece of a word ends with in the vocabulary.
-        unk_token: stands for what the vocabulary lacks; None where it lacks nothing.
+        end_of_word: the ending of the last piece of a word in the vocabulary.
+        unk_token: the token of unknown characters; None for a vocabulary that has all.
     """
     plain: dict[str, Any] = {"continuing_subword_prefix": "", "end_of_word_suffix": end_of_word, "fuse_unk": False}
     if unk_token is not None:
@@ -77,7 +107,7 @@ def byte_pair_encoding(
         for left, right in pairs:
             if left not in vocab or right not in vocab or left + right not in vocab:
                 raise TokenizationError(
-                    f"The merge {left!r} {right!r} needs both and {left + right!r} in the vocabulary."
+                    f"The merge {left!r} {right!r} needs both tokens and {left + right!r} in the vocabulary."
                 )
         with rust_errors(lambda message: f"vocab and merges can't be used: {message}."):
             return BPE(vocab=dict(vocab), merges=pairs, **plain)
@@ -91,7 +121,7 @@ def byte_pair_encoding(
 
 
 def byte_pair_files(files: TokenizerFiles, wanted_by: str) -> dict[str, Any]:
-    """The arguments `vocab` and `merges` that a directory has, and what a tokenizer.json puts around texts."""
+    """The arguments `vocab` and `merges` from a directory's files, and the `post_processor` of a tokenizer.json."""
     if files.tokenizer is None:
         return {"vocab": files.source.file("vocab.json"), "merges": files.source.file("merges.txt")}
     model = model_of(files.tokenizer, "BPE", wanted_by)
@@ -114,9 +144,9 @@ def unigram(vocab: Iterable[Any], unk_id: int) -> Unigram:
 
 
 def unigram_options(tokenizer: Mapping[str, Any], wanted_by: str) -> dict[str, Any]:
-    """The arguments of a class with a unigram model that a tokenizer.json has: its vocabulary, and how to normalise.
+    """The arguments of a class with a unigram model, from a tokenizer.json: vocabulary and normalization.
 
-    The latter is a table that SentencePiece compiles into its models, kept under the name that transformers has for it.
+    The latter is a table that SentencePiece compiles. The argument has the name that transformers gives it.
     """
     options: dict[str, Any] = {"vocab": model_of(tokenizer, "Unigram", wanted_by)["vocab"]}
     normalizer = tokenizer.get("normalizer") or {}
@@ -128,8 +158,8 @@ def unigram_options(tokenizer: Mapping[str, Any], wanted_by: str) -> dict[str, A
 
 
 def post_processor_of(tokenizer: Mapping[str, Any]) -> processors.PostProcessor | None:
-    """The post-processor that a tokenizer.json, given as data, describes."""
-    # With an empty model the file is read at once; the post-processor has all ids that it needs.
+    """The post-processor of a tokenizer.json, given as data."""
+    # An empty model makes reading fast. The post-processor holds all ids that it needs.
     model = {"type": "BPE", "vocab": {}, "merges": []}
     with rust_errors(lambda message: f"tokenizer.json is damaged ({message}): get it again."):
         backend = Tokenizer.from_str(json.dumps({**tokenizer, "model": model, "added_tokens": []}))
@@ -138,14 +168,14 @@ def post_processor_of(tokenizer: Mapping[str, Any]) -> processors.PostProcessor 
 
 
 def model_of(tokenizer: Mapping[str, Any], kind: str, wanted_by: str) -> dict[str, Any]:
-    """The section `model` of a tokenizer.json, if it is of the kind that a class needs."""
+    """The section `model` of a tokenizer.json; TokenizationError if it is not of the kind that a class needs."""
     model = tokenizer.get("model")
     if not isinstance(model, dict) or not isinstance(model.get("vocab"), list if kind == "Unigram" else dict):
-        raise TokenizationError("tokenizer.json has no model with a vocabulary: is the file whole?")
-    if model.get("type", kind) != kind:  # old files don't say
+        raise TokenizationError("tokenizer.json has no model with a vocabulary: is the file complete?")
+    if model.get("type", kind) != kind:  # old files have no type
         raise TokenizationError(
             f"tokenizer.json holds a {model['type']} model, but {wanted_by} needs {kind}. AutoTokenizer chooses the "
-            "class, PreTrainedTokenizerFast takes the file as it is."
+            "class, PreTrainedTokenizerFast reads any file."
         )
     return model
 
@@ -170,7 +200,7 @@ def _check_ids(vocab: Mapping[str, int]) -> None:
         if not isinstance(token, str) or type(index) is not int or not 0 <= index < 2**32:
             raise TokenizationError(f"vocab must map tokens to ids from 0 on, got {token!r}: {index!r}.")
     if len(set(vocab.values())) < len(vocab):
-        raise TokenizationError("vocab gives one id to several tokens; every token needs its own.")
+        raise TokenizationError("vocab gives one id to several tokens; every token needs an id of its own.")
 
 
 def _existing(name: str, path: str | PathLike[str]) -> str:

@@ -1,10 +1,10 @@
-"""A new vocabulary for an old pipeline: what `train_new_from_iterator` does."""
+"""Training the vocabulary of a tokenizer of the Rust library on texts, with the pipeline that it has."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, pre_tokenizers, trainers
 
@@ -12,10 +12,7 @@ from minitransformers.errors import TokenizationError, UnknownArgumentError, nea
 from minitransformers.tokenization.base.backend import rust_errors
 from minitransformers.tokenization.base.vocabulary import Token
 
-if TYPE_CHECKING:
-    from minitransformers.tokenization.base.tokenizer import PreTrainedTokenizer
-
-# The trainer of each kind of model, and its options: an option that it does not have it only prints a line about.
+# The trainer of each kind of model, and its options. A trainer only prints a line about unknown options.
 _SUBWORDS = {"min_frequency", "limit_alphabet", "initial_alphabet", "continuing_subword_prefix", "end_of_word_suffix"}
 _UNIGRAM = {"initial_alphabet", "shrinking_factor", "unk_token", "max_piece_length", "n_sub_iterations"}
 _TRAINERS: dict[str, tuple[Any, set[str]]] = {
@@ -27,21 +24,34 @@ _TRAINERS: dict[str, tuple[Any, set[str]]] = {
 
 
 def retrain(
-    tokenizer: PreTrainedTokenizer,
+    backend: Tokenizer,
     texts: Iterable[Any],
     vocab_size: int,
-    length: int | None,
-    new_special_tokens: Sequence[Token] | None,
-    renamed: Mapping[str, str] | None,
     trainer_options: Mapping[str, Any],
+    *,
+    length: int | None = None,
+    new_special_tokens: Sequence[Token] = (),
+    renamed: Mapping[str, str] | None = None,
     first_tokens: Sequence[str] = (),
-) -> tuple[Tokenizer, dict[str, Any]]:
-    """A backend trained on `texts`, and the arguments of the class that go with it.
+) -> Tokenizer:
+    """A copy of `backend` with a vocabulary trained on texts.
 
-    `first_tokens` get the ids behind the special tokens, in this order, as ordinary tokens.
+    Args:
+        backend: it is not changed.
+        texts: texts, or batches of texts.
+        vocab_size: the number of tokens, including special tokens.
+        trainer_options: arguments of the trainer of the `tokenizers` library.
+        length: the number of items of `texts`, for the progress bar.
+        new_special_tokens: further special tokens.
+        renamed: new names for special tokens, old -> new.
+        first_tokens: ordinary tokens whose ids follow those of the special tokens, in this order.
+
+    Raises:
+        TokenizationError: a kind of model that can't be trained, or a special token around texts that is missing.
+        UnknownArgumentError: an option that the trainer does not have.
     """
-    renamed, new = renamed or {}, list(new_special_tokens or ())
-    pipeline = json.loads(tokenizer.backend_tokenizer.to_str())
+    renamed = renamed or {}
+    pipeline = json.loads(backend.to_str())
     # Both hold ids of the old vocabulary.
     old_added, post_processor = pipeline.pop("added_tokens"), pipeline.pop("post_processor")
     kind = pipeline["model"]["type"]
@@ -53,10 +63,11 @@ def retrain(
     options = _empty(pipeline["model"], renamed) | dict(trainer_options)
     if "ByteLevel" in json.dumps(pipeline["pre_tokenizer"]):
         options.setdefault("initial_alphabet", pre_tokenizers.ByteLevel.alphabet())
-    special = [_renamed(token, renamed) for token in old_added if token["special"] or kind == "Unigram"] + new
+    special = [_renamed(token, renamed) for token in old_added if token["special"] or kind == "Unigram"]
     with rust_errors(lambda message: f"The tokenizer can't be trained: {message}."):
         trained = Tokenizer.from_str(json.dumps(pipeline))
-        trainer = trainer_class(vocab_size=vocab_size, special_tokens=[*special, *first_tokens], **options)
+        special_tokens = [*special, *new_special_tokens, *first_tokens]
+        trainer = trainer_class(vocab_size=vocab_size, special_tokens=special_tokens, **options)
         trained.train_from_iterator(texts, length=length, trainer=trainer)
         if post_processor is not None:
             _set_ids(post_processor, trained, renamed)
@@ -64,11 +75,11 @@ def retrain(
             whole = json.loads(trained.to_str()) | {"post_processor": post_processor}
             whole["added_tokens"] = [token for token in whole["added_tokens"] if token["content"] not in first_tokens]
             trained = Tokenizer.from_str(json.dumps(whole))
-    return trained, _class_options(tokenizer, renamed, new)
+    return trained
 
 
 def _empty(model: dict[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
-    """Take the vocabulary out of a model, in place; returns what its trainer must be told of it."""
+    """Remove the vocabulary from a model, in place, and return the options that its trainer needs."""
     options: dict[str, Any] = {}
     if model.get("unk_token") is not None:
         model["unk_token"] = renamed.get(model["unk_token"], model["unk_token"])
@@ -99,7 +110,7 @@ def _set_ids(post_processor: dict[str, Any], trained: Tokenizer, renamed: Mappin
         token = renamed.get(token, token)
         index = trained.token_to_id(token)
         if index is None:
-            raise TokenizationError(f"{token!r} is put around texts, but it is not in the new vocabulary.")
+            raise TokenizationError(f"{token!r} is added to every text, but it is not in the new vocabulary.")
         return token, index
 
     for entry in post_processor.get("special_tokens", {}).values():
@@ -107,14 +118,3 @@ def _set_ids(post_processor: dict[str, Any], trained: Tokenizer, renamed: Mappin
     for name in ("cls", "sep"):
         if name in post_processor:
             post_processor[name] = list(new(post_processor[name][0]))
-
-
-def _class_options(tokenizer: PreTrainedTokenizer, renamed: Mapping[str, str], new: list[Token]) -> dict[str, Any]:
-    """The arguments of the tokenizer's class, with special tokens renamed and the new ones joined."""
-    known = tokenizer._options()
-    options = {name: value for name, value in tokenizer.init_kwargs.items() if name in known}
-    for name, token in tokenizer.special_tokens_map.items():
-        options[name] = renamed.get(token, token)
-    if extra := [*tokenizer.extra_special_tokens, *new]:
-        options["extra_special_tokens"] = extra
-    return options

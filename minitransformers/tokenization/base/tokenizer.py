@@ -1,7 +1,7 @@
 """PreTrainedTokenizer: any tokenizer of the `tokenizers` library with the interface of transformers.
 
-This file makes, loads, saves and retrains a tokenizer. What it does with texts it inherits, in steps: tokens and ids
-(vocabulary.py), texts to ids and back (codec.py), conversations (chat_codec.py).
+This file creates, loads, saves and retrains a tokenizer. It inherits the rest, and each of these files needs only the
+ones before it: tokens and ids (vocabulary.py), texts to ids and back (codec.py), conversations (conversations.py).
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ from typing import Any, TypeVar
 
 from tokenizers import AddedToken, Tokenizer, processors
 
-from minitransformers.errors import InputError, TokenizationError, UnknownArgumentError, nearest
+from minitransformers.configs.checks import check_choice, refuse_unknown
+from minitransformers.errors import InputError, TokenizationError
 from minitransformers.files.atomic import replacing, write_text
 from minitransformers.files.hub import Source
 from minitransformers.files.pushing import PushToHub
-from minitransformers.tokenization.base import retraining
+from minitransformers.tokenization.base.arguments import NO_LIMIT, SIDES
 from minitransformers.tokenization.base.backend import read_backend
-from minitransformers.tokenization.base.lengths import NO_LIMIT, check_side
+from minitransformers.tokenization.base.conversations import ChatCodec
+from minitransformers.tokenization.base.retraining import retrain
 from minitransformers.tokenization.base.tokenizer_files import (
     ADDED_TOKENS_FILE,
     CONFIG_FILE,
@@ -33,13 +35,12 @@ from minitransformers.tokenization.base.tokenizer_files import (
     as_json,
     write_chat_template,
 )
-from minitransformers.tokenization.base.vocabulary import Token, is_token
-from minitransformers.tokenization.chat import templates as chat_templates
-from minitransformers.tokenization.chat.chat_codec import ChatCodec
+from minitransformers.tokenization.base.vocabulary import Token, Vocabulary, is_token
+from minitransformers.tokenization.chat.templates import read_templates, templates_in_config
 
 T = TypeVar("T", bound="PreTrainedTokenizer")
 
-# Names that books of transformers 4 use and transformers 5 no longer has.
+# Attributes of transformers 4 that transformers 5 has removed, and their replacements.
 REMOVED = {
     "additional_special_tokens": "use extra_special_tokens",
     "additional_special_tokens_ids": "use extra_special_tokens_ids",
@@ -58,40 +59,41 @@ REMOVED = {
 
 
 class PreTrainedTokenizer(ChatCodec, PushToHub):
-    """A tokenizer, taken as it stands in a tokenizer.json or given as an object of the `tokenizers` library.
+    """A tokenizer from a tokenizer.json or from an object of the `tokenizers` library.
 
-    BertTokenizer and GPT2Tokenizer are this class with a pipeline of their own, built from a vocabulary.
+    Subclasses such as BertTokenizer build a pipeline of their own from a vocabulary.
 
     Args:
         tokenizer_object: a `tokenizers.Tokenizer`; it is copied.
-        tokenizer_file: the path of a tokenizer.json. Truncation and padding stored in either are cleared (only their
-            sides and the padding token stay as defaults): what a call does, its arguments decide.
-        name_or_path: where it was loaded from.
-        model_max_length: how many tokens the model takes. (`max_len` is its old name.)
+        tokenizer_file: the path of a tokenizer.json. The arguments of a call decide on truncation and padding; settings
+            stored in a tokenizer are cleared, except for the sides and the padding token.
+        name_or_path: the directory or repository that it was loaded from.
+        model_max_length: the largest number of tokens that the model takes. (`max_len` is its old name.)
         padding_side, truncation_side: "right" or "left".
-        model_input_names: which fields a call returns unless told otherwise; the first is the ids.
-        bos_token, eos_token, unk_token, sep_token, pad_token, cls_token, mask_token: special tokens. The ones that the
-            vocabulary lacks are added at its end.
-        extra_special_tokens: special tokens without a name, or a dictionary of further named ones.
+        model_input_names: the fields that a call returns by default; the first has the ids.
+        bos_token, eos_token, unk_token, sep_token, pad_token, cls_token, mask_token: special tokens. Those that are not
+            in the vocabulary are added at its end.
+        extra_special_tokens: special tokens without a name, or a dictionary of further names.
             (`additional_special_tokens` is its old name, `model_specific_special_tokens` another for the dictionary.)
         added_tokens_decoder: tokens to add, in the order of their ids.
-        add_bos_token, add_eos_token: put `bos_token` before and `eos_token` after every text. Unless given, texts get
-            what the tokenizer.json says.
-        post_processor: what puts special tokens around texts; that of the tokenizer unless given.
-        split_special_tokens: treat special tokens that stand in a text like any other text.
+        add_bos_token, add_eos_token: add `bos_token` before and `eos_token` after every text. By default the
+            `post_processor` decides.
+        post_processor: adds special tokens to texts; by default that of the tokenizer.
+        split_special_tokens: encode special tokens inside a text like ordinary text.
         clean_up_tokenization_spaces: whether `decode` removes the spaces before punctuation.
         chat_template: a Jinja template, or several by name, for `apply_chat_template`.
-        chat_control_tokens: what `apply_chat_template(sanitize_control_tokens=True)` takes for control tokens.
-        verbose: kept for scripts that pass it; warnings depend on the argument of a call.
+        chat_control_tokens: the control tokens of `apply_chat_template(sanitize_control_tokens=True)`.
+        verbose: has no effect; the argument of a call turns warnings off.
         more_special_tokens: further named special tokens: `image_token="<image>"`.
 
     Raises:
-        TokenizationError: no tokenizer given, or one that can't be read.
+        TokenizationError: no tokenizer, or one that can't be read.
         UnknownArgumentError: an argument that does not exist.
     """
 
     vocab_files_names: Mapping[str, str] = {"tokenizer_file": TOKENIZER_FILE}
     _pushed_as = "tokenizer"
+    _removed_names = REMOVED
     is_fast = True
 
     def __init__(
@@ -160,14 +162,14 @@ class PreTrainedTokenizer(ChatCodec, PushToHub):
             ("truncation_side", truncation_side, truncation),
         ):
             default = stored.get("direction", getattr(self, name))
-            setattr(self, name, check_side(name, default if value is None else value))
+            setattr(self, name, check_choice(name, default if value is None else value, SIDES))
         self.model_input_names = list(model_input_names or self.model_input_names)
         self.split_special_tokens = split_special_tokens
         self.clean_up_tokenization_spaces = bool(clean_up_tokenization_spaces)
         self.clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output = (
             clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output
         )
-        self.chat_template = chat_templates.read_templates(chat_template)
+        self.chat_template = read_templates(chat_template)
         self.chat_control_tokens = None if chat_control_tokens is None else list(chat_control_tokens)
         self.verbose = verbose
         self.init_kwargs: dict[str, Any] = {
@@ -181,17 +183,12 @@ class PreTrainedTokenizer(ChatCodec, PushToHub):
         if add_bos_token is not None or add_eos_token is not None or backend.post_processor is None:
             self.update_post_processor()
 
-    def __getattr__(self, name: str) -> Any:
-        if name in REMOVED:
-            raise AttributeError(f"{type(self).__name__}.{name} is gone since transformers 5: {REMOVED[name]}.")
-        return super().__getattr__(name)
-
     def _take_backend(self, tokenizer_object: Tokenizer | None, tokenizer_file: Any) -> Tokenizer:
         if tokenizer_object is not None:
             return copy.deepcopy(tokenizer_object)
         if tokenizer_file is not None:
             return read_backend(tokenizer_file)
-        # A class with a pipeline of its own has built it before it called this constructor.
+        # A class with a pipeline of its own has assigned it before it called this constructor.
         backend: Tokenizer | None = self.__dict__.get("_tokenizer")
         if backend is None:
             raise TokenizationError(
@@ -201,7 +198,7 @@ class PreTrainedTokenizer(ChatCodec, PushToHub):
         return backend
 
     def _add_missing_tokens(self, added_tokens: Mapping[int, AddedToken]) -> None:
-        """Add `added_tokens` in the order of their ids, then the special tokens that are not there yet."""
+        """Add `added_tokens` in the order of their ids, then the special tokens that are not among them."""
         tokens: list[Token] = [token for _, token in sorted(added_tokens.items())]
         known = self.get_added_vocab().keys() | {str(token) for token in tokens}
         named = [token for token in self._named_tokens.values() if token is not None]
@@ -210,11 +207,11 @@ class PreTrainedTokenizer(ChatCodec, PushToHub):
         names = set(self.special_tokens_map.values())
         self.add_tokens([_declared(token, str(token) in names) for token in tokens])
 
-    # ---- what is put around texts ------------------------------------------------------------------------------------
+    # ---- special tokens around texts ---------------------------------------------------------------------------------
 
     @property
     def add_bos_token(self) -> bool:
-        """Whether `bos_token` is put before every text. Assigning replaces what the tokenizer puts around texts."""
+        """Whether `bos_token` is added before every text. Assigning replaces the tokenizer's post-processor."""
         return self._add_bos_token
 
     @add_bos_token.setter
@@ -224,7 +221,7 @@ class PreTrainedTokenizer(ChatCodec, PushToHub):
 
     @property
     def add_eos_token(self) -> bool:
-        """Whether `eos_token` is put after every text. Assigning replaces what the tokenizer puts around texts."""
+        """Whether `eos_token` is added after every text. Assigning replaces the tokenizer's post-processor."""
         return self._add_eos_token
 
     @add_eos_token.setter
@@ -233,7 +230,7 @@ class PreTrainedTokenizer(ChatCodec, PushToHub):
         self.update_post_processor()
 
     def update_post_processor(self) -> None:
-        """Put the present `bos_token` and `eos_token` around texts, as `add_bos_token` and `add_eos_token` say."""
+        """Add the present `bos_token` and `eos_token` to texts if `add_bos_token` and `add_eos_token` are set."""
         self._add_bos_token = self._add_bos_token and self.bos_token is not None
         self._add_eos_token = self._add_eos_token and self.eos_token is not None
         before = [str(self.bos_token)] if self._add_bos_token else []
@@ -282,13 +279,13 @@ class PreTrainedTokenizer(ChatCodec, PushToHub):
 
         Args:
             pretrained_model_name_or_path: the directory, the repository's name, or the file.
-            cache_dir, force_download, local_files_only, token, revision, subfolder: how a hub is asked, see `Source`.
-            trust_remote_code: accepted for scripts that pass it. No code of a repository is ever run.
-            overrides: arguments of the class that count before those of the files.
+            cache_dir, force_download, local_files_only, token, revision, subfolder: see `Source`.
+            trust_remote_code: has no effect. No code of a repository is ever run.
+            overrides: arguments of the class; they replace those of the files.
 
         Raises:
-            MissingFileError: no such directory or repository, or a vocabulary that is not in it.
-            TokenizationError: a damaged file, or one that this class can't be built from.
+            MissingFileError: no such directory or repository, or no vocabulary in it.
+            TokenizationError: a damaged file, or one of another kind of tokenizer.
             UnknownArgumentError: an override that is no argument of the class.
         """
         name: Any = pretrained_model_name_or_path
@@ -315,13 +312,13 @@ class PreTrainedTokenizer(ChatCodec, PushToHub):
         options = files.options(overrides)
         kept = {name: options.pop(name) for name in cls._unknown(options)}
         tokenizer = cls(**{**cls._from_files(files, options), "name_or_path": source.name_or_path, **options})
-        # What a file says beyond our arguments goes back into the file on saving.
+        # Keys of the file that are no arguments are kept, and saved again.
         tokenizer.init_kwargs = kept | tokenizer.init_kwargs
         return tokenizer
 
     @classmethod
     def _from_files(cls, files: TokenizerFiles, options: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments that hold the vocabulary; `options` are the others, where the vocabulary depends on them."""
+        """The arguments for the vocabulary, which may depend on the other arguments, `options`."""
         return {"tokenizer_file": files.source.file(TOKENIZER_FILE)}
 
     @classmethod
@@ -334,7 +331,7 @@ class PreTrainedTokenizer(ChatCodec, PushToHub):
 
     @classmethod
     def _unknown(cls, options: Mapping[str, Any]) -> list[str]:
-        """The names that are no arguments of this class, nor of special tokens like image_token="<image>"."""
+        """The names that are neither arguments of this class nor special tokens like image_token="<image>"."""
         known = cls._options()
         return [
             name
@@ -344,8 +341,7 @@ class PreTrainedTokenizer(ChatCodec, PushToHub):
 
     @classmethod
     def _refuse_unknown(cls, options: Mapping[str, Any]) -> None:
-        for name in cls._unknown(options):
-            raise UnknownArgumentError(f"{cls.__name__} has no argument {name!r}.{nearest(name, cls._options())}")
+        refuse_unknown(cls.__name__, cls._unknown(options), cls._options())
 
     # ---- saving ------------------------------------------------------------------------------------------------------
 
@@ -362,23 +358,23 @@ class PreTrainedTokenizer(ChatCodec, PushToHub):
     ) -> tuple[str, ...]:
         """Write tokenizer.json, tokenizer_config.json and chat templates, for this library and for transformers.
 
-        Files that transformers 4 left in the directory (special_tokens_map.json, added_tokens.json) are brought up to
-        date, since they would count when the directory is loaded.
+        Files of transformers 4 in the directory (special_tokens_map.json, added_tokens.json) are updated, because
+        loading reads them.
 
         Args:
-            save_directory: made if it is not there.
+            save_directory: created if it does not exist.
             legacy_format: only None or False; `save_vocabulary` writes the old files.
-            filename_prefix: put before every file name, with a "-".
+            filename_prefix: precedes every file name, with a "-".
             push_to_hub: push the files, too.
             save_format: only None or "hf".
-            save_jinja_files: False puts chat templates into tokenizer_config.json, as old versions did.
+            save_jinja_files: False writes chat templates into tokenizer_config.json, like old versions.
             hub_options: `repo_id` and others of `push_to_hub`.
 
         Returns:
             The paths of the files.
         """
         if legacy_format:
-            raise InputError("legacy_format=True is not offered: save_vocabulary writes the vocabulary's own files.")
+            raise InputError("legacy_format=True is not supported: save_vocabulary writes the vocabulary's own files.")
         if save_format not in (None, "hf"):
             raise InputError(f"save_format must be None or 'hf', got {save_format!r}.")
         directory = Path(save_directory)
@@ -387,17 +383,16 @@ class PreTrainedTokenizer(ChatCodec, PushToHub):
         general = PreTrainedTokenizer._options() | self._named_tokens.keys()
         config = {name: value for name, value in self.init_kwargs.items() if name not in general}
         config |= self._settings() | dict.fromkeys(self._named_tokens) | self.special_tokens_map
-        if not all(name.endswith("_token") for name in self._named_tokens):  # by which files tell tokens from the rest
-            general_names = ChatCodec.SPECIAL_TOKENS_ATTRIBUTES
+        if not all(name.endswith("_token") for name in self._named_tokens):  # the ending marks tokens in files
+            general_names = Vocabulary.SPECIAL_TOKENS_ATTRIBUTES
             more = {name: token for name, token in self._named_tokens.items() if name not in general_names}
             config["model_specific_special_tokens"] = more
-        # For generic tokenizers transformers 4 and 5 know this name.
+        # transformers 4 and 5 both have this name for generic tokenizers.
         generic = type(self) is PreTrainedTokenizer
         config["tokenizer_class"] = "PreTrainedTokenizerFast" if generic else type(self).__name__
         if not save_jinja_files and self.chat_template is not None:
-            config["chat_template"] = chat_templates.templates_in_config(self.chat_template)
+            config["chat_template"] = templates_in_config(self.chat_template)
 
-        self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         texts = {CONFIG_FILE: as_json(config), TOKENIZER_FILE: self._tokenizer.to_str(pretty=True)}
         old: dict[str, Mapping[str, Any]] = {
@@ -421,10 +416,10 @@ class PreTrainedTokenizer(ChatCodec, PushToHub):
         """Write the vocabulary without added tokens and settings: vocab.txt, or vocab.json and merges.txt."""
         directory = Path(save_directory)
         if not directory.is_dir():
-            raise InputError(f"save_directory={str(directory)!r} is no directory: make it first.")
+            raise InputError(f"save_directory={str(directory)!r} is no directory: create it first.")
         vocabulary = self._tokenizer.get_vocab(with_added_tokens=False)
         if self._tokenizer.model.__class__.__name__ == "WordPiece" and max(vocabulary.values()) >= len(vocabulary):
-            raise TokenizationError("A vocab.txt has no place for the gaps between the ids: use save_pretrained.")
+            raise TokenizationError("A vocab.txt has no place for unused ids: use save_pretrained.")
         with tempfile.TemporaryDirectory(dir=directory) as temporary:
             written = [Path(path) for path in self._tokenizer.model.save(temporary, filename_prefix)]
             for path in written:
@@ -464,28 +459,40 @@ class PreTrainedTokenizer(ChatCodec, PushToHub):
         special_tokens_map: Mapping[str, str] | None = None,
         **trainer_options: Any,
     ) -> T:
-        """A tokenizer with the same pipeline and special tokens, and a vocabulary learnt from texts.
+        """A tokenizer with the same pipeline and special tokens, and a vocabulary trained on texts.
 
         Args:
             text_iterator: texts, or batches of texts.
-            vocab_size: how many tokens to learn, special ones included.
-            length: how many items the iterator has, for the progress bar.
+            vocab_size: the number of tokens, including special tokens.
+            length: the number of items of the iterator, for the progress bar.
             new_special_tokens: further special tokens.
             special_tokens_map: new names for special tokens, old -> new.
             trainer_options: arguments of the trainer of the `tokenizers` library (min_frequency, show_progress, …).
         """
-        backend, options = retraining.retrain(
-            self, text_iterator, vocab_size, length, new_special_tokens, special_tokens_map, trainer_options
+        renamed, new = special_tokens_map or {}, list(new_special_tokens or ())
+        backend = retrain(
+            self._tokenizer,
+            text_iterator,
+            vocab_size,
+            trainer_options,
+            length=length,
+            new_special_tokens=new,
+            renamed=renamed,
         )
+        known = self._options()
+        options = {name: value for name, value in self.init_kwargs.items() if name in known}
+        options |= {name: renamed.get(token, token) for name, token in self.special_tokens_map.items()}
+        if extra := [*self.extra_special_tokens, *new]:
+            options["extra_special_tokens"] = extra
         return type(self)(tokenizer_object=backend, **options)
 
 
 def _declared(token: Token, named: bool) -> AddedToken:
-    """`token` as an AddedToken, special if it was a mere string or has a name."""
+    """`token` as an AddedToken, special if it is a str or has a name."""
     if isinstance(token, str):
         return AddedToken(token, special=True)
     if named:
-        # Changed, not copied: only the object itself knows whether `normalized` was given or follows `special`.
+        # A copy would lose whether `normalized` was given or follows `special`.
         token.special = True
     return token
 

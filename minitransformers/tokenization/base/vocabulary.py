@@ -1,4 +1,4 @@
-"""The vocabulary of a tokenizer: tokens and their ids, the special ones among them, and the ones that users add."""
+"""The vocabulary of a tokenizer: tokens and their ids, special tokens, and added tokens."""
 
 from __future__ import annotations
 
@@ -17,18 +17,20 @@ if TYPE_CHECKING:
     Tokens = str | Sequence[str]
     TokenIds = int | Sequence[int] | Sequence[Sequence[int]] | np.ndarray | torch.Tensor
 else:
-    # Read by `checked_token` and `plain_ids`, whose errors say more than a type checker's.
+    # `checked_token` and `plain_ids` check them, with better errors than a type checker's.
     Token = Tokens = TokenIds = Any
 
 
 class Vocabulary:
-    """Tokens and ids; the part of a tokenizer that knows no text.
+    """The part of a tokenizer that maps tokens to ids and back.
 
-    Seven special tokens have names that every tokenizer knows, each None until set. A tokenizer can have more named
-    ones (`image_token`), and extra ones without a name. Beside each name there is `<name>_id`. Assigning to a name does
-    not add the token: `tokenizer.pad_token = tokenizer.eos_token` shares one that is there, while
-    `add_special_tokens({"pad_token": "[PAD]"})` adds a new one.
+    Every tokenizer has names for seven special tokens, each None until it is set. A tokenizer can have more names
+    (`image_token`), and extra special tokens without a name. Each name has an id, `<name>_id`. Assigning to a name
+    does not add a token: `tokenizer.pad_token = tokenizer.eos_token` gives a present token a second use, and
+    `add_special_tokens({"pad_token": "[PAD]"})` adds a new token.
     """
+
+    _removed_names: Mapping[str, str] = {}  # attributes of transformers 4, and their replacements
 
     SPECIAL_TOKENS_ATTRIBUTES: Sequence[str] = (
         "bos_token",
@@ -67,13 +69,17 @@ class Vocabulary:
     # ---- special tokens ----------------------------------------------------------------------------------------------
 
     def __getattr__(self, name: str) -> Any:
-        # Reached only for names that are no ordinary attribute; `_named_tokens` itself is missing while unpickling.
+        # Python calls this only for names that are no ordinary attribute. During unpickling `_named_tokens` is missing.
         named = self.__dict__.get("_named_tokens", {})
         if name in named:
             return None if named[name] is None else str(named[name])
         if name.removesuffix("_id") in named:
             token = named[name.removesuffix("_id")]
-            return None if token is None else self.convert_tokens_to_ids(str(token))
+            return None if token is None else self._id(str(token))
+        if name in self._removed_names:
+            raise AttributeError(
+                f"transformers 5 has removed {type(self).__name__}.{name}: {self._removed_names[name]}."
+            )
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.{nearest(name, dir(self))}")
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -106,8 +112,9 @@ class Vocabulary:
 
     @property
     def all_special_tokens(self) -> list[str]:
-        """Every special token once: the named ones, then the extra ones."""
-        return list(dict.fromkeys([*self.special_tokens_map.values(), *self.extra_special_tokens]))
+        """Every special token once: those with a name, then the extra ones."""
+        tokens = [*self._named_tokens.values(), *self._extra_special_tokens]
+        return list(dict.fromkeys(str(token) for token in tokens if token is not None))
 
     @property
     def all_special_ids(self) -> list[int | None]:
@@ -117,7 +124,7 @@ class Vocabulary:
     # ---- size and contents -------------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
-        """The number of tokens, added ones included: what `model.resize_token_embeddings` takes."""
+        """The number of tokens, including added tokens: the argument of `model.resize_token_embeddings`."""
         return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
 
     def __bool__(self) -> bool:
@@ -125,7 +132,7 @@ class Vocabulary:
 
     @property
     def vocab_size(self) -> int:
-        """The number of tokens without the added ones."""
+        """The number of tokens without added tokens."""
         return int(self._tokenizer.get_vocab_size(with_added_tokens=False))
 
     @property
@@ -134,7 +141,7 @@ class Vocabulary:
         return self.get_vocab()
 
     def get_vocab(self) -> dict[str, int]:
-        """Every token with its id, added tokens included."""
+        """Every token with its id, including added tokens."""
         return dict(self._tokenizer.get_vocab(with_added_tokens=True))
 
     def get_added_vocab(self) -> dict[str, int]:
@@ -148,23 +155,24 @@ class Vocabulary:
 
     @property
     def added_tokens_decoder(self) -> dict[int, AddedToken]:
-        """The added tokens (also those of the vocabulary that were declared special) by id."""
+        """The added tokens by id, including tokens of the vocabulary that were declared special."""
         return dict(self._tokenizer.get_added_tokens_decoder())
 
     # ---- adding ------------------------------------------------------------------------------------------------------
 
     def add_tokens(self, new_tokens: Token | Sequence[Token], special_tokens: bool = False) -> int:
-        """Add tokens that are never split, at the end of the vocabulary; those that it has keep their id.
+        """Add tokens that are never split at the end of the vocabulary. Tokens of the vocabulary keep their id.
 
-        Follow it by `model.resize_token_embeddings(len(tokenizer))`.
+        Call `model.resize_token_embeddings(len(tokenizer))` afterwards.
 
         Args:
-            new_tokens: strings, or `AddedToken`s that say how they match (lstrip, rstrip, single_word, normalized).
-            special_tokens: whether they are special: matched before normalisation, left out by
+            new_tokens: strings, or `AddedToken`s, which also set how they match (lstrip, rstrip, single_word,
+                normalized).
+            special_tokens: whether the tokens are special: matched before normalization, and left out by
                 `decode(skip_special_tokens=True)`.
 
         Returns:
-            How many of them are newly added.
+            The number of tokens that are new.
         """
         listed = new_tokens if isinstance(new_tokens, (list, tuple)) else [new_tokens]
         add = self._tokenizer.add_special_tokens if special_tokens else self._tokenizer.add_tokens
@@ -175,17 +183,17 @@ class Vocabulary:
         special_tokens_dict: Mapping[str, Token | Sequence[Token]],
         replace_extra_special_tokens: bool = True,
     ) -> int:
-        """Set special tokens by name, and add those that the vocabulary lacks.
+        """Set special tokens by name, and add the ones that are not in the vocabulary.
 
         Args:
             special_tokens_dict: for example `{"pad_token": "[PAD]", "extra_special_tokens": ["<a>", "<b>"]}`.
-            replace_extra_special_tokens: whether the extra tokens given replace the present ones or join them.
+            replace_extra_special_tokens: whether the new extra tokens replace the present ones, or follow them.
 
         Returns:
-            How many of them are newly added.
+            The number of tokens that are new.
 
         Raises:
-            UnknownArgumentError: a key that names no special token.
+            UnknownArgumentError: a key that is no name of a special token.
         """
         tokens = dict(special_tokens_dict)
         if "additional_special_tokens" in tokens and not tokens.get("extra_special_tokens"):
@@ -196,8 +204,8 @@ class Vocabulary:
         for name in tokens.keys() - self._named_tokens.keys():
             known = [*self._named_tokens, "extra_special_tokens"]
             raise UnknownArgumentError(
-                f"{name!r} names no special token; the names are {', '.join(known)}.{nearest(name, known)} Tokens "
-                "without a name go into extra_special_tokens."
+                f"{name!r} is no name of a special token; the names are {', '.join(known)}.{nearest(name, known)} Pass "
+                "tokens without a name in extra_special_tokens."
             )
         named = {name: _special(checked_token(name, token)) for name, token in tokens.items()}
         self._named_tokens |= named
@@ -212,16 +220,16 @@ class Vocabulary:
     # ---- tokens <-> ids ----------------------------------------------------------------------------------------------
 
     def convert_tokens_to_ids(self, tokens: Tokens) -> Any:
-        """The id of a token, or a list of ids; the id of `unk_token` (None without one) for what is no token."""
+        """The id of a token, or the ids of a list of tokens. An unknown token has the id of `unk_token`, or None."""
         if isinstance(tokens, str):
             return self._id(tokens)
         return [self._id(token) for token in tokens]
 
     def convert_ids_to_tokens(self, ids: TokenIds, skip_special_tokens: bool = False) -> Any:
-        """The token of an id, or the list of tokens of a list, array or tensor of ids; None for a gap between ids.
+        """The token of an id, or the tokens of a list, array or tensor of ids; None for an unused id.
 
         Raises:
-            TokenizationError: an id that no token has, or a batch of sequences.
+            TokenizationError: an id outside the vocabulary, or a batch of sequences.
         """
         plain = plain_ids(ids)
         skipped = set(self.all_special_ids) if skip_special_tokens and isinstance(plain, list) else set()
@@ -237,7 +245,7 @@ class Vocabulary:
         """1 for every special token in `token_ids_0`, 0 for the others.
 
         Raises:
-            TokenizationError: without `already_has_special_tokens=True`, or with a second sequence. (Call the tokenizer
+            TokenizationError: `already_has_special_tokens` is False, or there is a second sequence. (Call the tokenizer
                 with return_special_tokens_mask=True to get the mask of a text.)
         """
         if not already_has_special_tokens or token_ids_1 is not None:
@@ -253,19 +261,22 @@ class Vocabulary:
         if not isinstance(token, str):
             raise TokenizationError(f"A token must be a str, got {token!r} of type {type(token).__name__}.")
         index: int | None = self._tokenizer.token_to_id(token)
-        return self._tokenizer.token_to_id(self.unk_token) if index is None and self.unk_token is not None else index
+        if index is None and (unknown := self._named_tokens["unk_token"]) is not None:
+            index = self._tokenizer.token_to_id(str(unknown))
+        return index
 
     def _check_ids(self, ids: int | list[Any]) -> list[int]:
-        """`ids`, if they are one sequence of ids that this tokenizer can have made; else TokenizationError."""
+        """`ids` as a list, if they are one sequence of ids of this vocabulary; else TokenizationError."""
         ids = [ids] if isinstance(ids, int) else ids
         if list in map(type, ids):
             raise TokenizationError("Expected one sequence of ids, got a batch of them: pass its rows one by one.")
         if ids and min(ids) < 0:
             raise TokenizationError(
                 f"No token has the negative id {min(ids)}. Labels hold -100 where there is nothing to predict: replace "
-                "it by tokenizer.pad_token_id before decoding."
+                "-100 by tokenizer.pad_token_id before decoding."
             )
-        if ids and max(ids) >= len(self):  # only then, for a vocabulary with gaps, is the slow look at it needed
+        if ids and max(ids) >= self._tokenizer.get_vocab_size():
+            # A vocabulary with unused ids has larger ids than tokens. Looking at all of it is slow.
             largest = max(self.get_vocab().values(), default=-1)
             if max(ids) > largest:
                 raise TokenizationError(
@@ -276,10 +287,10 @@ class Vocabulary:
 
 
 def plain_ids(ids: object) -> int | list[Any]:
-    """Ids as ints in (nested) lists, whatever they came in: ints, lists, arrays, tensors.
+    """Ids, given as ints, lists, arrays or tensors, as ints in (nested) lists.
 
     Raises:
-        TokenizationError: anything that is no whole number.
+        TokenizationError: a value that is no whole number.
     """
     if isinstance(ids, (torch.Tensor, np.ndarray, np.generic)):
         ids = ids.tolist()
@@ -303,7 +314,7 @@ def is_token(value: object) -> bool:
 
 
 def checked_token(name: str, token: Any) -> Token:
-    """`token`, if it is one; else TokenizationError."""
+    """`token`, if it is a str or an AddedToken; else TokenizationError."""
     if not is_token(token):
         raise TokenizationError(f"{name} must be a str or an AddedToken, got {token!r} of type {type(token).__name__}.")
     value: Token = token
@@ -311,7 +322,7 @@ def checked_token(name: str, token: Any) -> Token:
 
 
 def _checked_list(name: str, tokens: Any) -> list[Token]:
-    """A list of tokens (None: no tokens), if it is one; else TokenizationError."""
+    """`tokens` as a list (None: an empty one), if they are a list of tokens; else TokenizationError."""
     if not isinstance(tokens, (list, tuple, type(None))):
         raise TokenizationError(f"{name} must be a list of tokens, got {tokens!r}.")
     return [checked_token(name, token) for token in tokens or ()]

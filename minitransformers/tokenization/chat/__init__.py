@@ -1,1 +1,1 @@
-"""Conversations to text and ids: chat templates."""
+"""Conversations to text: chat templates, and prompts. Nothing here depends on a class of tokenizers."""

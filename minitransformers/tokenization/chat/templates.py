@@ -9,16 +9,13 @@ import dataclasses
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from minitransformers.errors import InputError, warn
 from minitransformers.tokenization.chat.sandbox import ASSISTANT_END, ASSISTANT_START, compile_template
 from minitransformers.tokenization.chat.tool_schemas import tool_schema
-
-if TYPE_CHECKING:
-    from minitransformers.tokenization.base.encoding import BatchEncoding
 
 Templates = str | dict[str, str] | None
 Message = dict[str, Any]
@@ -195,21 +192,6 @@ def render(
         texts.append(text)
         spans.append(marked)
     return texts, spans
-
-
-def assistant_masks(encoded: BatchEncoding, spans: list[list[tuple[int, int]]]) -> list[list[int]]:
-    """For every sequence 1 at the tokens of the characters in its `spans`, 0 elsewhere."""
-    masks = []
-    for row, marked in enumerate(spans):
-        mask = [0] * len(encoded.tokens(row))
-        for start, end in marked:
-            first, last = encoded.char_to_token(row, start), encoded.char_to_token(row, end - 1)
-            if first is None:  # cut off, and so is all that follows
-                break
-            stop = len(mask) if last is None else last + 1
-            mask[first:stop] = [1] * (stop - first)
-        masks.append(mask)
-    return masks
 
 
 def _open_final_message(messages: list[Message], field: bool | str, template: str) -> str:
