@@ -67,7 +67,7 @@ def own_batches(family):
 
 
 def go(model, directory, steps):
-    """Train up to `steps`, going on from what is in `directory`; give the history."""
+    """Train up to `steps`, resuming from what is in `directory`; give the history."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + step))
     settings = Settings(steps=steps, accumulation=2, output_dir=directory, save_every=HALF, evaluate_every=HALF)

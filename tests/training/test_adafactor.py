@@ -1,4 +1,4 @@
-"""Adafactor beside transformers', step by step; against the paper; and going on from a checkpoint."""
+"""Adafactor beside transformers', step by step; against the paper; and resuming from a checkpoint."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from minitransformers import (
     TrainingArguments,
     UnknownArgumentError,
 )
-from minitransformers.training.trainer.arguments import NotCovered
+from minitransformers.compat.training_arguments import NotCovered
 
 
 class Colour(Enum):
@@ -339,7 +339,7 @@ def test_help() -> None:
     assert "a group: --in_group IN_GROUP, --in-group IN_GROUP" in text
     assert "--file FILE, --path FILE, -p FILE where (default: None)" in text
     training = " ".join(HfArgumentParser(TrainingArguments).format_help().split())
-    assert "a number of steps, or, below 1, a part of all steps. (default: 0)" in training
+    assert "a number of steps, or, below 1, a fraction of all steps. (default: 0)" in training
 
 
 # ---- TrainingArguments ----------------------------------------------------------------------------------------------

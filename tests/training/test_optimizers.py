@@ -150,7 +150,7 @@ def test_decay_pulls_matrices_towards_zero_and_nothing_else() -> None:
 
 def test_unknown_optimizers() -> None:
     with pytest.raises(
-        InputError, match=r"no optimizer 'adamw_torhc' here: choose one of .*Did you mean 'adamw_torch'"
+        InputError, match=r"no optimizer 'adamw_torhc': choose one of .*Did you mean 'adamw_torch'"
     ):
         create_optimizer(parameter_groups(nn.Linear(1, 1), 0.0), "adamw_torhc")
 
@@ -201,13 +201,13 @@ def test_options_in_a_text(options: tuple[str, dict[str, Any]]) -> None:
         (
             "sgd",
             "momentun=0.9",
-            r"sgd has no 'momentun'; it takes .*Did you mean 'momentum'",
+            r"sgd has no option 'momentun'; it takes .*Did you mean 'momentum'",
         ),
         ("sgd", "momentum=high", r"momentum must be a number, not 'high'"),
         ("sgd", "nesterov=maybe", r"nesterov must be True or False, not 'maybe'"),
         ("sgd", "momentum", r"momentum must be a number, not ''"),
-        ("rmsprop", "weight_decay=0.1", r"weight_decay is an argument of its own, weight_decay=0.1"),
-        ("adamw_torch", "betas=1", r"adamw_torch has no 'betas'; it takes none: leave optim_args out"),
+        ("rmsprop", "weight_decay=0.1", r"pass weight_decay=0.1 as a separate argument"),
+        ("adamw_torch", "betas=1", r"adamw_torch has no option 'betas'; it takes no options: leave optim_args out"),
     ],
 )
 def test_options_that_cannot_be(name: str, text: str, message: str) -> None:

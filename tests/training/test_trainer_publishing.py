@@ -198,7 +198,7 @@ def test_card(tmp_path: Path) -> None:
     made.create_model_card()
     plain = (tmp_path / "run" / "README.md").read_text()
     assert "## Evaluation" not in plain
-    assert "trained from its first weights on data that were not named" in plain
+    assert "trained from scratch on unnamed data" in plain
     made.train()
     made.model.config.name_or_path = "google/some-bert"
     made.create_model_card(

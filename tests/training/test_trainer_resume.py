@@ -164,8 +164,8 @@ def test_what_cannot_be_gone_on_from(tmp_path: Path) -> None:
     made = trainer(minitransformers, NAME, tmp_path, max_steps=1)
     with pytest.raises(CheckpointError, match=r"there is no checkpoint in output_dir="):
         made.train(resume_from_checkpoint=True)
-    with pytest.raises(CheckpointError, match=r"resume_from_checkpoint='.*nowhere' is no directory"):
+    with pytest.raises(CheckpointError, match=r"resume_from_checkpoint='.*nowhere' is not a directory"):
         made.train(resume_from_checkpoint=str(tmp_path / "nowhere"))
     trainer(minitransformers, "BertForTokenClassification", tmp_path, max_steps=1, save_strategy="steps").train()
-    with pytest.raises(CheckpointError, match="of another run"):
+    with pytest.raises(CheckpointError, match="belongs to another run"):
         made.train(resume_from_checkpoint=True)

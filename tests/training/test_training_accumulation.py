@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 import minitransformers as mt
 from minitransformers.training import Hooks, Settings, evaluate, train
-from minitransformers.training.loop.objective import count_labels, share_of_loss
+from minitransformers.training.loop.objective import count_labels, normalized_loss
 
 VOCAB_SIZE, LENGTH = 17, 6
 FAMILIES = ["BertForMaskedLM", "BertForPreTraining", "BertLMHeadModel", "GPT2LMHeadModel", "BertForTokenClassification"]
@@ -245,4 +245,4 @@ def test_shares_know_nothing_of_each_other():
     """A micro-batch's share is its own sum of losses over the count of all."""
     model, ids = build("BertForMaskedLM"), torch.arange(LENGTH)[None]
     batch = {"input_ids": ids, "labels": ids}
-    assert_close(share_of_loss(model, batch, {"labels": 2 * LENGTH}), model(**batch).loss / 2)
+    assert_close(normalized_loss(model, batch, {"labels": 2 * LENGTH}), model(**batch).loss / 2)

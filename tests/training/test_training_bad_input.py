@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader
 
 from minitransformers.errors import CheckpointError, InputError, TrainingError
 from minitransformers.training import Settings, evaluate, load_weights, parallelize
-from minitransformers.training.loop import state
-from minitransformers.training.loop.objective import share_of_loss
+from minitransformers.training.loop import checkpoints
+from minitransformers.training.loop.objective import normalized_loss
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_no_space_left_at_the_last_moment(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     go(tmp_path, 2)
-    monkeypatch.setattr(state, "synchronise", full)
+    monkeypatch.setattr(checkpoints, "synchronise", full)
     with pytest.raises(TrainingError, match="No space left on device") as raised:
         go(tmp_path, 4)
     assert isinstance(raised.value.__cause__, OSError)
@@ -59,7 +59,7 @@ def broken(value):
 
     def loss(model, batch, counts):
         calls.append(1)
-        return share_of_loss(model, batch, counts) * (value if len(calls) == 5 else 1.0)
+        return normalized_loss(model, batch, counts) * (value if len(calls) == 5 else 1.0)
 
     return loss
 

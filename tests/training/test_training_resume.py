@@ -174,7 +174,7 @@ def test_a_damaged_checkpoint_is_left_out(how, name, stopped, tmp_path, caplog):
         damaged.write_bytes(DAMAGES[how](damaged.read_bytes()))
     run = go(tmp_path / "run", 6, save_every=2)
     assert "checkpoint-4 cannot be used" in caplog.text
-    assert "going on from" in caplog.text
+    assert "resuming from" in caplog.text
     assert [record["step"] for record in run.history] == [3, 4, 5, 6]
     assert same(weights(run), expected)
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["checkpoint-4", "checkpoint-6"]
@@ -209,11 +209,11 @@ def test_a_directory_of_another_run(tmp_path):
     """Another model, another optimizer: the error names what differs, and nothing is touched."""
     go(tmp_path, 2)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}
-    with pytest.raises(CheckpointError, match=r"another run: config.hidden_size is 8 there and 12 here"):
+    with pytest.raises(CheckpointError, match=r"another run: config.hidden_size is 8 in the checkpoint and 12 in this run"):
         go(tmp_path, 4, model=bert(hidden_size=12))
-    with pytest.raises(CheckpointError, match=r"config\.num_hidden_layers is 2 there and 1 here"):
+    with pytest.raises(CheckpointError, match=r"config\.num_hidden_layers is 2 in the checkpoint and 1 in this run"):
         go(tmp_path, 4, model=bert(num_hidden_layers=1))
-    with pytest.raises(CheckpointError, match=r"another run.*Name another output_dir"):
+    with pytest.raises(CheckpointError, match=r"another run.*Choose another output_dir"):
         go(tmp_path, 4, model=torch.nn.Linear(2, 2), batches=[{}])
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()} == before
 

@@ -27,7 +27,7 @@ from minitransformers import (
     logging as ours,
 )
 from minitransformers.data import tokenizing
-from minitransformers.training.loop import progress
+from minitransformers.training.loop import progress_bar
 
 NAMES = {theirs: "transformers", ours: "minitransformers"}
 LEVELS = ("debug", "info", "warning", "error", "critical")
@@ -189,4 +189,4 @@ def test_bars_can_be_turned_off(capsys: pytest.CaptureFixture[str], tmp_path: An
         assert ours.is_progress_bar_enabled()
         assert not huggingface_hub.utils.are_progress_bars_disabled()
         assert "0/3" in shown()
-    assert tokenizing.tqdm is progress.tqdm is ours.tqdm
+    assert tokenizing.tqdm is progress_bar.tqdm is ours.tqdm

@@ -1,10 +1,11 @@
-"""Adafactor: an adaptive optimizer with hardly more memory than SGD (Shazeer & Stern, 2018).
+"""Adafactor: an adaptive optimizer with little more memory than SGD (Shazeer & Stern, 2018).
 
-    Adafactor(model.parameters(), lr=1e-3, scale_parameter=False, relative_step=False)  # a learning rate as elsewhere
-    Adafactor(model.parameters(), warmup_init=True)  # the paper's, which goes by the step and the size of the weights
+    Adafactor(model.parameters(), lr=1e-3, scale_parameter=False, relative_step=False)  # an ordinary learning rate
+    Adafactor(model.parameters(), warmup_init=True)  # the paper's rate, from the step and the size of the weights
 
-Adam keeps a mean of the squared gradients of every weight. Of a matrix with n rows and m columns Adafactor keeps the
-means over its rows and over its columns, n + m numbers for n·m. Arguments and numbers are those of `transformers`.
+Adam keeps a mean of the squared gradients of every weight. For a matrix with n rows and m columns, Adafactor keeps the
+means over its rows and over its columns: n + m numbers in place of n·m. Arguments and results are those of
+`transformers`.
 """
 
 from __future__ import annotations
@@ -24,35 +25,35 @@ HALF = (torch.float16, torch.bfloat16)
 
 
 class Adafactor(Optimizer):
-    r"""At step t, of a weight X with gradient G (algorithms 4 and 5, with the values of algorithm 6):
+    r"""The update of a weight X with gradient G at step t (algorithms 4 and 5, with the values of algorithm 6):
 
         ρ = min(10⁻², 1/√t)                    the relative step size, or `lr`
         α = max(ε₂, RMS(X)) ρ                  the step size
         β₂ = 1 − t^decay_rate
         R = β₂ R + (1 − β₂) (G² + ε₁) 1ₘ/m     means of rows
         C = β₂ C + (1 − β₂) 1ₙᵀ (G² + ε₁)/n    means of columns
-        V = R C / mean(R)                      of a vector, V = β₂ V + (1 − β₂) (G² + ε₁)
+        V = R C / mean(R)                      for a vector, V = β₂ V + (1 − β₂) (G² + ε₁)
         U = G / √V
         Û = U / max(1, RMS(U) / d)
         X = X − α Û
 
-    Of a tensor with more dimensions the last two are those of a matrix. Half-precision weights have their state, and
-    are updated, in float32.
+    A tensor with more dimensions is a batch of matrices, in its last two dimensions. State and updates of
+    half-precision weights are computed in float32.
 
     Args:
-        params: parameters, or groups of them, which may have settings of their own.
-        lr: the learning rate, where `relative_step` is False.
+        params: parameters, or parameter groups, which may have settings of their own.
+        lr: the learning rate if `relative_step` is False.
         eps: ε₁ and ε₂.
         clip_threshold: d.
-        decay_rate: below 0; the mean of squares reaches back further as training goes on (§7.2).
-        beta1: of a running mean over updates; None has none, and saves its memory.
-        weight_decay: each step takes this part of the weights, times the step size, away.
-        scale_parameter: whether α is relative to the size of the weights; if not, α = ρ.
-        relative_step: whether ρ goes by the step.
-        warmup_init: whether ρ = min(10⁻⁶ t, 1/√t), which begins small.
+        decay_rate: negative; the mean of squares covers more steps as training advances (§7.2).
+        beta1: decay of a running mean over updates; None keeps no running mean, and saves its memory.
+        weight_decay: each step subtracts this fraction of the weights, times the step size.
+        scale_parameter: whether α is relative to the size of the weights; otherwise α = ρ.
+        relative_step: whether ρ depends on the step.
+        warmup_init: whether ρ = min(10⁻⁶ t, 1/√t), which starts small.
 
     Raises:
-        InputError: a value that cannot be, or parameters that are cut into pieces.
+        InputError: an invalid value, or sharded parameters.
     """
 
     def __init__(
@@ -82,13 +83,13 @@ class Adafactor(Optimizer):
         super().__init__(params, defaults)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add parameters, with settings of their own."""
+        """Add a group of parameters, which may have settings of its own."""
         super().add_param_group(param_group)
         _check(self.param_groups[-1])
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Update all weights that have a gradient; `closure` computes the gradients anew and gives the loss."""
+        """Update all weights that have a gradient; `closure` recomputes the gradients and returns the loss."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -115,7 +116,7 @@ class Adafactor(Optimizer):
             rows, columns = state["exp_avg_sq_row"], state["exp_avg_sq_col"]
             rows.mul_(beta2).add_(squares.mean(dim=-1), alpha=1 - beta2)
             columns.mul_(beta2).add_(squares.mean(dim=-2), alpha=1 - beta2)
-            # 1/√V, without V: its numbers may be too small.
+            # 1/√V as a product of two factors: the entries of V may underflow.
             update = (rows / rows.mean(dim=-1, keepdim=True)).rsqrt()[..., :, None] * columns.rsqrt()[..., None, :]
         else:
             update = state["exp_avg_sq"].mul_(beta2).add_(squares, alpha=1 - beta2).rsqrt()
@@ -144,7 +145,7 @@ class Adafactor(Optimizer):
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from there, exactly: torch would round the state of half-precision weights to their type."""
+        """Load the state exactly; torch would round the state of half-precision weights to their type."""
         super().load_state_dict(state_dict)
         numbers = [number for group in state_dict["param_groups"] for number in group["params"]]
         weights = [weight for group in self.param_groups for weight in group["params"]]
@@ -155,11 +156,11 @@ class Adafactor(Optimizer):
 
 
 class AdafactorSchedule(LambdaLR):
-    """Adafactor's own step sizes as a schedule, for a loop that wants one: of each group that of its first weight.
+    """A schedule that reports Adafactor's own step sizes, in each group that of the first weight.
 
     Args:
         optimizer: an Adafactor.
-        initial_lr: what it says before the first step.
+        initial_lr: the value before the first step.
     """
 
     def __init__(self, optimizer: Optimizer, initial_lr: float | int = 0.0) -> None:
@@ -172,18 +173,18 @@ class AdafactorSchedule(LambdaLR):
             del group["initial_lr"]
 
     def get_lr(self) -> list[Any]:
-        """The step sizes, as numbers."""
+        """The current step sizes."""
         pairs = zip(self.optimizer.param_groups, self.base_lrs, strict=True)
         return [_last_step_size(self.optimizer, group, initial) for group, initial in pairs]
 
 
 def get_adafactor_schedule(optimizer: Optimizer, initial_lr: float | int = 0.0) -> AdafactorSchedule:
-    """An `AdafactorSchedule`."""
+    """Create an `AdafactorSchedule`."""
     return AdafactorSchedule(optimizer, initial_lr)
 
 
 def step_size(group: Mapping[str, Any], state: Mapping[str, Any]) -> Any:
-    """α, of the weight with that state."""
+    """α of the weight with that state."""
     rho = group["lr"]
     if group["relative_step"]:
         rho = min(1e-6 * state["step"] if group["warmup_init"] else 1e-2, 1 / math.sqrt(state["step"]))
@@ -201,28 +202,28 @@ def _rms(x: Tensor) -> Tensor:
 
 
 def _check(group: Mapping[str, Any]) -> None:
-    """Whether a group's settings can be."""
+    """Check the settings of a group."""
     lr, relative = group["lr"], group["relative_step"]
     if lr is not None and relative:
-        raise InputError(f"lr={lr!r} has no effect with relative_step=True: leave one out, or set relative_step=False.")
+        raise InputError(f"lr={lr!r} has no effect with relative_step=True: leave lr out, or set relative_step=False.")
     if lr is None and not relative:
         raise InputError("lr=None needs relative_step=True: pass lr, such as lr=1e-3.")
     if group["warmup_init"] and not relative:
         raise InputError("warmup_init=True needs relative_step=True: a schedule can warm lr up.")
     eps = group["eps"]
     if not (isinstance(eps, tuple | list) and len(eps) == 2 and all(each >= 0 for each in eps)):
-        raise InputError(f"eps={eps!r} must be two numbers of at least 0: of squares, and of the size of weights.")
-    for name, is_possible, expected in (
+        raise InputError(f"eps={eps!r} must be two numbers of at least 0: ε₁ and ε₂.")
+    for name, is_valid, expected in (
         ("lr", lr is None or lr >= 0, "of at least 0"),
         ("clip_threshold", group["clip_threshold"] > 0, "above 0"),
         ("decay_rate", group["decay_rate"] <= 0, "of at most 0, such as -0.8"),
         ("beta1", group["beta1"] is None or 0 <= group["beta1"] < 1, "from 0 to below 1, or None"),
         ("weight_decay", group["weight_decay"] >= 0, "of at least 0"),
     ):
-        if not is_possible:
+        if not is_valid:
             raise InputError(f"{name}={group[name]!r} must be a number {expected}.")
     if any(hasattr(weight, "placements") for weight in group["params"]):  # DTensor, as FSDP2 makes
         raise InputError(
-            "Adafactor needs whole parameters, for the means of their rows and columns: use "
+            "Adafactor cannot train sharded parameters, because it needs the means of whole rows and columns: use "
             "parallelize(model, 'ddp'), or another optimizer, such as torch.optim.AdamW."
         )

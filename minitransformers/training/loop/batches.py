@@ -1,10 +1,10 @@
-"""Batches of a run: grouped into steps, moved to the device, and read on from where an earlier run stopped."""
+"""Batches of a run: grouped into steps, moved to the device, and continued where an earlier run stopped."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,15 +13,14 @@ from minitransformers.data.epoch_sampler import EpochBatchSampler
 from minitransformers.errors import InputError
 from minitransformers.nn.losses import IGNORED
 from minitransformers.training.loop.distributed import max_over_ranks, world_size
+from minitransformers.training.loop.progress import Progress
 from minitransformers.training.loop.random_state import (
     generator_state,
     random_state,
     set_generator_state,
     set_random_state,
 )
-
-if TYPE_CHECKING:
-    from minitransformers.training.loop.run import Run
+from minitransformers.training.loop.settings import Settings
 
 Batch = Mapping[str, Any]
 LABELS = ("labels", "next_sentence_label", "mc_labels", "start_positions")  # arguments whose values count in a loss
@@ -30,33 +29,32 @@ LABELS = ("labels", "next_sentence_label", "mc_labels", "start_positions")  # ar
 class Batches:
     """The data of a run, epoch after epoch, in groups of micro-batches that make up one step.
 
-    Reading on exactly asks nothing of a loader but to give the same batches from the same random numbers. The state of
-    all generators at the start of the epoch is part of a checkpoint; what was used already is read once more and left
-    out. A sampler of `minitransformers.data` makes that unnecessary, where the loader has no workers: it can jump.
+    Exact continuation only needs a loader that gives the same batches from the same random numbers. A checkpoint holds
+    the state of all generators at the start of the epoch; the batches that were already used are read again and
+    dropped. A sampler of `minitransformers.data` skips them without reading, if the loader has no workers.
     """
 
     def __init__(self, source: Iterable[Batch]) -> None:
         self.source = source
         self._start: dict[str, Any] | None = None  # the generators at the start of this epoch
-        self._later: dict[str, Any] = {}  # the loader's own when the checkpoint was written
+        self._later: dict[str, Any] = {}  # the loader's own generators when the checkpoint was written
 
     def __len__(self) -> int:
-        """Batches an epoch, on this rank; 0 where that is not known before the epoch's end."""
+        """Batches per epoch on this rank; 0 for a source without length."""
         try:
             return len(self.source)  # type: ignore[arg-type]
-        except TypeError:  # an iterable has no length
+        except TypeError:
             return 0
 
-    def epoch(self, run: Run) -> Iterator[list[Batch]]:
-        """The micro-batches of each step in the rest of the epoch; the last step may have fewer.
+    def epoch(self, progress: Progress, settings: Settings) -> Iterator[list[Batch]]:
+        """The micro-batches of each remaining step of the epoch; the last step may have fewer.
 
-        When the run is finished, it is still asked for the next step, to see whether the epoch is over too; random
-        numbers stay as if it had not been.
+        A finished run still asks for the next step, to see whether the epoch is over too; the random numbers are then
+        left as they were.
 
         Raises:
             InputError: there is no batch.
         """
-        progress = run.progress
         for part in _parts(self.source):
             if hasattr(part, "set_epoch"):
                 part.set_epoch(progress.epoch)
@@ -64,22 +62,10 @@ class Batches:
             self._start = {"random": random_state(), "generators": generator_state(self.source)}
             batches = even_batches(self.source)
         else:
-            now = random_state()
-            set_random_state(self._start["random"])
-            set_generator_state(self.source, self._start["generators"])
-            to_skip = progress.batch
-            sampler = getattr(self.source, "batch_sampler", None)
-            if isinstance(sampler, EpochBatchSampler) and not getattr(self.source, "num_workers", 0):
-                sampler.load_state_dict(sampler.state_dict(consumed=progress.batch - 1))
-                to_skip = 1
-            batches = even_batches(self.source)
-            for _ in islice(batches, to_skip):
-                pass
-            set_random_state(now)
-            set_generator_state(self.source, self._later)
+            batches = self._rest_of_epoch(progress, self._start)
         while True:
-            before = (random_state(), generator_state(self.source)) if run.is_finished else None
-            micro_batches = list(islice(batches, run.settings.accumulation))
+            before = (random_state(), generator_state(self.source)) if progress.is_finished(settings) else None
+            micro_batches = list(islice(batches, settings.accumulation))
             if before is not None:
                 set_random_state(before[0])
                 set_generator_state(self.source, before[1])
@@ -87,25 +73,41 @@ class Batches:
                 break
             yield micro_batches
 
+    def _rest_of_epoch(self, progress: Progress, start: Mapping[str, Any]) -> Iterator[Batch]:
+        now = random_state()
+        set_random_state(start["random"])
+        set_generator_state(self.source, start["generators"])
+        to_skip = progress.batch
+        sampler = getattr(self.source, "batch_sampler", None)
+        if isinstance(sampler, EpochBatchSampler) and not getattr(self.source, "num_workers", 0):
+            sampler.load_state_dict(sampler.state_dict(consumed=progress.batch - 1))
+            to_skip = 1
+        batches = even_batches(self.source)
+        for _ in islice(batches, to_skip):
+            pass
+        set_random_state(now)
+        set_generator_state(self.source, self._later)
+        return batches
+
     def count_for(self, rows: int, *, or_else: int) -> int:
-        """How many batches of this rank have been used when all ranks together have used `rows` examples."""
+        """The number of batches that this rank has used when all ranks together have used `rows` examples."""
         sizes = [getattr(part, "batch_size", None) for part in _parts(self.source)]
         size = next((size for size in sizes if isinstance(size, int)), None)
         return or_else if size is None else -(-rows // (size * world_size()))
 
     def state_dict(self) -> dict[str, Any]:
-        """What `epoch` needs to read on, besides the progress."""
+        """The values that `epoch` needs to continue, besides the progress."""
         return {"start": self._start, "later": generator_state(self.source)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Read on where another process stopped."""
+        """Continue where another process stopped."""
         self._start, self._later = state["start"], state["later"]
 
 
 def even_batches(source: Iterable[Batch]) -> Iterator[Batch]:
-    """The batches, on all ranks as many: one whose data ends earlier gives its last one again, without labels.
+    """The batches, equally many on all ranks: a rank whose data ends early repeats its last batch without labels.
 
-    Ranks wait for each other in every forward and backward pass.
+    (Ranks wait for each other in every forward and backward pass.)
 
     Raises:
         InputError: there is no batch.
@@ -122,7 +124,7 @@ def even_batches(source: Iterable[Batch]) -> Iterator[Batch]:
 
 
 def to_device(batch: Batch, device: torch.device) -> dict[str, Any]:
-    """The batch with its tensors on `device`; from pinned memory (DataLoader's `pin_memory`), without waiting."""
+    """The batch with its tensors on `device`; tensors in pinned memory (DataLoader's `pin_memory`) move in parallel."""
     return {
         key: value.to(device, non_blocking=value.is_pinned()) if isinstance(value, Tensor) else value
         for key, value in batch.items()
@@ -130,7 +132,7 @@ def to_device(batch: Batch, device: torch.device) -> dict[str, Any]:
 
 
 def sizes(batches: Sequence[Batch]) -> dict[str, int]:
-    """How many "tokens" the batches have, padding not counted, and how many "rows"."""
+    """The number of "tokens" in the batches, without padding, and of "rows"."""
     masks = [batch.get("attention_mask") for batch in batches]
     tokens = [
         int(mask.sum()) if isinstance(mask, Tensor) else max((v.numel() for v in _tensors(batch)), default=0)
@@ -140,7 +142,7 @@ def sizes(batches: Sequence[Batch]) -> dict[str, int]:
 
 
 def num_rows(batch: Batch) -> int:
-    """How many examples the batch has."""
+    """The number of examples in the batch."""
     return max((len(value) for value in _tensors(batch) if value.ndim), default=0)
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints as directories: which there are, in which order, and whether each is whole."""
+"""Directories of checkpoints: finding, ordering, checking and removing them."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ RUN, CHECKSUMS = f"{TRAINING}/run.json", f"{TRAINING}/checksums.json"
 
 
 def checkpoints_in(output_dir: Path) -> list[Path]:
-    """The directories that have a checkpoint's name, or had one until a newer one took it, as they were written."""
+    """The directories of checkpoints, also those that a newer one of the same step has replaced, oldest first."""
     names = re.compile(r"checkpoint-\d+|\.checkpoint-\d+\.replaced")
     found = output_dir.iterdir() if output_dir.is_dir() else iter(())
     return sorted((path for path in found if path.is_dir() and names.fullmatch(path.name)), key=serial_number)
 
 
 def get_last_checkpoint(folder: str | os.PathLike[str]) -> str | None:
-    """The checkpoint of the latest step in a run's `output_dir`; None where there is none."""
+    """The checkpoint of the latest step in a run's `output_dir`; None if there is no checkpoint."""
     found = [path for path in checkpoints_in(Path(folder)) if not path.name.startswith(".")]
     last = max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
     return None if last is None else str(last)
 
 
 def remove_checkpoint(directory: Path) -> None:
-    """Remove a checkpoint, so that no half of it is ever taken for one."""
-    doomed = directory.with_name(f".{directory.name.strip('.')}.partial")
-    directory.rename(doomed)
-    shutil.rmtree(doomed)
+    """Remove a checkpoint; it is renamed first, so that an interrupted removal leaves no damaged checkpoint."""
+    renamed = directory.with_name(f".{directory.name.strip('.')}.partial")
+    directory.rename(renamed)
+    shutil.rmtree(renamed)
 
 
 def serial_number(directory: Path) -> int:
-    """Checkpoints are numbered in the order in which they were written, whatever their steps; −1 for unreadable."""
+    """The position of a checkpoint in the order of writing, which may differ from the steps; −1 if unreadable."""
     try:
         return int(read_json(directory / RUN)["serial"])
     except (OSError, ValueError, KeyError, TypeError):
         return -1
 
 
-def damage(directory: Path) -> str | None:
-    """What is wrong with a checkpoint's files; None for nothing."""
+def find_damage(directory: Path) -> str | None:
+    """A description of the damage to a checkpoint's files; None for an intact checkpoint."""
     try:
         checksums = read_json(directory / CHECKSUMS)
         for name, expected in checksums.items():
             if checksum(directory / name) != expected:
-                return f"{name} is damaged (its checksum is not the one noted)"
+                return f"{name} is damaged (its checksum does not match the stored one)"
     except FileNotFoundError as error:
         return f"{Path(str(error.filename)).relative_to(directory)} is missing"
     except (OSError, ValueError, AttributeError) as error:
@@ -58,7 +58,7 @@ def damage(directory: Path) -> str | None:
 
 
 def files_in(directory: Path) -> list[Path]:
-    """All files below a directory."""
+    """All files in a directory and its subdirectories."""
     return sorted(path for path in directory.rglob("*") if path.is_file())
 
 
@@ -69,7 +69,7 @@ def checksum(path: Path) -> str:
 
 
 def synchronise(path: Path) -> None:
-    """Let the disk have what was written to a file, or to a directory where the system can do that."""
+    """Flush a file to the disk, or a directory if the system supports that."""
     if path.is_dir() and not hasattr(os, "O_DIRECTORY"):
         return
     descriptor = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
@@ -80,12 +80,12 @@ def synchronise(path: Path) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """What a file of JSON holds."""
+    """The value in a JSON file."""
     return json.loads(path.read_text("utf-8"))
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a file of JSON; numbers of NumPy and PyTorch are written as plain ones."""
+    """Write a JSON file; numbers of NumPy and PyTorch are written as plain numbers."""
     path.write_text(json.dumps(value, default=_plain_number, indent=1) + "\n", "utf-8")
 
 

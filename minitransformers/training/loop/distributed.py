@@ -1,7 +1,7 @@
-"""Several processes: PyTorch's own DistributedDataParallel and fully sharded data parallelism (FSDP2).
+"""Training on several processes, with PyTorch's DistributedDataParallel or fully sharded data parallelism (FSDP2).
 
-Run a script with `torchrun --nproc-per-node 2 script.py`; in it, put `model = parallelize(model)` before the optimizer
-is made, and give each process its own part of the data.
+Run a script with `torchrun --nproc-per-node 2 script.py`. In it, call `model = parallelize(model)` before the optimizer
+is created, and give each process its own part of the data.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ def local_rank() -> int:
 
 
 def world_size() -> int:
-    """How many processes train together."""
+    """The number of processes that train together."""
     return dist.get_world_size() if is_distributed() else 1
 
 
 def default_device() -> torch.device:
-    """The process's own CUDA device, else MPS, else the CPU."""
+    """The process's own CUDA device, or MPS, or the CPU."""
     if torch.cuda.is_available():
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
@@ -54,28 +54,29 @@ def default_device() -> torch.device:
 def parallelize(
     model: nn.Module, kind: str = "ddp", *, device: torch.device | str | None = None, **options: Any
 ) -> nn.Module:
-    """The model, ready to be trained by all processes that `torchrun` started; under plain `python`, on one device.
+    """The model for training on all processes that `torchrun` started; under plain `python`, on one device.
 
     Args:
         model: on the CPU, with the same weights in all processes.
-        kind: "ddp" keeps the whole model in each process and averages gradients. "fsdp" cuts weights, gradients and the
-            optimizer's state into pieces, one a process, and puts a block's weights together while it is computed
+        kind: "ddp" keeps the whole model in each process and averages the gradients. "fsdp" shards weights, gradients
+            and the optimizer's state over the processes, and gathers the weights of a block while it is computed
             (Zhao et al., 2023; torch.distributed.fsdp.fully_shard). Do not change its outputs in place
-            (`logits += 1`): the backward pass would find weights that are still in pieces.
-        device: where to train; by default `default_device()`.
-        options: for `DistributedDataParallel`, or for `fully_shard`.
+            (`logits += 1`): the backward pass would use weights that are still sharded.
+        device: the device of this process; by default `default_device()`.
+        options: of `DistributedDataParallel`, or of `fully_shard`.
 
     Raises:
-        InputError: another kind.
+        InputError: an unknown kind.
     """
     if kind not in ("ddp", "fsdp"):
         raise InputError(f"kind={kind!r} must be 'ddp' or 'fsdp'.")
     device = torch.device(device) if device is not None else default_device()
-    meet(device)
+    join_process_group(device)
     model.to(device)
     if not is_distributed():
         return model
-    for parameter in model.parameters():  # FSDP2 asks for it, DDP is faster so; GPT-2's, read from a file, are not
+    # FSDP2 needs contiguous weights, and DDP is faster with them. GPT-2's, read from a file, are transposed views.
+    for parameter in model.parameters():
         parameter.data = parameter.data.contiguous()
     if kind == "ddp":
         from torch.nn.parallel import DistributedDataParallel
@@ -84,33 +85,33 @@ def parallelize(
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
-    # Outputs of linear layers with a bias are views; nothing here writes to them, and the docstring says so to others.
+    # Outputs of linear layers with a bias are views. This library does not write to them; see the docstring.
     warnings.filterwarnings("ignore", r"FSDP2-wrapped module .* returned a view tensor", UserWarning)
     options.setdefault("mesh", init_device_mesh(device.type, (world_size(),)))
     for module in model.modules():
         if isinstance(module, nn.ModuleList):
             for block in module:
                 fully_shard(block, **options)
-    # Whatever is in no block: embeddings and heads, tied ones together.
+    # The modules outside the blocks: embeddings and heads, tied ones together.
     fully_shard(model, **options)
     return model
 
 
-def meet(device: torch.device) -> None:
-    """Where `torchrun` started this process, let it and the others know each other; once, whoever asks."""
+def join_process_group(device: torch.device) -> None:
+    """Connect this process with the others that `torchrun` started; later calls do nothing."""
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if not is_distributed() and {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-        atexit.register(_part)
+        atexit.register(_leave_process_group)
 
 
-def _part() -> None:
-    """Before the interpreter shuts down, end what `meet` began.
+def _leave_process_group() -> None:
+    """Destroy the process group before the interpreter shuts down.
 
-    Gloo's threads let go of a collective's tensors a moment after everyone has the result. A thread for which that is a
-    moment too late aborts the whole process ("terminate called without an active exception"), so they are waited for.
-    After an error the others may be waiting for this process: it leaves without a word, and torchrun ends them.
+    Gloo's threads release the tensors of a collective shortly after everyone has the result. A thread that does so
+    during the shutdown aborts the whole process ("terminate called without an active exception"), hence the sleep.
+    After an error the others may be waiting for this process: it exits without them, and torchrun ends them.
     """
     if is_distributed() and not hasattr(sys, "last_value"):
         dist.destroy_process_group()
@@ -118,7 +119,7 @@ def _part() -> None:
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """The model that was given to `parallelize` or to `torch.compile`."""
+    """The model inside the wrappers of `parallelize` and `torch.compile`."""
     while isinstance(inner := getattr(model, "_orig_mod", None) or getattr(model, "module", None), nn.Module):
         if type(model).__name__ not in ("DistributedDataParallel", "OptimizedModule", "DataParallel"):
             break
@@ -127,30 +128,30 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 
 @contextmanager
-def shared_gradients(model: nn.Module, *, now: bool) -> Iterator[None]:
-    """Within it, a backward pass averages gradients over the ranks (`now`), or leaves that to a later one."""
-    whole: Any = model
+def gradient_sync(model: nn.Module, *, enabled: bool) -> Iterator[None]:
+    """Let backward passes average the gradients over the ranks, or, not `enabled`, leave that to a later one."""
+    wrapped: Any = model
     if is_sharded(model):
-        whole.set_requires_gradient_sync(now)
+        wrapped.set_requires_gradient_sync(enabled)
         yield
-    elif hasattr(model, "no_sync") and not now:  # DistributedDataParallel
-        with whole.no_sync():
+    elif hasattr(model, "no_sync") and not enabled:  # DistributedDataParallel
+        with wrapped.no_sync():
             yield
     else:
         yield
 
 
 def clip_gradients(model: nn.Module, max_norm: float | None) -> float:
-    """Scale all gradients down to `max_norm` together, where their norm exceeds it; give the norm that they had.
+    """Scale all gradients down to a joint norm of `max_norm` if it is larger; return the norm before that.
 
-    Pascanu et al. (2013), algorithm 1. Over the pieces on all ranks, where gradients are cut into pieces.
+    Pascanu et al. (2013), algorithm 1. The norm of sharded gradients is that of all ranks together.
     """
     norm = nn.utils.clip_grad_norm_(model.parameters(), torch.inf if max_norm is None else max_norm)
     return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
 
 
 def sum_over_ranks(numbers: Sequence[Mapping[str, int | float]], device: torch.device) -> dict[str, float]:
-    """The sum of dictionaries with the same keys, key by key, over those given and those of all other ranks."""
+    """The sum, key by key, of the dictionaries of all ranks; all have the same keys."""
     sums = {key: float(sum(each[key] for each in numbers)) for key in (numbers[0] if numbers else ())}
     if not is_distributed() or world_size() == 1:
         return sums
@@ -160,7 +161,7 @@ def sum_over_ranks(numbers: Sequence[Mapping[str, int | float]], device: torch.d
 
 
 def max_over_ranks(number: int) -> int:
-    """The largest of all ranks' numbers."""
+    """The largest number of all ranks."""
     if not is_distributed() or world_size() == 1:
         return number
     numbers: list[int] = [0] * world_size()
@@ -169,13 +170,13 @@ def max_over_ranks(number: int) -> int:
 
 
 def wait_for_all() -> None:
-    """Return when all ranks are here."""
+    """Return when all ranks have called this function."""
     if is_distributed():
         dist.barrier()
 
 
 def from_main(value: Result) -> Result:
-    """The value that rank 0 has."""
+    """The value of rank 0."""
     if not is_distributed():
         return value
     box = [value]
@@ -183,20 +184,20 @@ def from_main(value: Result) -> Result:
     return box[0]
 
 
-def dealt_to_all(own: list[Result]) -> list[Result]:
-    """The items of all ranks, in the order in which they were dealt: the first of each rank, then the second …"""
+def gather_interleaved(own: list[Result]) -> list[Result]:
+    """The items of all ranks, in turns: the first item of each rank, then the second item of each …"""
     if not is_distributed():
         return own
-    hands: list[list[Result]] = [[]] * world_size()
-    dist.all_gather_object(hands, own)
-    return [hand[turn] for turn in range(max(map(len, hands))) for hand in hands if turn < len(hand)]
+    lists: list[list[Result]] = [[]] * world_size()
+    dist.all_gather_object(lists, own)
+    return [items[turn] for turn in range(max(map(len, lists))) for items in lists if turn < len(items)]
 
 
-def all_together(action: Callable[[], Result]) -> Result:
-    """Do something on each rank; an error on one is raised on all, so that none waits for ever.
+def on_all_ranks(action: Callable[[], Result]) -> Result:
+    """Call `action` on each rank; an error on one rank is raised on all, because they would wait for it forever.
 
     Raises:
-        TrainingError: on ranks that had no error themselves.
+        TrainingError: on the ranks without an error of their own.
     """
     error: Exception | None = None
     try:
@@ -215,24 +216,24 @@ def all_together(action: Callable[[], Result]) -> Result:
 
 
 def is_sharded(model: nn.Module) -> bool:
-    """Whether the weights are cut into pieces."""
+    """Whether the weights are sharded over the processes."""
     return hasattr(model, "set_requires_gradient_sync")
 
 
-def whole_weights(model: nn.Module) -> dict[str, Tensor]:
-    """All weights of a model that is cut into pieces, by name, tied ones once; on rank 0 and its CPU, else nothing."""
+def full_weights(model: nn.Module) -> dict[str, Tensor]:
+    """All weights of a sharded model by name, tied ones once, on the CPU of rank 0; empty on other ranks."""
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
-    whole = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+    full = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
     first = {id(tensor): name for name, tensor in reversed(model.state_dict(keep_vars=True).items())}
-    return {name: whole[name] for name in first.values() if name in whole}  # type: ignore[misc]
+    return {name: full[name] for name in first.values() if name in full}  # type: ignore[misc]
 
 
 @contextmanager
-def as_plain(model: nn.Module) -> Iterator[Any]:
-    """Within it, the model that was given to `parallelize` has its own class again, whose name goes into config.json.
+def with_own_class(model: nn.Module) -> Iterator[Any]:
+    """The model inside the wrappers, with its own class for a while; the name of the class goes into config.json.
 
-    (`fully_shard` puts a class of its own before it.)
+    (`fully_shard` replaces the class by a subclass.)
     """
     plain: Any = unwrap(model)
     sharded_class = type(plain)

@@ -1,4 +1,4 @@
-"""How good a model is on data that it was not trained on: loss, perplexity, and how many predictions are right."""
+"""Evaluation of a model on data that it was not trained on: loss, perplexity and accuracy."""
 
 from __future__ import annotations
 
@@ -9,32 +9,33 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from minitransformers.errors import InputError
 from minitransformers.nn.losses import IGNORED
 from minitransformers.training.loop.batches import Batch, even_batches, to_device
 from minitransformers.training.loop.distributed import sum_over_ranks, unwrap
-from minitransformers.training.loop.objective import count_labels, loss_shares, shifts_labels
+from minitransformers.training.loop.objective import count_labels, normalized_losses, shifts_labels
 from minitransformers.training.loop.precision import autocast
 from minitransformers.training.loop.random_state import random_state, set_random_state
 from minitransformers.training.loop.settings import Settings
 
 
 def evaluate(model: nn.Module, batches: Iterable[Batch], settings: Settings | None = None) -> dict[str, float]:
-    """Measure `model` on all of `batches`, and on those of all other ranks, without dropout and without learning.
+    """Measure `model` on all of `batches`, on all ranks, without dropout and without gradients.
 
-    Random numbers go on afterwards as if nothing had been: whether a run is evaluated does not change what it learns.
+    The states of the random number generators are restored afterwards: an evaluation does not change the run.
 
     Args:
-        settings: whose `precision` to compute in; float32 unless given.
+        settings: their `precision` is used; the default is float32.
 
     Returns:
-        "loss", the mean over all labels; "perplexity", e to the mean loss of a token, where labels are tokens; and the
-        portion of labels that the model holds most likely: "token_accuracy" where they are the next tokens,
-        "mask_accuracy" where they are masked ones, "nsp_accuracy" for `next_sentence_label`, "accuracy" for classes.
+        "loss", the mean over all labels; "perplexity", e to the mean loss of a token, if the labels are tokens; and the
+        share of labels with the largest logit: "token_accuracy" for next tokens, "mask_accuracy" for masked tokens,
+        "nsp_accuracy" for `next_sentence_label`, "accuracy" for classes.
 
     Raises:
-        InputError: there is no batch, or none with a label that counts.
+        InputError: there is no batch, or all labels are −100.
     """
     device, was_training, random = next(model.parameters()).device, model.training, random_state()
     precision = "fp32" if settings is None else settings.precision
@@ -45,11 +46,12 @@ def evaluate(model: nn.Module, batches: Iterable[Batch], settings: Settings | No
             for batch in even_batches(batches):
                 moved, counts = to_device(batch, device), count_labels(model, batch)
                 with autocast(precision, device):
-                    means, output = loss_shares(model, moved, counts)
+                    losses, output = normalized_losses(model, moved, counts)
                 measured: dict[str, int | float] = {}
-                for kind, mean in means.items():
-                    measured |= {f"{kind} loss": float(mean) * counts[kind], f"{kind} number": counts[kind]}
-                    measured |= {f"{kind} {name}": right for name, right in _right(model, output, moved, kind).items()}
+                for kind, loss in losses.items():
+                    measured |= {f"{kind} loss": float(loss) * counts[kind], f"{kind} number": counts[kind]}
+                    correct = _count_correct(model, output, moved, kind)
+                    measured |= {f"{kind} {name}": number for name, number in correct.items()}
                 for name, value in sum_over_ranks([measured], device).items():
                     sums[name] += value
     finally:
@@ -58,13 +60,34 @@ def evaluate(model: nn.Module, batches: Iterable[Batch], settings: Settings | No
     return _metrics(sums)
 
 
-def _right(model: nn.Module, output: Any, batch: Batch, kind: str) -> dict[str, float]:
-    """How many labels of a kind have the largest logit, by the name that their portion has."""
+def check_evaluations(
+    settings: Settings, schedule: LRScheduler | None, validation: Iterable[Batch] | None, *, has_hooks: bool
+) -> None:
+    """Check that there will be evaluations, if a setting or the schedule depends on their metrics.
+
+    Raises:
+        InputError: there will be none.
+    """
+    dependent = {
+        f"evaluate_every={settings.evaluate_every}": settings.evaluate_every is not None,
+        "keep_best=True": settings.keep_best,
+        f"patience={settings.patience}": settings.patience is not None,
+        "schedule=ReduceLROnPlateau(…)": isinstance(schedule, ReduceLROnPlateau),
+    }
+    for argument in (name for name, is_on in dependent.items() if is_on):
+        if validation is None:
+            raise InputError(f"{argument} needs validation=…, the batches that the model is evaluated on.")
+        if settings.evaluate_every is None and not has_hooks:  # a hook may request evaluations
+            raise InputError(f"{argument} depends on evaluations: set evaluate_every.")
+
+
+def _count_correct(model: nn.Module, output: Any, batch: Batch, kind: str) -> dict[str, float]:
+    """The number of labels of a kind that have the largest logit, by the name of their accuracy."""
     field = {"labels": ("logits", "prediction_logits"), "next_sentence_label": ("seq_relationship_logits",)}.get(kind)
     logits = next((output[name] for name in field or () if name in output), None)
     labels = batch.get(kind)
     if logits is None or labels is None or logits.shape[:-1] != labels.shape or labels.is_floating_point():
-        return {}  # regression, several labels at once, answers
+        return {}  # regression, multi-label classification, question answering
     config = getattr(unwrap(model), "config", None)
     name = "nsp_accuracy" if kind == "next_sentence_label" else "accuracy"
     if labels.ndim > 1 and logits.shape[-1] == getattr(config, "vocab_size", None):
@@ -78,13 +101,13 @@ def _right(model: nn.Module, output: Any, batch: Batch, kind: str) -> dict[str, 
 def _metrics(sums: Mapping[str, float]) -> dict[str, float]:
     numbers = {name.removesuffix(" number"): value for name, value in sums.items() if name.endswith(" number")}
     if not any(numbers.values()):
-        raise InputError("batches has no label that counts: all are −100.")
+        raise InputError("batches has no labels: all are −100.")
     metrics = {"loss": sum(sums[f"{kind} loss"] / number for kind, number in numbers.items() if number)}
     for name, value in sums.items():
-        kind, _, what = name.partition(" ")
-        if what.endswith("accuracy") and numbers[kind]:
-            metrics[what] = value / numbers[kind]
-        if what in ("token_accuracy", "mask_accuracy") and numbers[kind]:
+        kind, _, metric = name.partition(" ")
+        if metric.endswith("accuracy") and numbers[kind]:
+            metrics[metric] = value / numbers[kind]
+        if metric in ("token_accuracy", "mask_accuracy") and numbers[kind]:
             loss = sums[f"{kind} loss"] / numbers[kind]
             metrics["perplexity"] = math.exp(loss) if loss < 700 else math.inf
     return metrics

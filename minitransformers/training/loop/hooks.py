@@ -1,54 +1,59 @@
-"""Hooks: what is told of a run's events, and may ask for things."""
+"""Hooks: objects whose methods the loop calls at each event of a run."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from minitransformers.training.loop.run import Run
+from minitransformers.training.loop.run import Run
 
 
 class Hooks:
-    """What is told of a run's events; a subclass says what to do at those that concern it.
+    """One method for each event of a run; a subclass overrides the methods it needs.
 
-    A hook may set `run.should_log`, `run.should_evaluate`, `run.should_save`, and `run.progress.stopped` to end the
-    run. One with `state_dict` and `load_state_dict` (of what JSON can hold) is kept in checkpoints.
+    A hook may set `run.should_log`, `run.should_evaluate` and `run.should_save`, and `run.progress.stopped` to end the
+    run. The state of a hook with `state_dict` and `load_state_dict` (values that JSON can hold) is kept in checkpoints.
     """
 
     def on_train_begin(self, run: Run) -> None:
-        """After a checkpoint was loaded, if one was."""
+        """Called once the run is at its first step, after a checkpoint was loaded if there is one."""
 
     def on_epoch_begin(self, run: Run) -> None:
-        """Before the first batch of an epoch, or of the rest of one."""
+        """Called before the first batch of an epoch, or of the rest of an epoch after a resume."""
 
     def on_step_begin(self, run: Run) -> None:
-        """Before the first micro-batch of a step."""
+        """Called before the first micro-batch of a step."""
 
     def on_substep_end(self, run: Run) -> None:
-        """After the backward pass of each micro-batch but the last of a step."""
+        """Called after the backward pass of each micro-batch of a step except the last."""
 
     def on_pre_optimizer_step(self, run: Run) -> None:
-        """Gradients are there, added up and clipped."""
+        """Called when the gradients of a step are accumulated and clipped."""
 
     def on_optimizer_step(self, run: Run) -> None:
-        """Weights are new; gradients are there still."""
+        """Called after the weights were updated, before the gradients are cleared."""
 
     def on_step_end(self, run: Run) -> None:
-        """The step counts; logging, evaluation and saving come next."""
+        """Called when the step is counted, before logging, evaluation and saving."""
 
     def on_log(self, run: Run, record: dict[str, Any]) -> None:
-        """Before the record goes to the loggers; entries may be added. On the main process loggers follow."""
+        """Called before the record goes to the loggers; the hook may add entries."""
 
     def on_evaluate(self, run: Run, metrics: Mapping[str, float]) -> None:
-        """After an evaluation."""
+        """Called after an evaluation."""
 
     def on_save(self, run: Run, directory: Path) -> None:
-        """After a checkpoint was written."""
+        """Called after a checkpoint was written."""
 
     def on_epoch_end(self, run: Run) -> None:
-        """After the last batch of an epoch, or of the run; logging, evaluation and saving come next."""
+        """Called after the last batch of an epoch, or of the run, before logging, evaluation and saving."""
 
     def on_train_end(self, run: Run) -> None:
-        """After the last step."""
+        """Called after the last step."""
+
+
+def call_hooks(hooks: Iterable[Hooks], event: str, run: Run, *arguments: Any) -> None:
+    """Call the method named `event` of each hook."""
+    for hook in hooks:
+        getattr(hook, event)(run, *arguments)

@@ -1,9 +1,9 @@
-"""Where the numbers of a run go: a file of JSON lines, or TensorBoard.
+"""Loggers, which write the records of a run to a file of JSON lines, or to TensorBoard.
 
     train(…, loggers=[JsonLines("run/log.jsonl"), TensorBoard("run/tensorboard")])
 
-A logger is called with each record: a dictionary of numbers, with the number of updates as "step". When a run goes on
-from a checkpoint, `rewind(n)` lets it forget all but the first n records: what came after the checkpoint comes again.
+A logger is called with each record: a dictionary of numbers, with the number of updates as "step". When a run resumes
+from a checkpoint, `rewind(n)` removes all but the first n records: the records after the checkpoint will be repeated.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ Record = Mapping[str, Any]
 
 @runtime_checkable
 class Logger(Protocol):
-    """What a run tells its numbers to."""
+    """A callable that stores records."""
 
     def __call__(self, record: Record) -> None:
-        """Take in one record."""
+        """Store one record."""
 
     def rewind(self, count: int) -> None:
-        """Forget all but the first `count` records."""
+        """Remove all but the first `count` records."""
 
 
 class JsonLines:
-    """One JSON object a line, written at once, so that `tail -f` shows a run and a crash loses nothing.
+    """Writes one JSON object per line, immediately: `tail -f` shows the run, and a crash loses nothing.
 
-    Lines that are there already are kept until `rewind`, which also drops a last line that a crash cut short.
+    Existing lines are kept until `rewind`, which also removes an incomplete last line after a crash.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -46,7 +46,7 @@ class JsonLines:
             raise InputError(f"path={str(path)!r} is a directory; name a file in it, such as log.jsonl.")
 
     def __call__(self, record: Record) -> None:
-        """Write one line."""
+        """Append one line."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(dict(record)) + "\n")
@@ -55,23 +55,23 @@ class JsonLines:
         """Keep the first `count` lines of the file.
 
         Raises:
-            InputError: the file has fewer: it is not the log of this run.
+            InputError: the file has fewer lines, so it is not the log of this run.
         """
         lines = self.path.read_text("utf-8").splitlines(keepends=True) if self.path.exists() else []
         whole = [line for line in lines if line.endswith("\n")]
         if len(whole) < count:
             raise InputError(
                 f"{self.path} has {len(whole)} lines, but {count} records were logged up to the checkpoint: it belongs "
-                "to another run. Name another file, or remove it."
+                "to another run. Choose another file, or remove it."
             )
         if lines != whole[:count]:
             write_text(self.path, "".join(whole[:count]))
 
 
 class TensorBoard:
-    """Curves for TensorBoard: `tensorboard --logdir DIRECTORY` shows them.
+    """Writes curves for TensorBoard: `tensorboard --logdir DIRECTORY` shows them.
 
-    Training's numbers are named train/…, those of evaluations eval/… and test/…, as in `transformers`.
+    As in `transformers`, curves of the training are named train/…, curves of evaluations eval/… and test/….
     """
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
@@ -79,7 +79,7 @@ class TensorBoard:
         self._writer: SummaryWriter | None = None
         self._rewound = False
         try:
-            import torch.utils.tensorboard  # noqa: F401  # asked for here, not after the first hour of training
+            import torch.utils.tensorboard  # noqa: F401  # fails here, not after the first hour of training
         except ImportError as error:
             raise MissingPackageError.of("TensorBoard", "tensorboard", "training") from error
 
@@ -89,7 +89,7 @@ class TensorBoard:
         if self._writer is None:
             from torch.utils.tensorboard import SummaryWriter
 
-            # Once rewound, TensorBoard hides what an earlier process wrote at this step or a later one.
+            # After a rewind, TensorBoard hides the points that an earlier process wrote from this step on.
             self._writer = SummaryWriter(str(self.directory), purge_step=step if self._rewound else None)
         for name, value in record.items():
             if name != "step" and isinstance(value, int | float):
@@ -97,19 +97,19 @@ class TensorBoard:
         self._writer.flush()
 
     def rewind(self, count: int) -> None:
-        """Hide what was written after the first `count` records, from the next record's step on."""
+        """Hide the points after the first `count` records, from the step of the next record on."""
         if self._writer is not None:
             self._writer.close()
         self._writer, self._rewound = None, True
 
 
 class MissingPackageError(MinitransformersError, ImportError):
-    """A package that only this part of the library needs is not installed."""
+    """An optional package is not installed."""
 
     @classmethod
-    def of(cls, what: str, package: str, extra: str) -> MissingPackageError:
-        """The error that says how to install it."""
-        return cls(f"{what} needs the package {package}: `pip install 'minitransformers[{extra}]'` installs it.")
+    def of(cls, feature: str, package: str, extra: str) -> MissingPackageError:
+        """The error, with the command that installs the package."""
+        return cls(f"{feature} needs the package {package}: `pip install 'minitransformers[{extra}]'` installs it.")
 
 
 def _curve(name: str) -> str:

@@ -19,14 +19,17 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from minitransformers.errors import TrainingError
 from minitransformers.training.loop.batches import Batch, Batches, sizes, to_device
-from minitransformers.training.loop.distributed import clip_gradients, shared_gradients, sum_over_ranks, world_size
-from minitransformers.training.loop.evaluation import evaluate as measure
-from minitransformers.training.loop.hooks import Hooks
-from minitransformers.training.loop.objective import Counts, count_labels, share_of_loss
+from minitransformers.training.loop.checkpoints import resume, save_checkpoint
+from minitransformers.training.loop.distributed import clip_gradients, gradient_sync, rank, sum_over_ranks, world_size
+from minitransformers.training.loop.evaluation import check_evaluations, evaluate as default_evaluate
+from minitransformers.training.loop.hooks import Hooks, call_hooks
+from minitransformers.training.loop.objective import Counts, count_labels, normalized_loss
 from minitransformers.training.loop.precision import autocast
+from minitransformers.training.loop.progress_bar import ProgressBar
 from minitransformers.training.loop.run import Run
 from minitransformers.training.loop.settings import Settings
-from minitransformers.training.loop.state import resume, save_checkpoint
+
+Logger = Callable[[dict[str, Any]], None]
 
 
 def train(
@@ -37,84 +40,102 @@ def train(
     settings: Settings,
     *,
     validation: Iterable[Batch] | None = None,
-    loss: Callable[[nn.Module, Batch, Counts], Tensor] = share_of_loss,
-    evaluate: Callable[[nn.Module, Iterable[Batch], Settings], Mapping[str, float]] = measure,
+    loss: Callable[[nn.Module, Batch, Counts], Tensor] = normalized_loss,
+    evaluate: Callable[[nn.Module, Iterable[Batch], Settings], Mapping[str, float]] = default_evaluate,
     hooks: Sequence[Hooks] = (),
-    loggers: Sequence[Callable[[dict[str, Any]], None]] = (),
+    loggers: Sequence[Logger] = (),
 ) -> Run:
-    """Train `model` in place, and give the finished run, whose `progress` and `history` tell how it went.
+    """Train `model` in place, and return the finished run with its `progress` and `history`.
 
     Args:
-        model: called as model(**batch), gives an output with a loss. Where it is on, training happens.
-        batches: a DataLoader, or anything that can be iterated once an epoch and gives dictionaries of tensors.
-        validation: what `evaluate` measures the model on. A ReduceLROnPlateau is stepped with its `Settings.metric`.
-        loss: of a micro-batch, its share in the mean over the whole batch; see `share_of_loss`.
-        hooks: objects that are told of each event, and may ask for an evaluation, a checkpoint, or the end.
-        loggers: called with each record, a dictionary of numbers; see `Logger` for going on from a checkpoint.
+        model: called as model(**batch), returns an output with a loss. Training happens on the device it is on.
+        batches: a DataLoader, or any iterable that yields the dictionaries of tensors of one epoch each time.
+        validation: the batches for `evaluate`. A ReduceLROnPlateau is stepped with their `Settings.metric`.
+        loss: the part of a micro-batch in the mean loss over the whole batch; see `normalized_loss`.
+        hooks: objects whose methods are called at each event, and which may request an evaluation, a checkpoint, or the
+            end of the run.
+        loggers: called with each record, a dictionary of numbers; see `Logger` for resuming from a checkpoint.
 
     Raises:
-        InputError: settings or data that nothing can be trained with.
-        CheckpointError: `output_dir` is that of another run, or none of its checkpoints can be read.
+        InputError: settings or data that cannot be used for training.
+        CheckpointError: `output_dir` belongs to another run, or none of its checkpoints can be read.
         TrainingError: the loss is not finite, and `on_nan` is "stop".
     """
-    run = Run(model, optimizer, schedule, Batches(batches), settings, hooks, loggers, validation)
+    check_evaluations(settings, schedule, validation, has_hooks=bool(hooks))
+    run = Run(model, optimizer, schedule, Batches(batches), settings, validation)
     scaler, progress, device = run.scaler, run.progress, run.device
-    resume(run)
-    run.call("on_train_begin")
+    if settings.show_progress and rank() == 0:
+        hooks = [*hooks, ProgressBar()]
+    resume(run, hooks, loggers)
+    call_hooks(hooks, "on_train_begin", run)
     while not run.is_finished or (progress.batch and not progress.left_epoch):
-        run.call("on_epoch_begin")
-        for micro_batches in run.batches.epoch(run):
+        call_hooks(hooks, "on_epoch_begin", run)
+        for micro_batches in run.batches.epoch(progress, settings):
             if run.is_finished:
                 break
-            run.call("on_step_begin")
+            call_hooks(hooks, "on_step_begin", run)
             model.train()
-            # A mean over the labels of the whole batch: each micro-batch must know how many those are, on all ranks.
+            # The loss is a mean over the labels of the whole batch: each micro-batch needs their number on all ranks.
             counts = sum_over_ranks([count_labels(model, batch) for batch in micro_batches], device)
             parts: list[Tensor] = []
             for number, batch in enumerate(micro_batches, 1):
-                with shared_gradients(model, now=number == len(micro_batches)):
+                with gradient_sync(model, enabled=number == len(micro_batches)):
                     with autocast(settings.precision, device):
                         part = loss(model, to_device(batch, device), counts)
-                    # Ranks' gradients are averaged, but parts are to be added up.
+                    # Gradients are averaged over the ranks, but the parts of the loss must be added.
                     scaler.scale(part * world_size()).backward()  # type: ignore[no-untyped-call]
                 parts.append(part.detach())
                 if number < len(micro_batches):
-                    run.call("on_substep_end")
+                    call_hooks(hooks, "on_substep_end", run)
             sums = sum_over_ranks([{"loss": float(sum(parts)), **sizes(micro_batches)}], device)
             learning_rate, grad_norm = optimizer.param_groups[0]["lr"], math.nan
             if math.isfinite(sums["loss"]):
                 scaler.unscale_(optimizer)
                 grad_norm = clip_gradients(model, settings.max_grad_norm)
-                run.call("on_pre_optimizer_step")
+                call_hooks(hooks, "on_pre_optimizer_step", run)
                 scale = scaler.get_scale()
-                scaler.step(optimizer)  # unless half precision overflowed: then only the scale goes down
+                scaler.step(optimizer)  # skipped if a half-precision gradient overflowed: then only the scale decreases
                 scaler.update()
-                run.call("on_optimizer_step")
+                call_hooks(hooks, "on_optimizer_step", run)
                 if scaler.get_scale() >= scale:
                     run.step_schedule()
             elif settings.on_nan == "stop":
                 raise TrainingError(run.explain_nan(sums["loss"]))
             optimizer.zero_grad()
             run.advance(len(micro_batches), **sums, grad_norm=grad_norm, learning_rate=learning_rate)
-            run.call("on_step_end")
-            _do_what_is_due(run, evaluate)
+            call_hooks(hooks, "on_step_end", run)
+            _log_evaluate_save(run, hooks, loggers, evaluate)
         else:
             run.next_epoch()
-        progress.left_epoch = progress.batch > 0  # the run ends in its middle
-        run.call("on_epoch_end")
-        _do_what_is_due(run, evaluate)
-    run.call("on_train_end")
+        progress.left_epoch = progress.batch > 0  # the run ends in the middle of the epoch
+        call_hooks(hooks, "on_epoch_end", run)
+        _log_evaluate_save(run, hooks, loggers, evaluate)
+    call_hooks(hooks, "on_train_end", run)
     return run
 
 
-def _do_what_is_due(run: Run, evaluate: Callable[..., Mapping[str, float]]) -> None:
-    """Log, evaluate and save, where the settings or a hook ask for it."""
-    if run.takes("log"):
-        run.log_step()
-    if run.takes("evaluate") and run.validation is not None:
+def _log_evaluate_save(
+    run: Run, hooks: Sequence[Hooks], loggers: Sequence[Logger], evaluate: Callable[..., Mapping[str, float]]
+) -> None:
+    """Log, evaluate and save, if the settings or a hook have requested it."""
+    if run.pop_due("log"):
+        _log(run, hooks, loggers, run.pop_losses())
+    if run.pop_due("evaluate") and run.validation is not None:
         metrics = evaluate(run.model, run.validation, run.settings)
-        run.log({f"eval_{name}": value for name, value in metrics.items()})
-        run.call("on_evaluate", metrics)
+        if metrics:  # the Trainer's `evaluate` logs its metrics and returns none
+            _log(run, hooks, loggers, {f"eval_{name}": value for name, value in metrics.items()})
+        call_hooks(hooks, "on_evaluate", run, metrics)
         run.compare(metrics)
-    if run.takes("save"):
-        run.call("on_save", save_checkpoint(run))
+    if run.pop_due("save"):
+        call_hooks(hooks, "on_save", run, save_checkpoint(run, hooks))
+
+
+def _log(run: Run, hooks: Sequence[Hooks], loggers: Sequence[Logger], values: Mapping[str, Any]) -> None:
+    """Pass a record to the hooks, the history, and on the main process the loggers."""
+    record = run.with_step(values)
+    run.progress.records += 1
+    call_hooks(hooks, "on_log", run, record)
+    run.history.append(record)
+    if rank() == 0:
+        for logger in loggers:
+            logger(record)

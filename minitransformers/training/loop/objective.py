@@ -1,8 +1,8 @@
-"""The loss of a micro-batch as its share in the mean over the whole batch.
+"""The loss of a micro-batch, normalized by the number of labels in the whole batch.
 
 A mean of means is not the mean: micro-batches have different numbers of labels. So the labels of all micro-batches, on
-all ranks, are counted first, and each sum of losses is divided by that number. Then losses and gradients add up to
-those of one large batch.
+all ranks, are counted first, and each sum of losses is divided by that number. The losses and gradients of the
+micro-batches then add up to those of one large batch.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from minitransformers.training.loop.distributed import unwrap
 Counts = Mapping[str, int | float]
 
 
-def share_of_loss(model: nn.Module, batch: Batch, counts: Counts) -> Tensor:
-    """What the micro-batch adds to the mean loss over a batch that has `counts` labels in all (see `count_labels`).
+def normalized_loss(model: nn.Module, batch: Batch, counts: Counts) -> Tensor:
+    """The sum of the micro-batch's losses, divided by the `counts` of labels in the whole batch (see `count_labels`).
 
-    Where none of its labels counts that is 0, with gradients of 0: a mean over no label would be NaN and spoil all
+    A micro-batch without labels has a loss of 0 and gradients of 0: a mean over no label would be NaN and spoil all
     weights.
 
     Raises:
         InputError: the model's output has no loss.
     """
-    shares, _ = loss_shares(model, batch, counts)
-    return sum(shares.values(), start=next(iter(shares.values())).new_zeros(()))
+    losses, _ = normalized_losses(model, batch, counts)
+    return sum(losses.values(), start=next(iter(losses.values())).new_zeros(()))
 
 
 def count_labels(model: nn.Module, batch: Batch) -> dict[str, int]:
-    """How many labels of each kind count in the loss: all that are not −100; of a batch without labels, its rows.
+    """The number of labels of each kind, without those that are −100; of a batch without labels, the number of rows.
 
-    A causal language model predicts from each token the next one, so that the first label of a row is never asked for.
+    A causal language model predicts the next token from each token, so the first label of a row does not count.
     """
     labels = {name: batch[name] for name in LABELS if isinstance(batch.get(name), Tensor)}
     if not labels:
@@ -48,8 +48,8 @@ def count_labels(model: nn.Module, batch: Batch) -> dict[str, int]:
     return {name: int(values.ne(IGNORED).sum()) for name, values in labels.items()}
 
 
-def loss_shares(model: nn.Module, batch: Batch, counts: Counts) -> tuple[dict[str, Tensor], Any]:
-    """`share_of_loss` by kind of label, and the model's output."""
+def normalized_losses(model: nn.Module, batch: Batch, counts: Counts) -> tuple[dict[str, Tensor], Any]:
+    """`normalized_loss` by kind of label, and the model's output."""
     own = count_labels(model, batch)
     if {"labels", "next_sentence_label"} <= own.keys():  # two means, over different numbers of labels
         output = model(**batch)
@@ -60,7 +60,7 @@ def loss_shares(model: nn.Module, batch: Batch, counts: Counts) -> tuple[dict[st
         }, output
     kind = next(iter(own))
     if not own[kind]:
-        # One label is made up, so that there is something to differentiate (other ranks wait for that); it weighs 0.
+        # Other ranks wait for the backward pass, which needs a label to be differentiable: add one, weighted 0.
         loss, output = _loss(model, {**batch, kind: _with_one_label(batch[kind])} if kind == "labels" else batch)
         return {kind: 0 * loss}, output
     if kind == "labels" and takes_num_items(model):
@@ -71,7 +71,7 @@ def loss_shares(model: nn.Module, batch: Batch, counts: Counts) -> tuple[dict[st
 
 
 def smoothed_loss(outputs: Any, labels: Tensor, smoothing: float, num_items: float | int, *, shift: bool) -> Tensor:
-    """Cross-entropy against labels of which `smoothing` is spread over all classes (Szegedy et al., 2015, §7)."""
+    """Cross-entropy with labels of which `smoothing` is spread over all classes (Szegedy et al., 2015, §7)."""
     logits = outputs["logits"] if hasattr(outputs, "items") else outputs[0]
     if shift:
         logits, labels = logits[..., :-1, :], labels[..., 1:]
@@ -81,7 +81,7 @@ def smoothed_loss(outputs: Any, labels: Tensor, smoothing: float, num_items: flo
 
 
 def shifts_labels(model: nn.Module) -> bool:
-    """Whether the model scores the logits at position t against the label at t + 1, as decoders do."""
+    """Whether the model compares the logits at position t with the label at t + 1, as decoders do."""
     plain = unwrap(model)
     can_generate = getattr(plain, "can_generate", None)
     has_encoder = getattr(getattr(plain, "config", None), "is_encoder_decoder", False)
@@ -89,7 +89,7 @@ def shifts_labels(model: nn.Module) -> bool:
 
 
 def takes_num_items(model: nn.Module) -> bool:
-    """Whether the forward pass takes `num_items_in_batch`, the number that the sum of losses is divided by."""
+    """Whether the forward pass takes `num_items_in_batch`, the divisor of the summed losses."""
     return "num_items_in_batch" in inspect.signature(unwrap(model).forward).parameters
 
 
@@ -99,7 +99,7 @@ def _loss(model: nn.Module, batch: Batch) -> tuple[Tensor, Any]:
     if loss is None:
         raise InputError(
             f"{type(unwrap(model)).__name__} gave no loss for a batch with {sorted(batch)}: does the batch have the "
-            f"labels that the model asks for?"
+            f"labels that the model needs?"
         )
     return loss, output
 

@@ -1,9 +1,9 @@
-"""Optimizers, and which parameters they pull towards 0.
+"""Optimizers, and the parameters with weight decay.
 
     optimizer = torch.optim.AdamW(parameter_groups(model, weight_decay=0.01), lr=5e-5)
 
-Weight decay is for the matrices: biases, and the weights of norms, which start at 1, have none (Devlin et al., 2018,
-released code). Embeddings are matrices too.
+Matrices, including embeddings, have weight decay; biases, and the weights of norms, which start at 1, have none
+(Devlin et al., 2018, released code).
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from torch.optim import Optimizer
 from minitransformers.errors import InputError, nearest
 from minitransformers.training.loop.adafactor import Adafactor
 
-# Also by name: norms that people write themselves are no nn.LayerNorm. `bias` is anywhere in the name, so that a
-# table of relative position biases counts as biases.
+# Also by name, because a user's own norm need not be an nn.LayerNorm. `bias` may stand anywhere in the name: a table of
+# relative position biases has no decay either.
 WITHOUT_DECAY = re.compile(r"bias|layernorm|rmsnorm|(?:^|\.)norm(?:$|\.)|_norm(?:$|\.)", re.IGNORECASE)
 
 
 class OptimizerNames(StrEnum):
-    """The optimizers by name: those for which `transformers` needs no further package."""
+    """The names of the optimizers: those for which `transformers` needs no further package."""
 
     ADAMW_TORCH = "adamw_torch"
     ADAMW_TORCH_FUSED = "adamw_torch_fused"
@@ -36,7 +36,7 @@ class OptimizerNames(StrEnum):
     RMSPROP = "rmsprop"
 
 
-# What may be said of them in a text, "momentum=0.9, nesterov=True"; of the others nothing.
+# The options that `optim_args`, such as "momentum=0.9, nesterov=True", may set. Other optimizers have none.
 OPTIONS: dict[OptimizerNames, dict[str, type]] = {
     OptimizerNames.SGD: {"momentum": float, "dampening": float, "nesterov": bool},
     OptimizerNames.ADAGRAD: {"lr_decay": float, "eps": float},
@@ -49,11 +49,11 @@ BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "n
 def parameter_groups(
     model: nn.Module, weight_decay: float | int, decayed: Collection[str] | None = None
 ) -> list[dict[str, Any]]:
-    """What a `torch.optim` optimizer takes: a group with `weight_decay`, and one without.
+    """Parameter groups for a `torch.optim` optimizer: one with `weight_decay`, and one without.
 
-    A parameter that is shared, such as a tied embedding, is in them once; one with `requires_grad=False` is not. As in
-    `transformers`, both groups are there even if empty, and the parameters stand in the model's order. `decayed` are
-    the names of those in the first group, by default `decay_parameter_names(model)`.
+    A shared parameter, such as a tied embedding, occurs once; parameters with `requires_grad=False` are left out. As in
+    `transformers`, there are always both groups, even if one is empty, and the parameters are in the model's order.
+    `decayed` are the names of the parameters in the first group, by default `decay_parameter_names(model)`.
     """
     decayed = decay_parameter_names(model) if decayed is None else decayed
     trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
@@ -64,7 +64,7 @@ def parameter_groups(
 
 
 def decay_parameter_names(model: nn.Module) -> set[str]:
-    """The names of the parameters that are pulled towards 0: all but biases and the weights of norms."""
+    """The names of the parameters with weight decay: all except biases and the weights of norms."""
     norms = [name for name, module in model.named_modules() if isinstance(module, nn.LayerNorm)]
     return {
         name
@@ -82,14 +82,14 @@ def create_optimizer(
     eps: float | int = 1e-8,
     optim_args: str | None = None,
 ) -> Optimizer:
-    """The optimizer of that name.
+    """Create the optimizer of that name.
 
     Args:
-        groups: what `parameter_groups` gives.
+        groups: parameter groups, see `parameter_groups`.
         name: one of `OptimizerNames`; both AdamWs (Loshchilov & Hutter, 2017, algorithm 2) compute the same, the fused
             one in one kernel.
-        betas, eps: AdamW's; the others have PyTorch's defaults.
-        optim_args: what else there is to say of "sgd", "adagrad" and "rmsprop"; see `OPTIONS`.
+        betas, eps: of AdamW; the others have PyTorch's defaults.
+        optim_args: further options of "sgd", "adagrad" and "rmsprop" as text; see `OPTIONS`.
     """
     options = read_options(name, optim_args)
     match optimizer_name(name):
@@ -108,20 +108,22 @@ def create_optimizer(
 
 
 def read_options(name: str | OptimizerNames, optim_args: str | None) -> dict[str, Any]:
-    """The arguments that a text such as "momentum=0.9, nesterov=True" has for the optimizer of that name.
+    """Parse the options of an optimizer, such as "momentum=0.9, nesterov=True".
 
     Raises:
-        InputError: it has no such argument, or the argument no such value.
+        InputError: an unknown option, or a value that it cannot have.
     """
     known = OPTIONS.get(optimizer_name(name), {})
     options: dict[str, Any] = {}
     for pair in optim_args.replace(" ", "").split(",") if optim_args else ():
         key, _, text = pair.partition("=")
         if key == "weight_decay":
-            raise InputError(f"optim_args={optim_args!r}: weight_decay is an argument of its own, weight_decay={text}.")
+            raise InputError(f"optim_args={optim_args!r}: pass weight_decay={text} as a separate argument.")
         if key not in known:
-            takes = f"takes {', '.join(known)}" if known else "takes none: leave optim_args out"
-            raise InputError(f"optim_args={optim_args!r}: {name!s} has no {key!r}; it {takes}.{nearest(key, known)}")
+            takes = f"takes {', '.join(known)}" if known else "takes no options: leave optim_args out"
+            raise InputError(
+                f"optim_args={optim_args!r}: {name!s} has no option {key!r}; it {takes}.{nearest(key, known)}"
+            )
         try:
             options[key] = BOOLEANS[text.lower()] if known[key] is bool else float(text)
         except (KeyError, ValueError):
@@ -137,6 +139,6 @@ def optimizer_name(name: str | OptimizerNames) -> OptimizerNames:
     except ValueError:
         names = [kind.value for kind in OptimizerNames]
         raise InputError(
-            f"There is no optimizer {str(name)!r} here: choose one of {', '.join(names)}, or make one of "
+            f"There is no optimizer {str(name)!r}: choose one of {', '.join(names)}, or create one from "
             f"`parameter_groups(model, weight_decay)`.{nearest(str(name), names)}"
         ) from None

@@ -1,4 +1,4 @@
-"""Half precision: which operations are computed in it, and how small gradients are kept from vanishing."""
+"""Half precision: autocast for matrix products, and loss scaling for small gradients."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[None]:
-    """Within it, matrix products are computed in half precision, and sums and losses as before ("fp32": everything).
+    """Compute matrix products in half precision, and sums and losses in float32; "fp32" changes nothing.
 
     Weights and gradients stay in float32 (Micikevicius et al., 2018, §3.1).
 
     Raises:
-        InputError: the device cannot compute in that type.
+        InputError: the device does not support that type.
     """
     if precision == "fp32":
         return nullcontext()
@@ -28,10 +28,10 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[Non
 
 
 def check_weights(model: nn.Module, precision: str) -> None:
-    """Whether autocast can train these weights: those in float32, and under "bf16" those in bfloat16.
+    """Check that autocast can train these weights: float32, and under "bf16" also bfloat16.
 
     Raises:
-        InputError: some are in another half precision, such as a checkpoint's.
+        InputError: some weights are in another half precision, for example that of a checkpoint.
     """
     types = {parameter.dtype for parameter in model.parameters() if parameter.requires_grad}
     refused = types & ({torch.float16} if precision == "bf16" else {torch.float16, torch.bfloat16})
@@ -44,9 +44,9 @@ def check_weights(model: nn.Module, precision: str) -> None:
 
 
 def make_scaler(precision: str, device: torch.device) -> torch.amp.GradScaler:
-    """Multiplies the loss for "fp16", where many gradients would be too small (§3.2); else does nothing.
+    """The scaler of the loss for "fp16", in which many gradients would round to 0 (§3.2); disabled otherwise.
 
-    The factor halves when a gradient overflows, in which case the step is left out, and doubles after 2,000 good steps.
-    All of several processes leave out the same steps, also where gradients are in pieces (FSDP2).
+    When a gradient overflows, the step is skipped and the factor is halved; after 2,000 good steps it is doubled. All
+    processes skip the same steps, also with sharded gradients (FSDP2).
     """
     return torch.amp.GradScaler(device.type, enabled=precision == "fp16")

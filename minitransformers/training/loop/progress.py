@@ -1,31 +1,55 @@
-"""A bar that shows how a run goes: loss, tokens per second, time left."""
+"""Progress: the position of a run, as the numbers that a checkpoint keeps."""
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Any
+import math
+from dataclasses import dataclass
 
-from minitransformers.training.loop.hooks import Hooks
-from minitransformers.utils.logging import tqdm
-
-if TYPE_CHECKING:
-    from minitransformers.training.loop.run import Run
+from minitransformers.training.loop.settings import Settings
 
 
-class ProgressBar(Hooks):
-    """Shows a line on the terminal, by tqdm."""
+@dataclass
+class Progress:
+    """The position of a run in its steps, epochs and data.
 
-    def on_train_begin(self, run: Run) -> None:
-        """Start where the run starts."""
-        self._bar: Any = tqdm(total=run.num_steps, initial=run.progress.step, unit="step", dynamic_ncols=True)
-        self._since, self._tokens = time.perf_counter(), run.progress.tokens
+    Attributes:
+        step: optimizer steps taken.
+        epoch: epochs finished.
+        batch: micro-batches of the current epoch that this rank has used.
+        rows: examples of the current epoch that all ranks have used.
+        tokens: tokens read on all ranks, without padding.
+        records: records given to the loggers.
+        skipped: steps without an update, because the loss was not finite.
+        best, best_step: the best value of `Settings.metric`, and its step.
+        waited: evaluations since the best one.
+        stopped: the run was ended early, by `Settings.patience` or a hook.
+        left_epoch: the run ended in the middle of an epoch, and `on_epoch_end` was called.
+        loss, grad_norm, learning_rate: of the last step; the learning rate of an Adafactor may be None.
+        loss_sum, loss_steps: sum and number of the losses since the last record.
+    """
 
-    def on_step_end(self, run: Run) -> None:
-        """One step on."""
-        rate = (run.progress.tokens - self._tokens) / max(time.perf_counter() - self._since, 1e-9)
-        self._bar.set_postfix_str(f"{rate:,.0f} tokens/s, loss {run.progress.loss:.4f}", refresh=False)
-        self._bar.update()
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    rows: int = 0
+    tokens: int = 0
+    records: int = 0
+    skipped: int = 0
+    best: float | None = None
+    best_step: int | None = None
+    waited: int = 0
+    stopped: bool = False
+    left_epoch: bool = False
+    loss: float = math.nan
+    grad_norm: float = math.nan
+    learning_rate: float | None = math.nan
+    loss_sum: float = 0.0
+    loss_steps: int = 0
 
-    def on_train_end(self, run: Run) -> None:
-        """Leave the line as it is."""
-        self._bar.close()
+    def is_finished(self, settings: Settings) -> bool:
+        """Whether all steps of the run have been taken."""
+        return (
+            self.stopped
+            or (settings.steps is not None and self.step >= settings.steps)
+            or (settings.epochs is not None and self.epoch >= settings.epochs)
+        )

@@ -1,4 +1,4 @@
-"""The state of all random numbers, as JSON: Python's, NumPy's, PyTorch's on every device, and a loader's own."""
+"""States of random number generators as JSON: of Python, NumPy, PyTorch on every device, and of a loader's parts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def random_state() -> dict[str, Any]:
-    """The state of the generators that are global; `set_random_state` goes back to it."""
+    """The state of the global generators; `set_random_state` restores it."""
     return {
         "python": random.getstate(),
         "numpy": [part.tolist() if hasattr(part, "tolist") else part for part in np.random.get_state()],
@@ -24,7 +24,7 @@ def random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: Mapping[str, Any]) -> None:
-    """Go back to a state that `random_state` gave; on a machine with other devices, as far as they are the same."""
+    """Restore a state that `random_state` returned; generators of devices that are missing here are left out."""
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words), gauss))
     name, words, *rest = state["numpy"]
@@ -38,12 +38,12 @@ def set_random_state(state: Mapping[str, Any]) -> None:
 
 
 def generator_state(loader: object) -> dict[str, Any]:
-    """The state of the generators that a loader's parts hold: samplers, collator, data set."""
+    """The state of the generators in a loader's parts: samplers, collator, data set."""
     return {name: _state_of(generator) for name, generator in _generators(loader)}
 
 
 def set_generator_state(loader: object, state: Mapping[str, Any]) -> None:
-    """Go back to a state that `generator_state` gave."""
+    """Restore a state that `generator_state` returned."""
     for name, generator in _generators(loader):
         if name in state:
             _set_state_of(generator, state[name])
@@ -54,14 +54,14 @@ _PARTS = (
     "batch_sampler",
     "batch_sampler.sampler",
     "collate_fn",
-    "collate_fn.collator",  # within WithoutColumns
+    "collate_fn.collator",  # inside DropColumns
     "dataset",
-    "dataset.dataset",  # within SharedStream, or torch's Subset
+    "dataset.dataset",  # inside ShardedStream, or torch's Subset
 )
 
 
 def _generators(loader: object) -> Iterator[tuple[str, Any]]:
-    """Each generator that the loader or one of its parts has as an attribute, once, with its place."""
+    """Each generator that is an attribute of the loader or of one of its parts, once, with its path."""
     seen: set[int] = set()
     for path in ("", *_PARTS):
         part: Any = loader

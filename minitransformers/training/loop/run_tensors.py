@@ -1,7 +1,7 @@
-"""The tensors of a run, weights and the optimizer's state, by name: to files and back.
+"""Saving and loading of a run's tensors, weights and optimizer state, by name.
 
-PyTorch's distributed checkpoint does it, in safetensors files: a tensor is written whole, or in the pieces that the
-processes have; it is read into whatever pieces are asked for, by any number of processes.
+PyTorch's distributed checkpoint writes them to safetensors files: a tensor is written whole, or in the shards that the
+processes hold, and any number of processes can read it in other shards.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from minitransformers.training.loop.run import Run
 
 
 def named_weights(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers that are saved, by name; tied ones once."""
+    """Saved parameters and buffers by name; tied ones once."""
     found: dict[int, tuple[str, Tensor]] = {}
     for name, tensor in model.state_dict(keep_vars=True).items():
         if isinstance(tensor, Tensor):
@@ -31,7 +31,7 @@ def named_weights(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _parameter_names(run: Run) -> list[str]:
-    """The name of each parameter that the optimizer has, in its order."""
+    """The names of the optimizer's parameters, in its order."""
     names = {id(parameter): name for name, parameter in unwrap(run.model).named_parameters()}
     return [
         names.get(id(parameter), f"unnamed-{index}")
@@ -40,7 +40,7 @@ def _parameter_names(run: Run) -> list[str]:
 
 
 def tensors_of(run: Run) -> dict[str, Tensor]:
-    """Everything in the run that checkpoints keep and that is a tensor, by name; in pieces where the model is."""
+    """All tensors that a checkpoint keeps, by name; sharded if the model is sharded."""
     tensors = {f"model.{name}": tensor for name, tensor in named_weights(unwrap(run.model)).items()}
     if run.settings.save_only_model:
         return tensors
@@ -51,7 +51,7 @@ def tensors_of(run: Run) -> dict[str, Tensor]:
 
 
 def optimizer_numbers(run: Run) -> dict[str, Any]:
-    """What the optimizer keeps besides tensors: the settings of its groups, and numbers."""
+    """The optimizer's state besides tensors: the settings of its groups, and numbers."""
     state = run.optimizer.state_dict()
     return {
         "groups": [{key: value for key, value in group.items() if key != "params"} for group in state["param_groups"]],
@@ -63,10 +63,10 @@ def optimizer_numbers(run: Run) -> dict[str, Any]:
 
 
 def load_tensors(run: Run, directory: Path, numbers: Mapping[str, Any]) -> None:
-    """Give model and optimizer what a checkpoint has of them; `numbers` are those of `optimizer_numbers`.
+    """Load a checkpoint's tensors into model and optimizer; `numbers` come from `optimizer_numbers`.
 
     Raises:
-        CheckpointError: a tensor is missing, or of another size.
+        CheckpointError: a tensor is missing, or has another size.
     """
     parameters = [parameter for group in run.optimizer.param_groups for parameter in group["params"]]
     indices = {name: index for index, name in enumerate(_parameter_names(run))}
@@ -77,7 +77,7 @@ def load_tensors(run: Run, directory: Path, numbers: Mapping[str, Any]) -> None:
             continue
         parameter_name, _, key = name.removeprefix("optimizer.").rpartition(".")
         index = indices[parameter_name]
-        # What has the parameter's shape is in pieces where that is; the rest, such as the number of steps, is whole.
+        # State of the parameter's shape is sharded like the parameter; the rest, such as the number of steps, is not.
         has_shape = tuple(parameters[index].shape) == size
         tensor = torch.empty_like(parameters[index], dtype=dtype) if has_shape else torch.empty(size, dtype=dtype)
         tensors[name] = state[index][key] = tensor
@@ -92,13 +92,13 @@ def load_tensors(run: Run, directory: Path, numbers: Mapping[str, Any]) -> None:
 
 
 def write_tensors(tensors: dict[str, Tensor], directory: Path) -> None:
-    """Write what this process has of the tensors."""
+    """Write this process's shards of the tensors."""
     from torch.distributed import checkpoint
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
 
-    with _quietly_alone():
+    with _with_plain_errors():
         checkpoint.save(
-            # Files hold rows one after the other; GPT-2's matrices, read from where they are transposed, do not.
+            # Files hold contiguous rows; GPT-2's matrices are transposed views of the memory that they were read into.
             {name: tensor.contiguous() for name, tensor in tensors.items()},
             storage_writer=HuggingFaceStorageWriter(str(directory / TRAINING), save_distributed=True),
             no_dist=not is_distributed(),
@@ -111,7 +111,7 @@ def read_tensors(tensors: dict[str, Tensor], directory: Path) -> None:
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
 
     try:
-        with _quietly_alone():
+        with _with_plain_errors():
             checkpoint.load(
                 tensors,
                 storage_reader=HuggingFaceStorageReader(str(directory / TRAINING)),
@@ -122,8 +122,8 @@ def read_tensors(tensors: dict[str, Tensor], directory: Path) -> None:
 
 
 @contextmanager
-def _quietly_alone() -> Iterator[None]:
-    """Without a warning that this is a single process, and with errors that are an Exception."""
+def _with_plain_errors() -> Iterator[None]:
+    """Suppress the warning about a single process, and raise PyTorch's error, a BaseException, as TrainingError."""
     from torch.distributed.checkpoint import CheckpointException
 
     with warnings.catch_warnings():
@@ -135,7 +135,7 @@ def _quietly_alone() -> Iterator[None]:
 
 
 def _stored(directory: Path) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-    """Name, size and type of each tensor in a checkpoint, put together from its pieces."""
+    """Size and type of each tensor in a checkpoint, by name."""
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
 
     entries: dict[str, Any] = HuggingFaceStorageReader(str(directory / TRAINING)).read_metadata().state_dict_metadata

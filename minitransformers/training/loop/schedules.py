@@ -1,4 +1,4 @@
-"""Learning-rate schedules: the rate of each step as a multiple of the rate that the optimizer was made with.
+"""Learning-rate schedules: the rate of each step as a multiple of the rate that the optimizer was created with.
 
     scheduler = get_scheduler("linear", optimizer, num_warmup_steps=100, num_training_steps=1000)
     for batch in batches:
@@ -7,7 +7,7 @@
         scheduler.step()
 
 Names, arguments and rates are those of `transformers`. A factory's inner `factor(step)` is its whole formula; `step`
-counts updates from 0. Most begin with a warm-up, in which the rate rises in a line from 0 (Goyal et al., 2017, §2.2).
+counts updates from 0. Most begin with a warm-up, in which the rate rises linearly from 0 (Goyal et al., 2017, §2.2).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Factor = Callable[[int], Number]
 
 
 class SchedulerType(StrEnum):
-    """The schedules by name."""
+    """The names of the schedules."""
 
     LINEAR = "linear"
     COSINE = "cosine"
@@ -44,7 +44,7 @@ class SchedulerType(StrEnum):
 
 
 def get_constant_schedule(optimizer: Optimizer, last_epoch: int = -1) -> LambdaLR:
-    """The optimizer's rate throughout."""
+    """The optimizer's rate at every step."""
     return LambdaLR(optimizer, lambda step: 1, last_epoch)
 
 
@@ -56,7 +56,7 @@ def get_constant_schedule_with_warmup(optimizer: Optimizer, num_warmup_steps: Nu
 def get_linear_schedule_with_warmup(
     optimizer: Optimizer, num_warmup_steps: Number, num_training_steps: Number, last_epoch: int = -1
 ) -> LambdaLR:
-    """A warm-up, then a line down to 0 at `num_training_steps` (Devlin et al., 2018, appendix A.2)."""
+    """A warm-up, then a linear decay to 0 at `num_training_steps` (Devlin et al., 2018, appendix A.2)."""
     _check_steps(num_training_steps=num_training_steps)
 
     def factor(step: int) -> Number:
@@ -72,7 +72,7 @@ def get_cosine_schedule_with_warmup(
     num_cycles: Number = 0.5,
     last_epoch: int = -1,
 ) -> LambdaLR:
-    """A warm-up, then `num_cycles` waves of a cosine: half a one falls to 0 (Loshchilov & Hutter, 2016, eq. 5)."""
+    """A warm-up, then `num_cycles` periods of a cosine; half a period goes to 0 (Loshchilov & Hutter, 2016, eq. 5)."""
     return get_cosine_with_min_lr_schedule_with_warmup(
         optimizer, num_warmup_steps, num_training_steps, num_cycles, last_epoch, min_lr_rate=0.0
     )
@@ -87,7 +87,7 @@ def get_cosine_with_min_lr_schedule_with_warmup(
     min_lr: Number | None = None,
     min_lr_rate: Number | None = None,
 ) -> LambdaLR:
-    """A warm-up, then a cosine that falls to `min_lr`, or to `min_lr_rate` times the optimizer's rate."""
+    """A warm-up, then a cosine decay to `min_lr`, or to `min_lr_rate` times the optimizer's rate."""
     _check_steps(num_training_steps=num_training_steps)
     lowest = _lowest_factor(optimizer, min_lr, min_lr_rate)
 
@@ -108,9 +108,9 @@ def get_cosine_with_min_lr_schedule_with_warmup_lr_rate(
     min_lr_rate: Number | None = None,
     warmup_lr_rate: Number | None = None,
 ) -> LambdaLR:
-    """As `get_cosine_with_min_lr_schedule_with_warmup`, one step ahead, so that no step is wasted on a rate of 0.
+    """As `get_cosine_with_min_lr_schedule_with_warmup`, but one step ahead, because a step at a rate of 0 is wasted.
 
-    The warm-up begins at `warmup_lr_rate` times the optimizer's rate where that is given.
+    The warm-up begins at `warmup_lr_rate` times the optimizer's rate if that is given.
     """
     _check_steps(num_warmup_steps=num_warmup_steps, num_training_steps=num_training_steps)
     lowest = _lowest_factor(optimizer, min_lr, min_lr_rate)
@@ -133,7 +133,7 @@ def get_cosine_with_hard_restarts_schedule_with_warmup(
     num_cycles: Number = 1,
     last_epoch: int = -1,
 ) -> LambdaLR:
-    """A warm-up, then `num_cycles` times from the full rate to 0 along a cosine (Loshchilov & Hutter, 2016, §3)."""
+    """A warm-up, then `num_cycles` cosine decays from the full rate to 0 (Loshchilov & Hutter, 2016, §3)."""
     _check_steps(num_training_steps=num_training_steps)
 
     def factor(step: int) -> Number:
@@ -151,7 +151,7 @@ def get_polynomial_decay_schedule_with_warmup(
     power: Number = 1.0,
     last_epoch: int = -1,
 ) -> LambdaLR:
-    """A warm-up, then down to the rate `lr_end` at `num_training_steps`, as (1 − progress)^power."""
+    """A warm-up, then a decay as (1 − progress)^power to the rate `lr_end` at `num_training_steps`."""
     _check_steps(num_training_steps=num_training_steps)
     start: float = optimizer.defaults["lr"]
     if not start > lr_end:
@@ -169,9 +169,9 @@ def get_polynomial_decay_schedule_with_warmup(
 def get_inverse_sqrt_schedule(
     optimizer: Optimizer, num_warmup_steps: Number, timescale: Number | None = None, last_epoch: int = -1
 ) -> LambdaLR:
-    """A warm-up, then falling as 1/√step (Vaswani et al., 2017, eq. 3).
+    """A warm-up, then a decay as 1/√step (Vaswani et al., 2017, eq. 3).
 
-    It halves when a further 3 × `timescale` steps are done; default: the warm-up's length, 10,000 where there is none.
+    The rate is halved after 3 × `timescale` steps. The default is the length of the warm-up, or 10,000 without one.
     """
     scale = num_warmup_steps or 10_000 if timescale is None else timescale
     _check_steps(num_warmup_steps=num_warmup_steps)
@@ -197,16 +197,16 @@ def get_wsd_schedule(
     num_cycles: Number = 0.5,
     last_epoch: int = -1,
 ) -> LambdaLR:
-    """Warm-up, stable, decay (Hu et al., 2024, "MiniCPM", §4): up, the full rate, and down in the last steps.
+    """Warm-up, stable, decay (Hu et al., 2024, "MiniCPM", §4): the full rate between a warm-up and a final decay.
 
     Args:
-        num_stable_steps: steps at the full rate; by default what `num_training_steps` leaves.
-        warmup_type, decay_type: the curves' shapes, "linear", "cosine" or "1-sqrt".
-        min_lr_ratio: the rate before the warm-up and after the decay, as a part of the optimizer's.
-        num_cycles: waves of a cosine decay.
+        num_stable_steps: steps at the full rate; by default the steps of `num_training_steps` that are left.
+        warmup_type, decay_type: the shapes of the curves, "linear", "cosine" or "1-sqrt".
+        min_lr_ratio: the rate before the warm-up and after the decay, as a fraction of the optimizer's rate.
+        num_cycles: periods of a cosine decay.
     """
     if num_training_steps is None and num_stable_steps is None:
-        raise InputError("Pass num_training_steps or num_stable_steps: one must say how long the rate stays.")
+        raise InputError("Pass num_training_steps or num_stable_steps, for the number of steps at the full rate.")
     for argument, shape in (("warmup_type", warmup_type), ("decay_type", decay_type)):
         if shape not in ("linear", "cosine", "1-sqrt"):
             raise InputError(f"{argument}={shape!r} must be 'linear', 'cosine' or '1-sqrt'.")
@@ -227,7 +227,7 @@ def get_wsd_schedule(
             return 1.0 - progress
         if decay_type == "cosine":
             return _wave(progress, num_cycles)
-        return 1.0 - math.sqrt(max(0.0, progress))  # after a fractional warm-up it may be rounded to below 0
+        return 1.0 - math.sqrt(max(0.0, progress))  # rounding after a fractional warm-up may give less than 0
 
     def factor(step: int) -> Number:
         if num_warmup_steps <= step < end_of_stable:
@@ -244,7 +244,7 @@ def get_wsd_schedule(
 
 
 def get_reduce_on_plateau_schedule(optimizer: Optimizer, **kwargs: Any) -> ReduceLROnPlateau:
-    """The optimizer's rate, cut whenever a metric stops improving: `scheduler.step(metric)` after each evaluation.
+    """The optimizer's rate, reduced when a metric stops improving: call `scheduler.step(metric)` after each evaluation.
 
     `kwargs` are those of `torch.optim.lr_scheduler.ReduceLROnPlateau`.
     """
@@ -273,17 +273,17 @@ def get_scheduler(
     num_training_steps: Number | None = None,
     scheduler_specific_kwargs: dict[str, Any] | None = None,
 ) -> LRScheduler:
-    """The schedule of that name.
+    """Create the schedule of that name.
 
     Args:
         name: one of `SchedulerType`.
         optimizer: its present learning rate is the full rate.
-        num_warmup_steps, num_training_steps: needed by the schedules that have them.
-        scheduler_specific_kwargs: what else the schedule takes: `{"num_cycles": 2}` …
+        num_warmup_steps, num_training_steps: required by the schedules that take them.
+        scheduler_specific_kwargs: further arguments of the schedule, such as `{"num_cycles": 2}`.
 
     Raises:
         InputError: an unknown name, or steps that are missing or negative.
-        UnknownArgumentError: an entry of `scheduler_specific_kwargs` that the schedule has not.
+        UnknownArgumentError: an entry of `scheduler_specific_kwargs` that the schedule does not take.
     """
     kind = scheduler_type(name)
     create = SCHEDULES[kind]
@@ -319,7 +319,7 @@ PLATEAU_ARGUMENTS = frozenset(inspect.signature(ReduceLROnPlateau).parameters) -
 
 
 def _after_warmup(optimizer: Optimizer, num_warmup_steps: Number, factor: Factor, last_epoch: int) -> LambdaLR:
-    """A line from 0 to 1 in `num_warmup_steps` steps, then `factor`."""
+    """A linear rise from 0 to 1 in `num_warmup_steps` steps, then `factor`."""
     _check_steps(num_warmup_steps=num_warmup_steps)
 
     def with_warmup(step: int) -> Number:
@@ -329,7 +329,7 @@ def _after_warmup(optimizer: Optimizer, num_warmup_steps: Number, factor: Factor
 
 
 def _wave(progress: Number, num_cycles: Number) -> float:
-    """A cosine that starts at 1 and is at 0 after half a cycle."""
+    """A cosine that starts at 1 and reaches 0 after half a period."""
     return 0.5 * (1.0 + math.cos(math.pi * num_cycles * 2.0 * progress))
 
 
@@ -337,7 +337,7 @@ def _lowest_factor(optimizer: Optimizer, min_lr: Number | None, min_lr_rate: Num
     if min_lr is not None and min_lr_rate is None:
         return float(min_lr / optimizer.defaults["lr"])
     if min_lr_rate is None or min_lr is not None:
-        raise InputError(f"Pass one of min_lr={min_lr!r} and min_lr_rate={min_lr_rate!r}, and not both.")
+        raise InputError(f"Pass either min_lr or min_lr_rate, not min_lr={min_lr!r} and min_lr_rate={min_lr_rate!r}.")
     return min_lr_rate
 
 

@@ -1,4 +1,4 @@
-"""TrainingArguments: everything that can be said about a run of the `Trainer`, under the names of `transformers`."""
+"""TrainingArguments: all settings of a run of the `Trainer`, under the names of `transformers`."""
 
 from __future__ import annotations
 
@@ -9,18 +9,29 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from enum import Enum, StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
-from minitransformers.errors import InputError, UnknownArgumentError, nearest
-from minitransformers.training.loop.distributed import default_device, local_rank, meet, rank, wait_for_all, world_size
+from minitransformers.compat.training_arguments import ALTERNATIVES, REMOVED, NotCovered
+from minitransformers.configs.checks import check_choice, check_count, check_number, check_positive, refuse_unknown
+from minitransformers.errors import InputError, UnknownArgumentError
+from minitransformers.training.loop.distributed import (
+    default_device,
+    join_process_group,
+    local_rank,
+    rank,
+    wait_for_all,
+    world_size,
+)
 from minitransformers.training.loop.optimizers import OptimizerNames, optimizer_name, read_options
 from minitransformers.training.loop.schedules import SchedulerType, scheduler_type
 from minitransformers.utils.logging import WARNING, get_verbosity, log_levels
 
 LOG_LEVELS = (*log_levels, "passive")
 SAMPLING = ("random", "sequential", "group_by_length")
+
+Strategy = TypeVar("Strategy", bound=StrEnum)
 
 
 class IntervalStrategy(StrEnum):
@@ -32,7 +43,7 @@ class IntervalStrategy(StrEnum):
 
 
 class SaveStrategy(StrEnum):
-    """When to save; BEST whenever the model is better than ever."""
+    """When to save; BEST saves the model whenever it is the best so far."""
 
     NO = "no"
     STEPS = "steps"
@@ -41,7 +52,7 @@ class SaveStrategy(StrEnum):
 
 
 class HubStrategy(StrEnum):
-    """What is pushed to a hub, and when: at the end, or with each save; with or without what a run goes on from."""
+    """What is pushed to a hub, and when: at the end or with each save, with or without the training state."""
 
     END = "end"
     EVERY_SAVE = "every_save"
@@ -49,144 +60,62 @@ class HubStrategy(StrEnum):
     ALL_CHECKPOINTS = "all_checkpoints"
 
 
-@dataclass(kw_only=True)
-class NotCovered:
-    """What transformers 5.23 takes and this library does not do: only the value that changes nothing may be passed."""
-
-    accelerator_config: Any = None
-    auto_find_batch_size: Any = False
-    average_tokens_across_devices: Any = True
-    batch_eval_metrics: Any = False
-    bf16_full_eval: Any = False
-    dataloader_in_order: Any = True
-    dataloader_multiprocessing_context: Any = None
-    ddp_backend: Any = None
-    ddp_broadcast_buffers: Any = None
-    ddp_bucket_cap_mb: Any = None
-    ddp_static_graph: Any = None
-    ddp_timeout: Any = 1800
-    debug: Any = ""
-    deepspeed: Any = None
-    enable_jit_checkpoint: Any = False
-    eval_use_gather_object: Any = False
-    fp16_full_eval: Any = False
-    fsdp: Any = None
-    fsdp_config: Any = None
-    ignore_data_skip: Any = False
-    liger_kernel_config: Any = None
-    local_rank: Any = -1
-    logging_nan_inf_filter: Any = True
-    optim_target_modules: Any = None
-    parallelism_config: Any = None
-    project: Any = "huggingface"
-    save_on_each_node: Any = False
-    skip_memory_metrics: Any = True
-    tf32: Any = None
-    torch_empty_cache_steps: Any = None
-    trackio_bucket_id: Any = None
-    trackio_space_id: Any = None
-    trackio_static_space_id: Any = None
-    use_liger_kernel: Any = False
-
-    def _check_not_covered(self) -> None:
-        for each in fields(NotCovered):
-            value = getattr(self, each.name)
-            if value != each.default:
-                hint = " (`training.train` does that, with `parallelize(model, 'fsdp')`)" if each.name == "fsdp" else ""
-                raise UnknownArgumentError(
-                    f"{type(self).__name__} does not cover {each.name}={value!r}{hint}: leave it out, or "
-                    f"{each.default!r}."
-                )
-
-
-# What older scripts and text books pass and transformers 5 no longer takes: what to write now.
-REMOVED: dict[str, str] = {
-    "adafactor": "optim='adafactor'",
-    "dispatch_batches": "nothing: leave it out",
-    "do_lower_case": "the tokenizer's own argument",
-    "evaluate_during_training": "eval_strategy='steps'",
-    "evaluation_strategy": "eval_strategy",
-    "fp16_backend": "fp16=True alone",
-    "fp16_opt_level": "fp16=True alone",
-    "group_by_length": "train_sampling_strategy='group_by_length'",
-    "half_precision_backend": "fp16=True or bf16=True alone",
-    "include_inputs_for_metrics": "include_for_metrics=['inputs']",
-    "jit_mode_eval": "torch_compile=True",
-    "logging_dir": "the environment variable TENSORBOARD_LOGGING_DIR",
-    "no_cuda": "use_cpu",
-    "overwrite_output_dir": "nothing: leave it out (only train(resume_from_checkpoint=True) looks at old checkpoints)",
-    "per_gpu_eval_batch_size": "per_device_eval_batch_size",
-    "per_gpu_train_batch_size": "per_device_train_batch_size",
-    "past_index": "nothing: leave it out",
-    "push_to_hub_model_id": "hub_model_id",
-    "push_to_hub_organization": "hub_model_id='organization/name'",
-    "push_to_hub_token": "hub_token",
-    "save_safetensors": "nothing: leave it out (safetensors are always written)",
-    "split_batches": "nothing: leave it out",
-    "tpu_num_cores": "nothing: leave it out",
-    "use_ipex": "nothing: leave it out",
-    "use_mps_device": "nothing: leave it out (a device that is there is used, unless use_cpu=True)",
-    "warmup_ratio": "warmup_steps with a number below 1, which is a part of all steps",
-}
-
-
 @dataclass
 class TrainingArguments(NotCovered):
-    """How the `Trainer` trains, evaluates, logs and saves.
+    """Settings of training, evaluation, logging and saving with the `Trainer`.
 
-    Names, order, defaults and meaning are those of `transformers`. An argument that it has and this library does not
-    cover raises, and so does one that it had once; the error says what to do. Where nothing is said, numbers of steps
-    count updates of the weights. Where `torchrun` started the process, it meets the others here.
+    Names, order, defaults and meaning are those of `transformers`. Its arguments that this library does not cover, and
+    those that it has removed, raise an error with an alternative. Numbers of steps are numbers of updates, unless
+    stated otherwise. If `torchrun` started this process, it joins the process group here.
 
     Attributes:
-        output_dir: where checkpoints and logs go; "trainer_output" where none is given.
-        num_train_epochs: how often to go through the data; 1.5 is one time and half of another.
-        max_steps: in place of `num_train_epochs`, where it is above 0.
-        warmup_steps: a number of steps, or, below 1, a part of all steps.
-        optim_args: more to say of "sgd", "adagrad" and "rmsprop", in a text: "momentum=0.9, nesterov=True".
-        gradient_accumulation_steps: so many batches make up one update, as if they were one.
-        max_grad_norm: gradients are scaled down to this norm where they exceed it; 0 never scales.
-        label_smoothing_factor: this part of the probability that a label stands for is spread over all labels.
-        neftune_noise_alpha: in training, noise of this strength is added to embeddings; see `noisy_embeddings`.
+        output_dir: directory of checkpoints and logs; "trainer_output" by default.
+        num_train_epochs: passes over the data; may be a fraction, such as 1.5.
+        max_steps: if above 0, the number of steps, in place of `num_train_epochs`.
+        warmup_steps: a number of steps, or, below 1, a fraction of all steps.
+        optim_args: options of "sgd", "adagrad" and "rmsprop", as in "momentum=0.9, nesterov=True".
+        gradient_accumulation_steps: number of batches in one update; the result is that of one large batch.
+        max_grad_norm: gradients with a larger norm are scaled down to this norm; 0 never scales.
+        label_smoothing_factor: the fraction of a label's probability that is spread over all labels.
+        neftune_noise_alpha: strength of the noise that training adds to embeddings; see `noisy_embeddings`.
         bf16, fp16: compute matrix products in half precision.
-        activation_checkpointing: recompute the blocks in the backward pass, to save memory; `gradient_checkpointing`
-            is its former name.
-        torch_compile: run the model through `torch.compile`, with `torch_compile_backend` ("inductor" where it is not
-            given) and `torch_compile_mode`; either of them turns it on.
-        log_level, log_level_replica: from which level on messages are shown (see `minitransformers.logging`), by the
-            main process and by the others: "debug", "info", "warning", "error", "critical", or "passive", which
-            leaves it as it is.
-        log_on_each_node: each machine has a main process; False is the first of all alone.
-        disable_tqdm: show no progress bars; by default where only errors are shown.
-        logging_steps, eval_steps, save_steps: a number of steps, or, below 1, a part of all steps. `eval_steps` is
-            `logging_steps` where it is not given.
-        report_to: "tensorboard", "jsonl" (a file log.jsonl in `output_dir`), "loss_curve" (loss.png there; with each
-            evaluation and at the end), a list of these, "all" or "none".
+        activation_checkpointing: recompute the blocks in the backward pass, to save memory; formerly
+            `gradient_checkpointing`.
+        torch_compile: run the model through `torch.compile`, with `torch_compile_backend` ("inductor" by default) and
+            `torch_compile_mode`; each of the two enables it.
+        log_level, log_level_replica: the lowest level of messages (see `minitransformers.logging`) that the main
+            process and the others show: "debug", "info", "warning", "error", "critical", or "passive" for no change.
+        log_on_each_node: each machine has a main process; False for one main process in all.
+        disable_tqdm: show no progress bars; the default is True if only errors are shown.
+        logging_steps, eval_steps, save_steps: a number of steps, or, below 1, a fraction of all steps. `eval_steps`
+            defaults to `logging_steps`.
+        report_to: "tensorboard", "jsonl" (a file log.jsonl in `output_dir`), "loss_curve" (a file loss.png in
+            `output_dir`, drawn at each evaluation and at the end), a list of these, "all" or "none".
         run_name: the title of the loss curve.
-        eval_delay: evaluate from this step, or with eval_strategy="epoch" epoch, on.
+        eval_delay: the first step, or with eval_strategy="epoch" the first epoch, with an evaluation.
         eval_do_concat_batches: False leaves predictions as a list of batches.
         eval_accumulation_steps: has no effect: predictions move to the CPU after each batch.
-        include_for_metrics: "inputs", "loss": what `compute_metrics` gets besides predictions and labels.
-        save_total_limit: how many checkpoints to keep; the best and the last are kept in any case.
-        push_to_hub: give the model to a model hub, when it is saved; the `Trainer` makes the repository at once.
-        hub_model_id: the repository, "name" or "owner/name"; the last part of `output_dir` where it is not given.
-        hub_strategy: "end": when `save_model` or `push_to_hub` is called; "every_save": after each checkpoint too, in
-            the background; "checkpoint": with the checkpoint itself, as last-checkpoint, from which a run can go on;
-            "all_checkpoints": with each checkpoint under its own name.
-        hub_always_push: push a checkpoint though the one before is still on its way.
+        include_for_metrics: "inputs", "loss": further fields of the argument of `compute_metrics`.
+        save_total_limit: number of checkpoints to keep; the best and the last are always kept.
+        push_to_hub: push the model to a hub when it is saved; the `Trainer` creates the repository in its constructor.
+        hub_model_id: the repository, "name" or "owner/name"; by default the last part of `output_dir`.
+        hub_strategy: "end" pushes in `save_model` and `push_to_hub`; "every_save" also after each checkpoint, in the
+            background; "checkpoint" also pushes the checkpoint itself, as last-checkpoint, for resuming;
+            "all_checkpoints" pushes each checkpoint under its own name.
+        hub_always_push: push a checkpoint even if an earlier push is still in progress.
         hub_token, hub_private_repo, hub_revision: as `token`, `private` and `revision` of a model's `push_to_hub`.
-        restore_callback_states_from_checkpoint: a resumed run's callbacks go on counting where they were. On by
-            default, as a run that was stopped should end as one that was not.
-        data_seed: of the order of the training data; `seed` where it is not given.
-        train_sampling_strategy: "random", "sequential", or "group_by_length": batches of like lengths.
-        length_column_name: where "group_by_length" finds lengths; it measures them where there is no such column.
-        ddp_find_unused_parameters: of several processes, each looks which weights a loss does not depend on, and does
-            not wait for their gradients. By default so, unless blocks are recomputed, which does not go with it.
-        save_only_model: leave the optimizer's state out of checkpoints: no run can go on from them.
-        include_num_input_tokens_seen: log how many tokens were trained on: "all" (True) or "non_padding" ones.
-        remove_unused_columns: drop what the model's forward does not take.
-        label_names: the columns that are labels; found by the names of forward's arguments where not given.
-        do_train, do_eval, do_predict, resume_from_checkpoint: for scripts to read; the `Trainer` does not.
+        restore_callback_states_from_checkpoint: restore the counters of callbacks when a run is resumed. It is on by
+            default, because a resumed run should end like an uninterrupted one.
+        data_seed: seed of the order of the training data; `seed` by default.
+        train_sampling_strategy: "random", "sequential", or "group_by_length" for batches of similar lengths.
+        length_column_name: the column with the lengths for "group_by_length"; without it they are measured.
+        ddp_find_unused_parameters: let each process find the weights that the loss does not depend on, and not wait for
+            their gradients. By default it is on, unless blocks are recomputed, which is incompatible.
+        save_only_model: leave the optimizer's state out of checkpoints: no run can resume from them.
+        include_num_input_tokens_seen: log the number of training tokens: "all" (True) or "non_padding".
+        remove_unused_columns: drop the columns that are no arguments of the model's forward.
+        label_names: the columns that are labels; by default found by the names of forward's arguments.
+        do_train, do_eval, do_predict, resume_from_checkpoint: for scripts; the `Trainer` does not read them.
     """
 
     output_dir: str | None = None
@@ -271,52 +200,59 @@ class TrainingArguments(NotCovered):
     resume_from_checkpoint: str | None = None
 
     def __new__(cls, *args: Any, **arguments: Any) -> Any:
-        """Refuse arguments that there are not, before `__init__`, whose own error could not say what to do."""
+        """Refuse unknown arguments before `__init__` does, whose error has no alternatives."""
         known = {each.name for each in fields(cls)}
         for name in arguments.keys() - known:
             if name in REMOVED:
                 raise UnknownArgumentError(
                     f"{cls.__name__} takes no {name!r}, as in transformers 5: use {REMOVED[name]}."
                 )
-            raise UnknownArgumentError(f"{cls.__name__} takes no argument {name!r}.{nearest(name, known)}")
+        refuse_unknown(cls.__name__, arguments, known)
         return super().__new__(cls)
 
     def __post_init__(self) -> None:
-        self._check_not_covered()
+        for each in fields(NotCovered):
+            value = getattr(self, each.name)
+            if value != each.default:
+                other = f" (use {ALTERNATIVES[each.name]})" if each.name in ALTERNATIVES else ""
+                raise UnknownArgumentError(
+                    f"{type(self).__name__} does not cover {each.name}={value!r}{other}: leave it out, or pass "
+                    f"{each.default!r}."
+                )
         self.output_dir = str(Path(self.output_dir or "trainer_output").expanduser())
         self._read_names()
         self._fill_in()
         self._check_numbers()
         self._check_combinations()
-        meet(self.device)
+        join_process_group(self.device)
 
     # ---- reading -----------------------------------------------------------------------------------------------------
 
     def _read_names(self) -> None:
-        """Texts into what they name."""
+        """Convert strings to enum members, and check the others."""
         self.lr_scheduler_type = scheduler_type(self.lr_scheduler_type)
         self.optim = optimizer_name(self.optim)
         read_options(self.optim, self.optim_args)
-        self.logging_strategy = _strategy("logging_strategy", self.logging_strategy, IntervalStrategy)
-        self.eval_strategy = _strategy("eval_strategy", self.eval_strategy, IntervalStrategy)
-        self.save_strategy = _strategy("save_strategy", self.save_strategy, SaveStrategy)
-        self.hub_strategy = _strategy("hub_strategy", self.hub_strategy, HubStrategy)
+        self.logging_strategy = _member("logging_strategy", self.logging_strategy, IntervalStrategy)
+        self.eval_strategy = _member("eval_strategy", self.eval_strategy, IntervalStrategy)
+        self.save_strategy = _member("save_strategy", self.save_strategy, SaveStrategy)
+        self.hub_strategy = _member("hub_strategy", self.hub_strategy, HubStrategy)
         for name in ("log_level", "log_level_replica"):
-            _one_of(name, getattr(self, name), LOG_LEVELS)
-        _one_of("train_sampling_strategy", self.train_sampling_strategy, SAMPLING)
+            check_choice(name, getattr(self, name), LOG_LEVELS)
+        check_choice("train_sampling_strategy", self.train_sampling_strategy, SAMPLING)
         if isinstance(self.include_num_input_tokens_seen, bool):
             self.include_num_input_tokens_seen = "all" if self.include_num_input_tokens_seen else "no"
-        _one_of("include_num_input_tokens_seen", self.include_num_input_tokens_seen, ("no", "all", "non_padding"))
-        for what in self.include_for_metrics:
-            _one_of("include_for_metrics", what, ("inputs", "loss"))
+        check_choice("include_num_input_tokens_seen", self.include_num_input_tokens_seen, ("no", "all", "non_padding"))
+        for name in self.include_for_metrics:
+            check_choice("include_for_metrics", name, ("inputs", "loss"))
         known = ("tensorboard", "jsonl", "loss_curve")
         report_to = [self.report_to] if isinstance(self.report_to, str) else list(self.report_to or [])
         for name in report_to:
-            _one_of("report_to", name, (*known, "all", "none"))
+            check_choice("report_to", name, (*known, "all", "none"))
         self.report_to = list(known) if "all" in report_to else [name for name in report_to if name != "none"]
 
     def _fill_in(self) -> None:
-        """What follows from other arguments."""
+        """Set the defaults that depend on other arguments."""
         for old, new in (
             ("gradient_checkpointing", "activation_checkpointing"),
             ("gradient_checkpointing_kwargs", "activation_checkpointing_kwargs"),
@@ -345,19 +281,17 @@ class TrainingArguments(NotCovered):
     # ---- checks ------------------------------------------------------------------------------------------------------
 
     def _check_numbers(self) -> None:
-        for name in (
-            "per_device_train_batch_size",
-            "per_device_eval_batch_size",
-            "gradient_accumulation_steps",
-            "save_total_limit",
-            "eval_accumulation_steps",
-            "dataloader_prefetch_factor",
-        ):
-            check_whole(name, getattr(self, name), least=1)
-        for name in ("dataloader_num_workers", "seed", "data_seed"):
-            check_whole(name, getattr(self, name), least=0)
+        for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
+            check_count(name, getattr(self, name), least=1)
+        for name in ("save_total_limit", "eval_accumulation_steps", "dataloader_prefetch_factor"):
+            if getattr(self, name) is not None:
+                check_count(name, getattr(self, name), least=1)
+        for name in ("dataloader_num_workers", "seed"):
+            check_count(name, getattr(self, name))
+        if self.data_seed is not None:
+            check_count("data_seed", self.data_seed)
         if self.max_steps != -1:
-            check_whole("max_steps", self.max_steps, least=1, otherwise=", or −1 to count epochs")
+            check_count("max_steps", self.max_steps, least=1, otherwise=", or −1 to use num_train_epochs")
         for name in (
             "num_train_epochs",
             "learning_rate",
@@ -366,19 +300,18 @@ class TrainingArguments(NotCovered):
             "max_grad_norm",
             "eval_delay",
         ):
-            _check_range(name, getattr(self, name), 0, math.inf)
+            check_number(name, getattr(self, name), least=0)
         for name in ("adam_beta1", "adam_beta2", "label_smoothing_factor"):
-            _check_range(name, getattr(self, name), 0, 1)
+            check_number(name, getattr(self, name), least=0, most=1)
         if self.neftune_noise_alpha is not None:
-            _check_range("neftune_noise_alpha", self.neftune_noise_alpha, 0, math.inf)
-        if not self.adam_epsilon > 0:
-            raise InputError(f"adam_epsilon={self.adam_epsilon!r} must be above 0: it keeps from dividing by 0.")
+            check_number("neftune_noise_alpha", self.neftune_noise_alpha, least=0)
+        check_positive("adam_epsilon", self.adam_epsilon, otherwise=": it prevents a division by 0")
         for name, strategy in (("logging", self.logging_strategy), ("eval", self.eval_strategy), ("save", None)):
             steps = getattr(self, f"{name}_steps")
             is_used = (self.save_strategy if strategy is None else strategy) == "steps"
             if is_used and (isinstance(steps, bool) or not steps > 0 or (steps > 1 and steps != int(steps))):
                 raise InputError(
-                    f"{name}_steps={steps!r} must be a whole number of steps, or a part of all steps below 1."
+                    f"{name}_steps={steps!r} must be a whole number of steps, or, below 1, a fraction of all steps."
                 )
             if is_used and steps > 1:
                 setattr(self, f"{name}_steps", int(steps))
@@ -387,21 +320,23 @@ class TrainingArguments(NotCovered):
         if self.fp16 and self.bf16:
             raise InputError("fp16=True and bf16=True exclude each other: choose one.")
         if self.dataloader_num_workers == 0 and self.dataloader_prefetch_factor is not None:
-            raise InputError("dataloader_prefetch_factor needs dataloader_num_workers above 0: workers fetch ahead.")
+            raise InputError(
+                "dataloader_prefetch_factor needs dataloader_num_workers above 0: workers prefetch."
+            )
         if self.dataloader_num_workers == 0 and self.dataloader_persistent_workers:
             raise InputError("dataloader_persistent_workers=True needs dataloader_num_workers above 0.")
         if self.lr_scheduler_type is SchedulerType.REDUCE_ON_PLATEAU and self.eval_strategy == IntervalStrategy.NO:
-            raise InputError("lr_scheduler_type='reduce_lr_on_plateau' follows evaluations: set eval_strategy.")
+            raise InputError("lr_scheduler_type='reduce_lr_on_plateau' needs evaluations: set eval_strategy.")
         if self.save_strategy == SaveStrategy.BEST:
             if self.eval_strategy == IntervalStrategy.NO:
-                raise InputError("save_strategy='best' follows evaluations: set eval_strategy.")
+                raise InputError("save_strategy='best' needs evaluations: set eval_strategy.")
             if self.metric_for_best_model is None:
-                raise InputError("save_strategy='best' needs metric_for_best_model: best by which metric?")
+                raise InputError("save_strategy='best' needs metric_for_best_model, the metric that decides.")
         elif self.load_best_model_at_end:
             self._check_best()
 
     def _check_best(self) -> None:
-        """A model is the best by an evaluation, and can be loaded only if it was saved then."""
+        """The best model is found by an evaluation, and can be loaded only if it was saved at the same step."""
         if self.eval_strategy == IntervalStrategy.NO or self.eval_strategy != self.save_strategy:
             raise InputError(
                 f"load_best_model_at_end=True needs models that are evaluated and saved at the same steps, but "
@@ -416,7 +351,7 @@ class TrainingArguments(NotCovered):
                     f"save_steps={self.save_steps} is not a multiple of eval_steps={self.eval_steps}."
                 )
 
-    # ---- what follows ------------------------------------------------------------------------------------------------
+    # ---- derived values ----------------------------------------------------------------------------------------------
 
     @property
     def train_batch_size(self) -> int:
@@ -429,13 +364,23 @@ class TrainingArguments(NotCovered):
         return self.per_device_eval_batch_size
 
     @property
+    def output_path(self) -> Path:
+        """`output_dir` as a Path."""
+        return Path(self.output_dir or "")
+
+    @property
+    def precision(self) -> str:
+        """The precision of matrix products: "bf16", "fp16" or "fp32"."""
+        return "bf16" if self.bf16 else "fp16" if self.fp16 else "fp32"
+
+    @property
     def device(self) -> torch.device:
-        """Where to train: a GPU if there is one, unless `use_cpu`."""
+        """The device: a GPU if there is one, unless `use_cpu`."""
         return torch.device("cpu") if self.use_cpu else default_device()
 
     @property
     def world_size(self) -> int:
-        """How many processes train together."""
+        """The number of processes that train together."""
         return world_size()
 
     @property
@@ -450,11 +395,11 @@ class TrainingArguments(NotCovered):
 
     @contextmanager
     def main_process_first(self, local: bool = True, desc: str = "work") -> Iterator[None]:
-        """Within it, the other processes wait until the first one is through: it fills a cache, they read it.
+        """Let the first process run the block before the others, which can then read the files that it has cached.
 
         Args:
-            local: the first one of each machine; False is the first of all, where machines share their files.
-            desc: what is done; has no effect.
+            local: the first process of each machine; False for the first of all, on machines that share their files.
+            desc: a description of the work; has no effect.
         """
         goes_first = (local_rank() if local else rank()) == 0
         if not goes_first:
@@ -467,7 +412,7 @@ class TrainingArguments(NotCovered):
 
     @property
     def find_unused_parameters(self) -> bool:
-        """What `ddp_find_unused_parameters` comes to."""
+        """`ddp_find_unused_parameters`, or its default."""
         if self.ddp_find_unused_parameters is not None:
             return self.ddp_find_unused_parameters
         return not self.activation_checkpointing
@@ -483,16 +428,16 @@ class TrainingArguments(NotCovered):
         return (local_rank() if self.log_on_each_node else rank()) == 0
 
     def get_process_log_level(self) -> int:
-        """The level from which on this process shows messages."""
+        """The lowest level of messages that this process shows."""
         level = self.log_level if self.should_log else self.log_level_replica
         return get_verbosity() if level == "passive" else log_levels[level]
 
     def get_warmup_steps(self, num_training_steps: int) -> int:
-        """Steps of the warm-up, where there are so many in all."""
+        """The number of warm-up steps in a run of `num_training_steps`."""
         return int(self.warmup_steps) if self.warmup_steps >= 1 else math.ceil(num_training_steps * self.warmup_steps)
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields, names as texts, and a token as a name: it is nobody else's business."""
+        """All fields, with enum members as strings, and with a placeholder for the token, which is secret."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         if self.hub_token is not None:
             values["hub_token"] = "<HUB_TOKEN>"
@@ -503,26 +448,6 @@ class TrainingArguments(NotCovered):
         return json.dumps(self.to_dict(), indent=2, default=str)
 
 
-def _strategy(name: str, value: Any, kind: type[StrEnum]) -> Any:
-    try:
-        return kind(value)
-    except ValueError:
-        known = [each.value for each in kind]
-        raise InputError(f"{name}={value!r} must be one of {known}.{nearest(str(value), known)}") from None
-
-
-def _one_of(name: str, value: Any, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise InputError(f"{name}={value!r} must be one of {list(known)}.{nearest(str(value), known)}")
-
-
-def check_whole(name: str, value: Any, *, least: int, otherwise: str = "") -> None:
-    """Whether an argument is a whole number of at least that, or None."""
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
-        raise InputError(f"{name}={value!r} must be a whole number of at least {least}{otherwise}.")
-
-
-def _check_range(name: str, value: Any, least: float | int, most: float | int) -> None:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not least <= value <= most or value == math.inf:
-        limits = f"of at least {least}" if most == math.inf else f"from {least} to {most}"
-        raise InputError(f"{name}={value!r} must be a number {limits}.")
+def _member(name: str, value: Any, kind: type[Strategy]) -> Strategy:
+    """The member of the enum with that value."""
+    return kind(check_choice(name, value, [each.value for each in kind]))

@@ -1,4 +1,4 @@
-"""From data sets to DataLoaders: in which order, with which columns, on which process."""
+"""From data sets to DataLoaders: the order, the columns, and the share of each process."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ from minitransformers.training.trainer.arguments import TrainingArguments
 
 logger = logging.getLogger(__name__)
 
-LENGTHS_COMPARED = 50  # batches that are sorted by length together
+BATCHES_SORTED_TOGETHER = 50
 
 
 class SeededOrder(Sampler[int]):
-    """All examples in random order: that of an epoch depends on the seed and the epoch's number alone."""
+    """All examples in random order, which depends only on the seed and the epoch."""
 
     def __init__(self, size: int, seed: int) -> None:
         self.size, self.seed, self.epoch = size, seed, 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch comes next."""
+        """Set the number of the next epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
         return self.size
 
     def __iter__(self) -> Iterator[int]:
-        # As `transformers` does by way of `accelerate`: the same seed gives the same order there and here.
+        # The same order as `transformers` has through `accelerate`.
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
         yield from torch.randperm(self.size, generator=generator).tolist()
         self.epoch += 1
 
 
 class LengthGroupedOrder(Sampler[int]):
-    """Random order in which neighbours have like lengths, the longest example first (so that a lack of memory shows).
+    """Random order in which neighbours have similar lengths; the longest example comes first, to test the memory.
 
-    The examples of up to 50 batches at a time are sorted by length. Draws from PyTorch's own random numbers; of several
-    processes, whose draws may have come to differ by now, all take the first one's.
+    The examples of up to 50 batches at a time are sorted by length. The order is drawn from PyTorch's global generator.
+    Processes all use the order of the first one, because their generators may differ.
     """
 
     def __init__(self, lengths: Sequence[int], batch_size: int) -> None:
@@ -56,7 +56,7 @@ class LengthGroupedOrder(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         order = from_main(torch.randperm(len(self)).tolist())
-        together = self.batch_size * max(1, min(len(self) // (self.batch_size * 4), LENGTHS_COMPARED))
+        together = self.batch_size * max(1, min(len(self) // (self.batch_size * 4), BATCHES_SORTED_TOGETHER))
         groups = [
             sorted(order[start : start + together], key=lambda index: self.lengths[index], reverse=True)
             for start in range(0, len(self), together)
@@ -66,8 +66,8 @@ class LengthGroupedOrder(Sampler[int]):
         return iter([index for group in groups for index in group])
 
 
-class SharedBatches(BatchSampler):
-    """Every n-th batch: with as many processes, each has its own; some may have one fewer."""
+class ShardedBatches(BatchSampler):
+    """Every n-th batch, for one of n processes; some may have one batch fewer."""
 
     def __init__(self, sampler: Iterable[int], batch_size: int, drop_last: bool) -> None:
         super().__init__(sampler, batch_size, drop_last)
@@ -81,14 +81,14 @@ class SharedBatches(BatchSampler):
         return -(-super().__len__() // world_size())
 
 
-class SharedStream(IterableDataset[Any]):
-    """The examples of every n-th batch of a stream: with as many processes, each has its own batches.
+class ShardedStream(IterableDataset[Any]):
+    """The examples of every n-th batch of a stream, for one of n processes.
 
-    Its length, where the stream has one, is that of the process that has most: all plan as long a run.
+    Its length, if the stream has one, is the largest of all processes, because all plan the same number of steps.
     """
 
     def __init__(self, dataset: Any, batch_size: int) -> None:
-        # A DataLoader's workers, who go through it, do not know which process they belong to.
+        # Read here, because the workers of a DataLoader are not in the process group.
         self.dataset, self.batch_size, self.rank, self.world_size = dataset, batch_size, rank(), world_size()
 
     def __iter__(self) -> Iterator[Any]:
@@ -102,19 +102,19 @@ class SharedStream(IterableDataset[Any]):
         return rounds * self.batch_size + (self.batch_size if left else rest)
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch comes next, to a stream that wants to know."""
+        """Set the number of the next epoch, if the stream has such a method."""
         if hasattr(self.dataset, "set_epoch"):
             self.dataset.set_epoch(epoch)
 
 
-class WithoutColumns:
-    """A collator that first drops the columns of each example that the model does not take."""
+class DropColumns:
+    """A collator that first drops the columns of each example that are not in `columns`."""
 
     def __init__(self, collator: Callable[[list[Any]], Any], columns: Iterable[str]) -> None:
         self.collator, self.columns = collator, frozenset(columns)
 
     def __call__(self, features: list[Any]) -> Any:
-        """The batch."""
+        """Collate the examples into a batch."""
         return self.collator(
             [
                 {name: value for name, value in feature.items() if name in self.columns}
@@ -125,8 +125,8 @@ class WithoutColumns:
         )
 
 
-class UntilStopped:
-    """A DataLoader whose epoch ends early where `is_stopped` says so."""
+class StoppableLoader:
+    """A DataLoader whose epoch ends as soon as `is_stopped` returns True."""
 
     def __init__(self, loader: DataLoader[Any], is_stopped: Callable[[], bool]) -> None:
         self.loader, self.is_stopped = loader, is_stopped
@@ -145,15 +145,15 @@ class UntilStopped:
 
 
 def has_length(data: Any) -> bool:
-    """Whether it is known how many there are."""
+    """Whether the data have a known length."""
     try:
         return isinstance(data, Sized) and len(data) >= 0
-    except TypeError:  # an IterableDataset without length, in a DataLoader
+    except TypeError:  # a DataLoader of an IterableDataset without length
         return False
 
 
 def train_sampler(dataset: Any, args: TrainingArguments, input_name: str) -> Sampler[int] | None:
-    """The order of the training data; None for a data set that has its own."""
+    """The order of the training data; None for a data set with its own order."""
     if isinstance(dataset, IterableDataset) or not has_length(dataset):
         return None
     if args.train_sampling_strategy == "sequential":
@@ -165,7 +165,7 @@ def train_sampler(dataset: Any, args: TrainingArguments, input_name: str) -> Sam
 
 
 def lengths_of(dataset: Any, column: str, input_name: str) -> list[int]:
-    """The lengths of all examples: the column of them, where there is one, else measured."""
+    """The lengths of all examples: from the column, if the data set has it, or measured."""
     if column in getattr(dataset, "column_names", ()):
         return [int(length) for length in dataset[column]]
     first = dataset[0]
@@ -186,10 +186,10 @@ def make_loader(
     columns: Iterable[str] | None,
     sampler: Sampler[int] | None = None,
 ) -> DataLoader[Any]:
-    """A DataLoader over the data set; of several processes, each has its share of the batches.
+    """A DataLoader over the data set, or over this process's share of it.
 
     Args:
-        columns: what the model takes; other columns are dropped. None drops none.
+        columns: the columns to keep; None keeps all.
         sampler: the order; None is the data set's own.
     """
     if columns is not None:
@@ -205,7 +205,7 @@ def make_loader(
                 )
             dataset = dataset.remove_columns(unused) if unused else dataset
         else:
-            collator = WithoutColumns(collator, columns)
+            collator = DropColumns(collator, columns)
     options: dict[str, Any] = {
         "collate_fn": collator,
         "num_workers": args.dataloader_num_workers,
@@ -215,23 +215,23 @@ def make_loader(
     }
     drop_last = args.dataloader_drop_last
     if isinstance(dataset, IterableDataset):
-        stream = SharedStream(dataset, batch_size) if world_size() > 1 else dataset
+        stream = ShardedStream(dataset, batch_size) if world_size() > 1 else dataset
         return DataLoader(stream, batch_size=batch_size, drop_last=False, **options)
     if world_size() > 1:
         order = SequentialSampler(dataset) if sampler is None else sampler
-        return DataLoader(dataset, batch_sampler=SharedBatches(order, batch_size, drop_last), **options)
+        return DataLoader(dataset, batch_sampler=ShardedBatches(order, batch_size, drop_last), **options)
     return DataLoader(dataset, batch_size=batch_size, sampler=sampler, drop_last=drop_last, **options)
 
 
-def own_batches(loader: Any) -> Iterable[Any]:
-    """This process's share of an evaluation's batches; of a loader that does not share them, every n-th."""
-    shares = isinstance(getattr(loader, "batch_sampler", None), SharedBatches)
-    shares = shares or isinstance(getattr(loader, "dataset", None), SharedStream)
-    return loader if shares else islice(loader, rank(), None, world_size())
+def batches_of_this_rank(loader: Any) -> Iterable[Any]:
+    """This process's share of an evaluation's batches: every n-th, unless the loader is sharded itself."""
+    is_sharded = isinstance(getattr(loader, "batch_sampler", None), ShardedBatches)
+    is_sharded = is_sharded or isinstance(getattr(loader, "dataset", None), ShardedStream)
+    return loader if is_sharded else islice(loader, rank(), None, world_size())
 
 
 def label_names(model: nn.Module) -> list[str]:
-    """The arguments of the model's forward pass that are labels, by their names."""
+    """The arguments of the model's forward pass that are labels, judged by their names."""
     names = inspect.signature(type(model).forward).parameters
     answers = ("start_positions", "end_positions") if "QuestionAnswering" in type(model).__name__ else ()
     return [name for name in names if "label" in name or name in answers]

@@ -1,25 +1,83 @@
-"""README.md of a trained model: what is known of how it came about, for those who find it on a hub."""
+"""The model card, README.md, of a trained model: data, settings and metrics of its training."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import tokenizers
 import torch
 
 from minitransformers import __version__
+from minitransformers.files.atomic import write_text
 from minitransformers.training.trainer.arguments import TrainingArguments
 
-if TYPE_CHECKING:
-    from minitransformers.training.trainer.publisher import Publisher
+CARD = "README.md"
 
-# In records of evaluations, what says nothing about the model.
-ASIDE = ("epoch", "step", "runtime", "samples_per_second", "steps_per_second")
+# Entries in the records of evaluations that are no metrics.
+NOT_METRICS = ("epoch", "step", "runtime", "samples_per_second", "steps_per_second")
+
+Texts = str | Sequence[str] | None
+
+
+def write_model_card(
+    model: Any,
+    args: TrainingArguments,
+    log_history: Sequence[Mapping[str, Any]],
+    *,
+    name: str,
+    language: Texts = None,
+    license: str | None = None,
+    tags: Texts = None,
+    finetuned_from: str | None = None,
+    tasks: Texts = None,
+    dataset_tags: Texts = None,
+    dataset: Texts = None,
+    dataset_args: Texts = None,
+) -> None:
+    """Write README.md in `output_dir`; the tags of an existing one are kept.
+
+    Args:
+        model: the trained model.
+        args: the settings of its training.
+        log_history: the records of its training.
+        name: the title.
+        language, license, tags, finetuned_from, tasks, dataset_tags, dataset, dataset_args: see
+            `Trainer.create_model_card`.
+    """
+    path = args.output_path / CARD
+    origin = getattr(getattr(model, "config", None), "name_or_path", "")
+    data = " and ".join(_as_list(dataset or dataset_tags))
+    if dataset_args:
+        data += f" ({', '.join(_as_list(dataset_args))})"
+    all_tags = _as_list(tags)
+    if path.exists():
+        from huggingface_hub import ModelCard
+
+        present = ModelCard.load(path).data.tags or []
+        all_tags += [tag for tag in present if tag not in all_tags]
+    text = model_card(
+        type(model).__name__,
+        args,
+        log_history,
+        name=name,
+        tags=all_tags,
+        finetuned_from=finetuned_from or (None if not origin or Path(origin).is_dir() else origin),
+        data=data,
+        language=_as_list(language) or None,
+        license=license,
+        pipeline_tag=next(iter(_as_list(tasks)), None),
+        datasets=_as_list(dataset_tags) or None,
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, text)
 
 
 def model_card(
-    trainer: Publisher,
+    model_class: str,
+    args: TrainingArguments,
+    log_history: Sequence[Mapping[str, Any]],
     *,
     name: str,
     tags: Sequence[str],
@@ -27,10 +85,15 @@ def model_card(
     data: str,
     **metadata: Any,
 ) -> str:
-    """The text of the card; it claims nothing that the run does not show.
+    """The text of the card.
 
     Args:
-        finetuned_from: the model whose weights it began with.
+        model_class: the name of the model's class.
+        args: the settings of its training.
+        log_history: the records of its training.
+        name: the title.
+        tags: tags of the hub.
+        finetuned_from: the model with the initial weights.
         data: the names of the data.
         metadata: further entries of the hub's metadata, such as `language` and `license`.
     """
@@ -43,19 +106,19 @@ def model_card(
         tags=["generated_from_trainer", *(tag for tag in tags if tag != "generated_from_trainer")],
         **metadata,
     )
-    origin = "trained from its first weights"
+    origin = "trained from scratch"
     if finetuned_from is not None:
         origin = f"[{finetuned_from}](https://huggingface.co/{finetuned_from}), trained further"
-    on = f"the data {data}" if data else "data that were not named"
-    evaluations = [record for record in trainer.state.log_history if "eval_loss" in record]
+    on = f"the data {data}" if data else "unnamed data"
+    evaluations = [record for record in log_history if "eval_loss" in record]
     parts = [
         f"---\n{about.to_yaml()}\n---\n\n# {name}\n",
-        f"This is {type(trainer.model).__name__}, {origin} on {on}. This text was written by a program: nobody has "
-        "said yet what the model is meant for, and what its limits are.\n",
+        f"This is {model_class}, {origin} on {on}. This text was written by a program: nobody has described yet what "
+        "the model is meant for, and what its limits are.\n",
         *(["## Evaluation\n", _items(_metrics(evaluations[-1]).items())] if evaluations else []),
         "## Training\n",
-        _items(_settings(trainer.args)),
-        *([_table(trainer.state.log_history)] if evaluations else []),
+        _items(_settings(args)),
+        *([_table(log_history)] if evaluations else []),
         "## Versions\n",
         _items(
             [("minitransformers", __version__), ("torch", torch.__version__), ("tokenizers", tokenizers.__version__)]
@@ -83,11 +146,11 @@ def _settings(args: TrainingArguments) -> list[tuple[str, Any]]:
 
 def _metrics(record: Mapping[str, Any]) -> dict[str, Any]:
     plain = {name.removeprefix("eval_"): value for name, value in record.items()}
-    return {name: value for name, value in plain.items() if not name.endswith(ASIDE)}
+    return {name: value for name, value in plain.items() if not name.endswith(NOT_METRICS)}
 
 
 def _table(history: Sequence[Mapping[str, Any]]) -> str:
-    """A line for each evaluation, with the training loss logged last before it."""
+    """A line for each evaluation, with the last training loss that was logged before it."""
     lines: list[dict[str, Any]] = []
     loss: Any = "not logged"
     for record in history:
@@ -102,6 +165,10 @@ def _table(history: Sequence[Mapping[str, Any]]) -> str:
 
 def _items(pairs: Iterable[tuple[str, Any]]) -> str:
     return "".join(f"- {name}: {_short(value)}\n" for name, value in pairs)
+
+
+def _as_list(value: Texts) -> list[str]:
+    return [] if value is None else [value] if isinstance(value, str) else list(value)
 
 
 def _short(value: Any) -> str:

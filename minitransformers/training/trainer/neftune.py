@@ -1,4 +1,4 @@
-"""NEFTune: noise on embeddings, which lets fine-tuning on instructions learn less by heart (Jain et al., 2023)."""
+"""NEFTune: noise on embeddings, against overfitting in instruction fine-tuning (Jain et al., 2023)."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from minitransformers.errors import InputError
 
 @contextmanager
 def noisy_embeddings(model: nn.Module, alpha: float | int | None) -> Iterator[None]:
-    """Within it, a model in training reads the embeddings of its tokens with noise; None adds none.
+    """Add noise to the token embeddings of a model in training mode; None adds no noise.
 
-    Of texts of n tokens, padding included, in d dimensions each number is drawn evenly from ±α/√(n d) (algorithm 1).
+    For texts of n tokens, padding included, in d dimensions, the noise is uniform in ±α/√(n d) (algorithm 1).
 
     Raises:
-        InputError: a model that does not say where its embeddings are.
+        InputError: a model without `get_input_embeddings()`.
     """
     if alpha is None:
         yield
@@ -28,15 +28,15 @@ def noisy_embeddings(model: nn.Module, alpha: float | int | None) -> Iterator[No
     get_input_embeddings: Any = getattr(model, "get_input_embeddings", None)
     if get_input_embeddings is None:
         raise InputError(
-            f"neftune_noise_alpha={alpha}: {type(model).__name__} has no get_input_embeddings(): give it that method, "
-            f"or leave neftune_noise_alpha out."
+            f"neftune_noise_alpha={alpha}: {type(model).__name__} has no get_input_embeddings(): add that method, or "
+            f"leave neftune_noise_alpha out."
         )
 
     def with_noise(module: nn.Module, _: object, embeddings: Tensor) -> Tensor | None:
         if not module.training:
             return None
-        most = alpha / math.sqrt(embeddings.shape[-2] * embeddings.shape[-1])
-        return embeddings + torch.zeros_like(embeddings).uniform_(-most, most)
+        limit = alpha / math.sqrt(embeddings.shape[-2] * embeddings.shape[-1])
+        return embeddings + torch.zeros_like(embeddings).uniform_(-limit, limit)
 
     hook = get_input_embeddings().register_forward_hook(with_noise)
     try:

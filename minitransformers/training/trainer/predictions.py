@@ -1,4 +1,4 @@
-"""What evaluations give: predictions of all batches in one array, and how fast they came."""
+"""Results of evaluations: predictions, metrics and speeds."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from minitransformers.nn.losses import IGNORED
 
 
 class EvalPrediction:
-    """What `compute_metrics` is given: `predictions` and `label_ids`, NumPy arrays or tuples of them.
+    """The argument of `compute_metrics`: `predictions` and `label_ids`, NumPy arrays or tuples of them.
 
-    Also `inputs` and `losses`, where `include_for_metrics` asks for them. It can be taken apart like a tuple:
+    It also has `inputs` and `losses` if `include_for_metrics` names them. It can be unpacked like a tuple:
     `logits, labels = prediction`.
     """
 
@@ -37,18 +37,22 @@ class EvalPrediction:
         return self._parts()[index]
 
 
-class Measured(NamedTuple):
-    """What one batch of an evaluation gave: None for what it has not, or nobody asked for."""
+class BatchResult(NamedTuple):
+    """The result of one batch of an evaluation: its rows, its loss and the weight of the loss in the mean, and arrays.
+
+    Missing values are None.
+    """
 
     rows: int
     loss: float | None
+    loss_weight: int
     predictions: Any
     labels: Any
     inputs: Any
 
 
 class EvalLoopOutput(NamedTuple):
-    """What `Trainer.evaluation_loop` gives."""
+    """The result of `Trainer.evaluation_loop`."""
 
     predictions: Any
     label_ids: Any
@@ -57,7 +61,7 @@ class EvalLoopOutput(NamedTuple):
 
 
 class PredictionOutput(NamedTuple):
-    """What `Trainer.predict` gives: predictions (logits), labels or None, and metrics."""
+    """The result of `Trainer.predict`: predictions (logits), labels or None, and metrics."""
 
     predictions: Any
     label_ids: Any
@@ -65,7 +69,7 @@ class PredictionOutput(NamedTuple):
 
 
 class TrainOutput(NamedTuple):
-    """What `Trainer.train` gives."""
+    """The result of `Trainer.train`."""
 
     global_step: int
     training_loss: float
@@ -83,9 +87,9 @@ def to_numpy(values: Any) -> Any:
 
 
 def concatenate(batches: list[Any]) -> Any:
-    """The arrays of all batches as one, in tuples and dictionaries too; None where there are none.
+    """Concatenate the arrays of all batches, also inside tuples and dictionaries; None without batches.
 
-    Where batches differ in their second dimension, the length of their texts, shorter ones are filled up with −100.
+    If the batches differ in their second dimension, the length of their texts, shorter ones are padded with −100.
     """
     if not batches:
         return None
@@ -97,23 +101,23 @@ def concatenate(batches: list[Any]) -> Any:
     arrays = [np.atleast_1d(batch) for batch in batches]
     if arrays[0].ndim > 1:
         length = max(array.shape[1] for array in arrays)
-        arrays = [_filled_up(array, length) for array in arrays]
+        arrays = [_padded(array, length) for array in arrays]
     return np.concatenate(arrays)
 
 
-def _filled_up(array: np.ndarray, length: int) -> np.ndarray:
+def _padded(array: np.ndarray, length: int) -> np.ndarray:
     if array.shape[1] == length:
         return array
-    filled = np.full_like(array, IGNORED, shape=(array.shape[0], length, *array.shape[2:]))
-    filled[:, : array.shape[1]] = array
-    return filled
+    padded = np.full_like(array, IGNORED, shape=(array.shape[0], length, *array.shape[2:]))
+    padded[:, : array.shape[1]] = array
+    return padded
 
 
 def check_metrics(metrics: Any) -> dict[str, Any]:
-    """The metrics as plain numbers, after a look at whether they are a dictionary by name.
+    """The metrics as plain numbers.
 
     Raises:
-        InputError: they are not.
+        InputError: they are not a dictionary with names as keys.
     """
     if not isinstance(metrics, Mapping):
         raise InputError(
@@ -141,7 +145,7 @@ def speed_metrics(
     num_steps: float | int | None = None,
     num_tokens: float | int | None = None,
 ) -> dict[str, float]:
-    """How long it took since `start_time` (seconds), and how many samples, steps and tokens a second that is."""
+    """The seconds since `start_time`, and the samples, steps and tokens per second."""
     runtime = max(time.time() - start_time, 1e-9)
     speeds = {f"{split}_runtime": round(runtime, 4)}
     if num_samples is not None:

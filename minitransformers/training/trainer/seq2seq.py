@@ -1,14 +1,14 @@
-"""Seq2SeqTrainer: a `Trainer` whose evaluations can generate texts, for metrics such as ROUGE and BLEU.
+"""Seq2SeqTrainer: a `Trainer` that can generate texts in evaluations, for metrics such as ROUGE and BLEU.
 
     args = Seq2SeqTrainingArguments("run", predict_with_generate=True, generation_max_length=64)
     trainer = Seq2SeqTrainer(model, args, data_collator=DataCollatorForSeq2Seq(tokenizer, model=model), …)
     trainer.predict(dataset, num_beams=4).predictions  # ids of tokens, for tokenizer.batch_decode
 
-As in `transformers`, what is generated is filled up with the tokenizer's padding, and so are labels; −100 fills up only
-where texts are longer than `max_length` and batches differ. The loss beside them is the model's own, of the labels;
-each batch counts the same in its mean, the last one too. Two things differ on purpose. Where nobody says how long texts
-may become, those of all batches have 20 tokens at most; there, those of the first batch have 21. And of several
-evaluation sets all are generated for with the arguments that `evaluate` is given; there, with those of `args` alone.
+As in `transformers`, generated ids and labels are padded with the tokenizer's padding, or with −100 if texts longer
+than `max_length` have different lengths in different batches. The loss is the model's own loss of the labels; all
+batches have the same weight in its mean. There are two intended differences. Without a limit for the length, texts have
+at most 20 tokens in every batch; in `transformers`, those of the first batch have 21. And with several evaluation sets,
+the arguments of `evaluate` are used for all of them; `transformers` uses only those of `args`.
 """
 
 from __future__ import annotations
@@ -26,31 +26,32 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
+from minitransformers.configs.checks import check_count
 from minitransformers.errors import InputError, UnknownArgumentError
 from minitransformers.generation.config import GenerationConfig
 from minitransformers.generation.mixin import split_arguments
 from minitransformers.training.loop.batches import to_device
 from minitransformers.training.loop.objective import count_labels, shifts_labels, smoothed_loss
 from minitransformers.training.loop.precision import autocast
-from minitransformers.training.trainer.arguments import TrainingArguments, check_whole
+from minitransformers.training.trainer.arguments import TrainingArguments
 from minitransformers.training.trainer.predictions import EvalPrediction, PredictionOutput
 from minitransformers.training.trainer.trainer import Trainer
 
-LENGTH = 20  # of texts and their labels, where nobody says more
+DEFAULT_LENGTH = 20  # of generated texts
 
 
 @dataclass
 class Seq2SeqTrainingArguments(TrainingArguments):
-    """`TrainingArguments`, and how evaluations generate.
+    """`TrainingArguments`, with settings of the generation in evaluations.
 
     Attributes:
         sortish_sampler: not covered, and without effect in `transformers` 5: False.
-        predict_with_generate: predictions are generated ids; otherwise logits, as of any Trainer. Without
-            `compute_metrics`, `evaluate` generates nothing: only its loss is asked for.
-        generation_max_length, generation_num_beams: `max_length` and `num_beams` of `generate`, where `evaluate` and
-            `predict` are not told otherwise.
-        generation_config: the model's from now on: a GenerationConfig, or the file or directory that it is read from,
-            or the name of a model on the hub.
+        predict_with_generate: predictions are generated ids; otherwise logits, as in any Trainer. Without
+            `compute_metrics`, `evaluate` generates nothing, because it needs only the loss.
+        generation_max_length, generation_num_beams: the default `max_length` and `num_beams` of `evaluate` and
+            `predict`.
+        generation_config: the model's new generation config: a GenerationConfig, a file, a directory, or the name of a
+            model on the hub.
     """
 
     sortish_sampler: bool = False
@@ -66,7 +67,8 @@ class Seq2SeqTrainingArguments(TrainingArguments):
                 f"train_sampling_strategy='group_by_length'."
             )
         for name in ("generation_max_length", "generation_num_beams"):
-            check_whole(name, getattr(self, name), least=1)
+            if getattr(self, name) is not None:
+                check_count(name, getattr(self, name), least=1)
         if not isinstance(self.generation_config, str | Path | GenerationConfig | None):
             raise InputError(
                 f"generation_config must be a GenerationConfig of this library, or a path or name, not "
@@ -75,23 +77,23 @@ class Seq2SeqTrainingArguments(TrainingArguments):
         super().__post_init__()
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields, those of `generation_config` too."""
+        """All fields, including those of `generation_config`."""
         values = super().to_dict()
         given = self.generation_config
         return {**values, "generation_config": given.to_dict() if isinstance(given, GenerationConfig) else given}
 
 
 class Seq2SeqTrainer(Trainer):
-    """Trains a model, and measures it by the texts that it generates, where `predict_with_generate` asks for that.
+    """Trains a model, and with `predict_with_generate` evaluates the texts that it generates.
 
     Args:
         args: `Seq2SeqTrainingArguments`.
-        processing_class: its `pad_token_id` (or `eos_token_id`) fills up what is generated; otherwise the config's.
-        compute_metrics: is given generated ids as `predictions`, and labels in which −100 still stands for no label.
-        others: as of a `Trainer`.
+        processing_class: its `pad_token_id` (or `eos_token_id`) pads generated ids; by default the config's.
+        compute_metrics: receives generated ids as `predictions`, and labels with −100 for positions without a label.
+        others: of a `Trainer`.
 
     Raises:
-        InputError, UnknownArgumentError: before anything is done, for what cannot be.
+        InputError, UnknownArgumentError: invalid arguments, before any work.
     """
 
     args: Seq2SeqTrainingArguments
@@ -117,7 +119,7 @@ class Seq2SeqTrainer(Trainer):
             raise InputError(f"args of a Seq2SeqTrainer must be Seq2SeqTrainingArguments, not {type(args).__name__}.")
         given = args.generation_config
         self._generation_config = None if given is None else self.load_generation_config(given)
-        self._gen_kwargs: dict[str, Any] = {}  # of the `evaluate` or `predict` that is going on
+        self._gen_kwargs: dict[str, Any] = {}  # of the current `evaluate` or `predict`
         super().__init__(
             model,
             args,
@@ -136,7 +138,7 @@ class Seq2SeqTrainer(Trainer):
 
     @staticmethod
     def load_generation_config(gen_config_arg: str | Path | GenerationConfig) -> GenerationConfig:
-        """A copy of a GenerationConfig, or the one that a file, a directory or a model on the hub has."""
+        """A copy of a GenerationConfig, or the one in a file, in a directory, or of a model on the hub."""
         if isinstance(gen_config_arg, GenerationConfig):
             gen_config_arg.validate()
             return copy.deepcopy(gen_config_arg)
@@ -145,14 +147,14 @@ class Seq2SeqTrainer(Trainer):
             return GenerationConfig.from_pretrained(path.parent, path.name)
         return GenerationConfig.from_pretrained(gen_config_arg)
 
-    def _take_model(self, model: nn.Module) -> None:
+    def _set_model(self, model: nn.Module) -> None:
         can_generate = getattr(model, "can_generate", None)
         if self.args.predict_with_generate and not (can_generate is not None and can_generate()):
             raise InputError(
-                f"predict_with_generate=True: {type(model).__name__} cannot generate. Take a class that can, such as "
+                f"predict_with_generate=True: {type(model).__name__} cannot generate. Use a class that can, such as "
                 f"AutoModelForSeq2SeqLM, or leave predict_with_generate out."
             )
-        super()._take_model(model)
+        super()._set_model(model)
         if self._generation_config is not None:
             self.model.generation_config = copy.deepcopy(self._generation_config)
 
@@ -165,7 +167,7 @@ class Seq2SeqTrainer(Trainer):
         metric_key_prefix: str = "eval",
         **gen_kwargs: Any,
     ) -> dict[str, float]:
-        """Measure the model; `gen_kwargs` are arguments of `generate`, such as `max_length` and `num_beams`."""
+        """Evaluate the model; `gen_kwargs` are arguments of `generate`, such as `max_length` and `num_beams`."""
         with self._generating(gen_kwargs):
             return super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
 
@@ -188,16 +190,16 @@ class Seq2SeqTrainer(Trainer):
         ignore_keys: list[str] | None = None,
         **gen_kwargs: Any,
     ) -> tuple[Tensor | None, Any, Any]:
-        """Loss, predictions and labels of one batch; predictions are generated, where `args` say so."""
+        """Loss, predictions and labels of one batch; with `predict_with_generate`, predictions are generated ids."""
         if not self.args.predict_with_generate or prediction_loss_only:
             return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
         inputs = to_device(inputs, self.args.device)
         labels = inputs.get("labels")
-        with torch.no_grad(), autocast(self._precision, self.args.device):
+        with torch.no_grad(), autocast(self.args.precision, self.args.device):
             options = self._with_length(gen_kwargs or self._gen_kwargs or self._with_defaults({}))
             generated = self.model.generate(**_prompt(inputs), **options, return_dict_in_generate=False)
             loss = None if labels is None else self._own_loss(model, inputs, labels)
-        return loss, self._filled_up(generated), None if labels is None else self._filled_up(labels)
+        return loss, self._padded(generated), None if labels is None else self._padded(labels)
 
     def _own_loss(self, model: nn.Module, inputs: dict[str, Any], labels: Tensor) -> Tensor:
         """The model's loss, smoothed as in training."""
@@ -208,64 +210,64 @@ class Seq2SeqTrainer(Trainer):
         loss: Tensor = outputs["loss"] if hasattr(outputs, "items") else outputs[0]
         return loss.mean()
 
-    def _num_losses(self, rows: int) -> int:
+    def _loss_weight(self, rows: int) -> int:
         return self.args.eval_batch_size
 
-    # ---- how to generate ---------------------------------------------------------------------------------------------
+    # ---- arguments of the generation ---------------------------------------------------------------------------------
 
     @contextmanager
     def _generating(self, gen_kwargs: dict[str, Any]) -> Iterator[None]:
-        """Within it, batches are generated for with these arguments, and those of an `evaluate` around this one."""
+        """Set the arguments of the generation, with those of an enclosing `evaluate` as defaults."""
         if gen_kwargs and self.args.predict_with_generate:
             of_generate = inspect.signature(self.model.generate).parameters
             others = {"tokenizer", "generator", *of_generate} - {"kwargs"}
             split_arguments(self.model, {name: each for name, each in gen_kwargs.items() if name not in others})
-        around = self._gen_kwargs
-        self._gen_kwargs = self._with_defaults({**around, **gen_kwargs})
+        outer = self._gen_kwargs
+        self._gen_kwargs = self._with_defaults({**outer, **gen_kwargs})
         try:
             yield
         finally:
-            self._gen_kwargs = around
+            self._gen_kwargs = outer
 
     def _with_defaults(self, gen_kwargs: dict[str, Any]) -> dict[str, Any]:
-        """The arguments, with those of `args` where they say nothing."""
+        """The arguments, with those of `args` as defaults."""
         given = dict(gen_kwargs)
         if given.get("max_length") is None and given.get("max_new_tokens") is None:
             given["max_length"] = self.args.generation_max_length
         if given.get("num_beams") is None:
             given["num_beams"] = self.args.generation_num_beams
-        nothing = [name for name in ("max_length", "max_new_tokens", "num_beams") if given.get(name) is None]
-        return {name: value for name, value in given.items() if name not in nothing}
+        missing = [name for name in ("max_length", "max_new_tokens", "num_beams") if given.get(name) is None]
+        return {name: value for name, value in given.items() if name not in missing}
 
     def _with_length(self, gen_kwargs: dict[str, Any]) -> dict[str, Any]:
-        """The arguments, with a length for the targets of an encoder–decoder where nothing says one."""
-        said = {**self.model.generation_config.values, **gen_kwargs}.keys() & {"max_length", "max_new_tokens"}
-        if said or not self.model.config.is_encoder_decoder:
+        """The arguments, with a maximal length for an encoder–decoder if nothing else sets it."""
+        limits = {**self.model.generation_config.values, **gen_kwargs}.keys() & {"max_length", "max_new_tokens"}
+        if limits or not self.model.config.is_encoder_decoder:
             return gen_kwargs
-        return {**gen_kwargs, "max_length": min(LENGTH, self.model.max_positions or LENGTH)}
+        return {**gen_kwargs, "max_length": min(DEFAULT_LENGTH, self.model.max_positions or DEFAULT_LENGTH)}
 
-    def _filled_up(self, ids: Tensor) -> Tensor:
-        """Ids, with padding up to the length that the model's generation config allows."""
+    def _padded(self, ids: Tensor) -> Tensor:
+        """The ids, padded to the maximal length of the model's generation config."""
         config, length = self.model.generation_config, ids.shape[-1]
-        width = config.max_length or LENGTH
+        width = config.max_length or DEFAULT_LENGTH
         if length >= width and config.max_new_tokens is not None:
             width = config.max_new_tokens + 1
         return ids if length >= width else F.pad(ids, (0, width - length), value=self._padding())
 
     def _padding(self) -> int:
-        """The token that fills up."""
+        """The padding token."""
         if hasattr(self.processing_class, "pad_token_id"):
-            padding, whose = self.processing_class.pad_token_id, "the tokenizer"
+            padding, owner = self.processing_class.pad_token_id, "the tokenizer"
             padding = self.processing_class.eos_token_id if padding is None else padding
         else:
-            padding, whose = self.model.config.pad_token_id, "the model's config"
+            padding, owner = self.model.config.pad_token_id, "the model's config"
         if padding is None:
-            raise InputError(f"Set pad_token_id of {whose}: what is generated is filled up with it.")
+            raise InputError(f"Set pad_token_id of {owner}: it pads the generated ids.")
         return int(padding)
 
 
 def _prompt(inputs: dict[str, Any]) -> dict[str, Any]:
-    """What `generate` is given: not the labels, and no decoder's inputs that were made of them."""
+    """The inputs of `generate`: without the labels, and without decoder inputs that were made from them."""
     ids, labels = inputs.get("decoder_input_ids"), inputs.get("labels")
     left_out = ["labels"]
     if labels is not None and ids is not None and ids.shape == labels.shape:

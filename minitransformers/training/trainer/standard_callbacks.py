@@ -1,4 +1,4 @@
-"""The callbacks that come with the library: the rhythm of a run, progress bars, printing, a loss curve, early stopping.
+"""The callbacks of this library: scheduled actions, progress bars, printing, a loss curve, early stopping.
 
 Each is a `TrainerCallback` (callbacks.py) as a user would write one.
 """
@@ -12,25 +12,20 @@ from typing import Any
 
 from minitransformers.errors import InputError
 from minitransformers.training.trainer.arguments import IntervalStrategy, SaveStrategy, TrainingArguments
-from minitransformers.training.trainer.callbacks import (
-    ExportableState,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    name_of_best_metric,
-)
+from minitransformers.training.trainer.callbacks import ExportableState, TrainerCallback, name_of_best_metric
+from minitransformers.training.trainer.state import TrainerControl, TrainerState
 from minitransformers.utils.logging import tqdm
 
 logger = logging.getLogger(__name__)
 
 
 class DefaultFlowCallback(TrainerCallback):
-    """Asks for logging, evaluation, saving and the end of training when the arguments say so."""
+    """Requests logging, evaluation, saving and the end of training, as the arguments say."""
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
-        """Whatever is due after so many steps; evaluating and saving by steps also at the last one."""
+        """Request the actions that are due at this step. At the last step, evaluation and saving by steps are due."""
         step, is_last = state.global_step, state.global_step >= state.max_steps
         if (step == 1 and args.logging_first_step) or (
             args.logging_strategy == IntervalStrategy.STEPS and step % state.logging_steps == 0
@@ -46,7 +41,7 @@ class DefaultFlowCallback(TrainerCallback):
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
-        """Whatever is due after each epoch."""
+        """Request the actions that are due after each epoch."""
         control.should_log |= args.logging_strategy == IntervalStrategy.EPOCH
         control.should_evaluate |= args.eval_strategy == IntervalStrategy.EPOCH and args.eval_delay <= state.epoch
         control.should_save |= args.save_strategy == SaveStrategy.EPOCH
@@ -54,7 +49,7 @@ class DefaultFlowCallback(TrainerCallback):
 
 
 class ProgressCallback(TrainerCallback):
-    """Progress bars for training and evaluation on the terminal, by tqdm; what is logged is printed above them."""
+    """Progress bars for training and evaluation on the terminal, by tqdm; records are printed above them."""
 
     def __init__(self, max_str_len: int = 100) -> None:
         self.training_bar: Any = None
@@ -64,12 +59,12 @@ class ProgressCallback(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Show a bar as long as the run."""
+        """Open the bar of the training."""
         if state.is_world_process_zero:
             self.training_bar = tqdm(total=state.max_steps, initial=state.global_step, dynamic_ncols=True)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Move the training bar by one step."""
+        """Advance the training bar by one step."""
         if self.training_bar is not None:
             self.training_bar.update(1)
 
@@ -81,7 +76,7 @@ class ProgressCallback(TrainerCallback):
         eval_dataloader: Any = None,
         **kwargs: Any,
     ) -> None:
-        """Move the bar of an evaluation by one batch; the first batch opens it."""
+        """Advance the bar of an evaluation by one batch; the first batch opens it."""
         if state.is_world_process_zero and isinstance(eval_dataloader, Sized):
             if self.prediction_bar is None:
                 is_alone = self.training_bar is None
@@ -103,7 +98,7 @@ class ProgressCallback(TrainerCallback):
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **kwargs: Any
     ) -> None:
-        """Print a line above the bar."""
+        """Print the record above the bar."""
         if self.training_bar is not None:
             shown = {name: value for name, value in logs.items() if name != "total_flos"}
             self.training_bar.write(str({name: self._short(value) for name, value in shown.items()}))
@@ -111,7 +106,7 @@ class ProgressCallback(TrainerCallback):
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Close the bar, which stays on the terminal."""
+        """Close the bar; it stays on the terminal."""
         if self.training_bar is not None:
             self.training_bar.close()
         self.training_bar = None
@@ -123,27 +118,29 @@ class ProgressCallback(TrainerCallback):
 
 
 class PrinterCallback(TrainerCallback):
-    """Prints what is logged."""
+    """Prints each record."""
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **kwargs: Any
     ) -> None:
-        """Print one dictionary in a line."""
+        """Print the record on one line."""
         if state.is_local_process_zero and logs is not None:
             shown = {name: value for name, value in logs.items() if name != "total_flos"}
             print({name: f"{value:.4g}" if isinstance(value, float) else value for name, value in shown.items()})
 
 
 class LossCurveCallback(TrainerCallback):
-    """Draws all losses so far as a curve, after each evaluation and at the end: loss.png in `output_dir`."""
+    """Draws all losses so far to loss.png in `output_dir`, after each evaluation and at the end."""
 
     def __init__(self) -> None:
-        from minitransformers.visualization import draw_losses  # asks for matplotlib here, not at the first evaluation
+        from minitransformers.visualization import (
+            draw_losses,  # fails here without matplotlib, not at the first evaluation
+        )
 
         self._draw = draw_losses
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Draw the curve, once there is a loss."""
+        """Draw the curve, if there is a loss."""
         drawn = ("loss", "eval_loss")
         if state.is_world_process_zero and any(name in record for record in state.log_history for name in drawn):
             self._draw(state.log_history, title=args.run_name or "", path=Path(args.output_dir or "") / "loss.png")
@@ -156,11 +153,11 @@ class LossCurveCallback(TrainerCallback):
 
 
 class EarlyStoppingCallback(TrainerCallback, ExportableState):
-    """Ends training when evaluations have not become better for a while.
+    """Ends training when the evaluations no longer improve.
 
     Args:
-        early_stopping_patience: after so many evaluations in a row that are not better.
-        early_stopping_threshold: better means by more than this.
+        early_stopping_patience: number of evaluations in a row without an improvement.
+        early_stopping_threshold: the metric must improve by more than this.
     """
 
     def __init__(self, early_stopping_patience: int = 1, early_stopping_threshold: float | int | None = 0.0) -> None:
@@ -171,22 +168,24 @@ class EarlyStoppingCallback(TrainerCallback, ExportableState):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Refuse arguments with which there will be no evaluations, or no metric to follow."""
+        """Refuse arguments without evaluations, or without a metric."""
         if args.metric_for_best_model is None:
-            raise InputError("EarlyStoppingCallback follows metric_for_best_model: set it in TrainingArguments.")
+            raise InputError("EarlyStoppingCallback needs metric_for_best_model: set it in TrainingArguments.")
         if args.eval_strategy == IntervalStrategy.NO:
-            raise InputError("EarlyStoppingCallback follows evaluations: set eval_strategy to 'steps' or 'epoch'.")
+            raise InputError("EarlyStoppingCallback needs evaluations: set eval_strategy to 'steps' or 'epoch'.")
         if not args.load_best_model_at_end and state.is_world_process_zero:
-            logger.warning("The model will be the last one, not the best: load_best_model_at_end=True would load that.")
+            logger.warning(
+                "Training ends with the last model: load_best_model_at_end=True loads the best one."
+            )
 
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: Any = None, **kwargs: Any
     ) -> None:
-        """Count evaluations that were not better."""
+        """Count the evaluations without an improvement."""
         name = name_of_best_metric(args)
         value = metrics.get(name)
         if value is None:
-            logger.warning("EarlyStoppingCallback finds no %s among the metrics: it does nothing.", name)
+            logger.warning("EarlyStoppingCallback has no effect: the metrics have no %s.", name)
             return
         if state.best_metric is None:
             is_better = True
@@ -198,7 +197,7 @@ class EarlyStoppingCallback(TrainerCallback, ExportableState):
             control.should_training_stop = True
 
     def state(self) -> dict[str, Any]:
-        """The arguments, and how many evaluations in a row were not better."""
+        """The arguments, and the number of evaluations in a row without an improvement."""
         return {
             "args": {
                 "early_stopping_patience": self.early_stopping_patience,

@@ -1,109 +1,146 @@
-"""Trainer: `transformers`' class for training, evaluating and predicting, on the loop in loop.py.
+"""Trainer: the class of `transformers` for training, evaluation and prediction, on top of the loop in training/loop.
 
     trainer = Trainer(model, TrainingArguments("run", eval_strategy="epoch"), train_dataset=…, eval_dataset=…,
                       processing_class=tokenizer, compute_metrics=accuracy)
     trainer.train()
+    trainer.evaluate()                       # {"eval_loss": …, "eval_accuracy": …}
+    trainer.predict(dataset).predictions     # logits, in the order of the data set
 
-Same data, same weights, no dropout: same losses, learning rates and metrics as there. Three things differ on purpose.
-Batches that are accumulated, or cut among processes, have the loss and gradients of one large batch; there, the losses
-of most models are added up, and too large by the number of batches or processes. A causal language model's loss is the
-mean over the tokens that it predicts, the model's own; there, GPT-2's is divided by the number of labels, with the
-first of each row, which it never predicts. And a run that goes on from a checkpoint ends with the same weights and log
-as one that never stopped.
+With the same data, the same weights and no dropout, losses, learning rates and metrics are those of `transformers`,
+with three intended differences. Accumulated batches, and batches of several processes, have the loss and gradients of
+one large batch; the Trainer of `transformers` adds up the losses of most models, which multiplies them by the number of
+batches or processes. The loss of a causal language model is the mean over the tokens that it predicts; `transformers`
+divides GPT-2's loss by the number of all labels, including the first of each row. And a run that is resumed from a
+checkpoint ends with the same weights and log as an uninterrupted run.
 
-A subclass may override what tutorials do: `compute_loss`, `prediction_step`, `evaluate`, `log`, `get_*_dataloader`,
-`create_optimizer`, `create_scheduler`, `get_decay_parameter_names`, `save_model` (which checkpoints do not use).
+A subclass may override the methods that tutorials override: `compute_loss`, `prediction_step`, `evaluate`, `log`,
+`get_*_dataloader`, `create_optimizer`, `create_scheduler`, `get_decay_parameter_names`, `save_model` (which checkpoints
+do not use).
 
 Under `torchrun`, each process computes its share of the batches, in training (DistributedDataParallel) and evaluation.
-All of them call what a script calls, and get the same metrics and predictions; the first one writes and prints. What a
-callback of one process asks for, all do. (A `get_train_dataloader` of a subclass gives each process its own batches.)
+All of them run the same script, and get the same metrics and predictions; the first one writes and prints. They all
+follow the requests of a callback of any process. (A `get_train_dataloader` of a subclass returns the batches of its own
+process.)
 """
 
 from __future__ import annotations
 
 import inspect
-import logging
+import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from minitransformers.errors import CheckpointError, InputError, UnknownArgumentError, nearest
+from minitransformers.compat.trainer import NOT_CALLED
+from minitransformers.configs.checks import refuse_unknown
+from minitransformers.data.collators import DataCollatorWithPadding, default_data_collator
+from minitransformers.errors import InputError, UnknownArgumentError
 from minitransformers.files.atomic import write_text
 from minitransformers.files.saving import write_checkpoint
 from minitransformers.generation.seeds import set_seed
+from minitransformers.models.base.pretrained import PreTrainedModel
 from minitransformers.tokenization import PreTrainedTokenizerBase
-from minitransformers.training.loop.batches import Batch
-from minitransformers.training.loop.checkpoint_directories import checkpoints_in
-from minitransformers.training.loop.distributed import parallelize, rank
+from minitransformers.training.loop.batches import Batch, num_rows, to_device
+from minitransformers.training.loop.distributed import (
+    from_main,
+    gather_interleaved,
+    local_rank,
+    parallelize,
+    rank,
+    world_size,
+)
 from minitransformers.training.loop.loop import train
-from minitransformers.training.loop.objective import Counts, count_labels
+from minitransformers.training.loop.objective import (
+    Counts,
+    count_labels,
+    normalized_losses,
+    shifts_labels,
+    smoothed_loss,
+)
 from minitransformers.training.loop.optimizers import create_optimizer, decay_parameter_names, parameter_groups
 from minitransformers.training.loop.schedules import get_scheduler
 from minitransformers.training.loop.settings import Settings
 from minitransformers.training.trainer.arguments import TrainingArguments
-from minitransformers.training.trainer.callbacks import TrainerState
-from minitransformers.training.trainer.data_loaders import SharedStream, UntilStopped, has_length, train_sampler
-from minitransformers.training.trainer.events import STATE, Events, Plan
+from minitransformers.training.trainer.callbacks import CallbackHandler, TrainerCallback
+from minitransformers.training.trainer.data_loaders import (
+    ShardedStream,
+    StoppableLoader,
+    batches_of_this_rank,
+    has_length,
+    label_names,
+    make_loader,
+    train_sampler,
+)
+from minitransformers.training.trainer.evaluator import Evaluator
+from minitransformers.training.trainer.events import STATE, Events
+from minitransformers.training.trainer.model_card import write_model_card
 from minitransformers.training.trainer.neftune import noisy_embeddings
-from minitransformers.training.trainer.predictions import EvalPrediction, TrainOutput
+from minitransformers.training.trainer.plan import Plan
+from minitransformers.training.trainer.predictions import (
+    BatchResult,
+    EvalLoopOutput,
+    EvalPrediction,
+    PredictionOutput,
+    TrainOutput,
+    speed_metrics,
+    to_numpy,
+)
+from minitransformers.training.trainer.preparation import check_optimizer, check_parts, find_checkpoint, prepare_model
 from minitransformers.training.trainer.publisher import Publisher
-
-logger = logging.getLogger(__name__)
+from minitransformers.training.trainer.reports import create_loggers, print_metrics, write_metrics
+from minitransformers.training.trainer.standard_callbacks import (
+    DefaultFlowCallback,
+    LossCurveCallback,
+    PrinterCallback,
+    ProgressCallback,
+)
+from minitransformers.training.trainer.state import TrainerControl, TrainerState
+from minitransformers.utils.logging import get_verbosity, set_verbosity
 
 ARGUMENTS = "training_args.json"
 
-# What a subclass for transformers may override, and is never called here: what to override in its place.
-NOT_CALLED = {
-    "training_step": "compute_loss",
-    "_inner_training_loop": "a callback, or the loop in training/loop.py",
-    "_maybe_log_save_evaluate": "a callback",
-    "_save_checkpoint": "a callback's on_save",
-    "_prepare_inputs": "compute_loss",
-    "_get_train_sampler": "get_train_dataloader",
-    "_get_eval_sampler": "get_eval_dataloader",
-    "_save": "save_model",
-    "get_batch_samples": "get_train_dataloader",
-    "get_optimizer_cls_and_kwargs": "create_optimizer",
-}
 
-
-class Trainer(Publisher):
-    """Trains a model on a data set, and measures it on others.
+class Trainer:
+    """Trains a model on a data set, and evaluates it on others.
 
     Args:
-        model: gives a loss for a batch with labels. It is moved to the device, and trained in place.
-        args: how; by default `TrainingArguments("tmp_trainer")`.
-        data_collator: makes a batch of a list of examples; by default one that pads, where `processing_class` is a
-            tokenizer, else one that stacks.
-        train_dataset, eval_dataset: anything with a length and numbered examples, which are dictionaries; or a torch
-            IterableDataset, which needs `max_steps`. `eval_dataset` may be a dictionary of them by name.
+        model: returns a loss for a batch with labels. It is moved to the device, and trained in place.
+        args: the settings; by default `TrainingArguments("tmp_trainer")`.
+        data_collator: makes a batch of a list of examples; by default one that pads if `processing_class` is a
+            tokenizer, and one that stacks otherwise.
+        train_dataset, eval_dataset: a data set of dictionaries with a length and indices, or a torch IterableDataset,
+            which needs `max_steps`. `eval_dataset` may be a dictionary of data sets by name.
         processing_class: the tokenizer, saved with the model.
-        model_init: in place of `model`, a function that makes one; each call of `train` begins with a new one.
-        compute_loss_func: (outputs, labels, num_items_in_batch) → the loss: a sum over the labels that count, divided
-            by `num_items_in_batch`, how many those are in the whole accumulated batch.
+        model_init: in place of `model`, a function that creates one; each call of `train` starts with a new model.
+        compute_loss_func: (outputs, labels, num_items_in_batch) → the loss: the sum over the labels that are not −100,
+            divided by `num_items_in_batch`, their number in the whole accumulated batch.
         compute_metrics: (EvalPrediction) → a dictionary of numbers.
         callbacks: see `TrainerCallback`.
-        optimizers: an optimizer and a schedule, or None for what the arguments say.
-        optimizer_cls_and_kwargs: the optimizer's class and arguments; its parameter groups are made here.
-        preprocess_logits_for_metrics: (logits, labels) → what to keep of the logits, batch by batch.
+        optimizers: an optimizer and a schedule; None for those of the arguments.
+        optimizer_cls_and_kwargs: the optimizer's class and arguments; the Trainer adds the parameter groups.
+        preprocess_logits_for_metrics: (logits, labels) → the part of the logits to keep, for each batch.
 
     Raises:
-        InputError, UnknownArgumentError: before anything is done, for what cannot be.
+        InputError, UnknownArgumentError: invalid arguments, before any work.
     """
 
-    # Whether what `compute_loss` returns is divided by the number of labels of all batches that are accumulated. None
-    # takes the loss of an overridden `compute_loss` for the mean over its own batch, unless it calls the original.
+    model: Any
+
+    # Whether an overridden `compute_loss` divides by the number of labels of all accumulated batches. None: its loss is
+    # the mean over its own batch, unless it calls the original method.
     loss_is_scaled_for_ga: ClassVar[bool | None] = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         for name in vars(cls).keys() & NOT_CALLED.keys():
-            raise InputError(f"{cls.__name__}.{name} would never be called here: override {NOT_CALLED[name]}.")
+            raise InputError(f"{cls.__name__}.{name} would never be called: override {NOT_CALLED[name]}.")
 
     def __init__(
         self,
@@ -122,32 +159,81 @@ class Trainer(Publisher):
         preprocess_logits_for_metrics: Callable[[Any, Any], Any] | None = None,
         **unknown: Any,
     ) -> None:
-        _refuse_unknown(unknown)
-        super().__init__(
-            args=TrainingArguments("tmp_trainer") if args is None else args,
-            data_collator=data_collator,
-            eval_dataset=eval_dataset,
-            processing_class=processing_class,
-            compute_loss_func=compute_loss_func,
-            compute_metrics=compute_metrics,
-            preprocess_logits_for_metrics=preprocess_logits_for_metrics,
-            callbacks=callbacks or (),
-        )
-        self.train_dataset, self.model_init = train_dataset, model_init
+        if "tokenizer" in unknown:
+            raise UnknownArgumentError("Trainer takes no 'tokenizer', as in transformers 5: use processing_class.")
+        refuse_unknown("Trainer", unknown, [*inspect.signature(Trainer.__init__).parameters][1:-1])
+        args = TrainingArguments("tmp_trainer") if args is None else args
+        if not isinstance(args, TrainingArguments):
+            raise InputError(f"args must be TrainingArguments, not {type(args).__name__}.")
+        if args.get_process_log_level() != get_verbosity():
+            set_verbosity(args.get_process_log_level())
+        if data_collator is None:
+            is_tokenizer = isinstance(processing_class, PreTrainedTokenizerBase)
+            data_collator = DataCollatorWithPadding(processing_class) if is_tokenizer else default_data_collator
+
+        self.args, self.data_collator, self.processing_class = args, data_collator, processing_class
+        self.train_dataset, self.eval_dataset, self.model_init = train_dataset, eval_dataset, model_init
+        self.compute_loss_func, self.compute_metrics = compute_loss_func, compute_metrics
+        self.preprocess_logits_for_metrics = preprocess_logits_for_metrics
         self.optimizer, self.lr_scheduler = optimizers
         self.optimizer_cls_and_kwargs = optimizer_cls_and_kwargs
-        self._check(model)
-        set_seed(self.args.seed, deterministic=self.args.full_determinism)
-        self._take_model(self._call_model_init() if model is None else model)
+        self.train_dataloader: Any = None
+        self.eval_dataloader: Any = None
         self.is_in_train = False
+        self.ignore_keys: list[str] | None = None  # of the evaluations during training
+        self.tokens_at_start = 0  # of `state.num_input_tokens_seen`, when a run is resumed
         self._own_scheduler = False
-        self.ignore_keys: list[str] | None = None
+        self._counts: Counts | None = None  # the labels of all accumulated batches, while training computes a loss
+        self._is_normalized = False  # whether `compute_loss` has divided by these counts
         self._flos, self._tokens = 0.0, 0  # of this process, since the last step
-        if self.args.push_to_hub:
-            self.init_hf_repo()
-        self.tell("on_init_end")
 
-    # ---- the parts ---------------------------------------------------------------------------------------------------
+        self.state, self.control = TrainerState.of_this_process(), TrainerControl()
+        self.evaluator, self.publisher = Evaluator(args), Publisher(args)
+        self.loggers = create_loggers(args)
+        first: list[type[TrainerCallback]] = [DefaultFlowCallback]
+        if "loss_curve" in (args.report_to or ()):
+            first.append(LossCurveCallback)
+        last = PrinterCallback if args.disable_tqdm else ProgressCallback
+        self.callback_handler = CallbackHandler([*first, *(callbacks or ()), last])
+
+        check_parts(
+            args,
+            model=model,
+            model_init=model_init,
+            data_collator=data_collator,
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            optimizers=optimizers,
+            optimizer_cls_and_kwargs=optimizer_cls_and_kwargs,
+        )
+        set_seed(args.seed, deterministic=args.full_determinism)
+        self._set_model(self._call_model_init() if model is None else model)
+        if args.push_to_hub:
+            self.init_hf_repo()
+        self.call_callbacks("on_init_end")
+
+    def _set_model(self, model: nn.Module) -> None:
+        """Check the model, and move it to the device."""
+        self.label_names = label_names(model) if self.args.label_names is None else list(self.args.label_names)
+        own_loss = self.compute_loss_func is not None or type(self).compute_loss is not Trainer.compute_loss
+        if isinstance(model, PreTrainedModel) and not label_names(model) and not own_loss:
+            raise InputError(
+                f"{type(model).__name__} takes no labels and gives no loss: take a class with a head, such as "
+                f"AutoModelForSequenceClassification, or pass compute_loss_func."
+            )
+        self.model = model.to(self.args.device)
+        if hasattr(getattr(model, "config", None), "use_cache"):
+            self.model.config.use_cache = self.args.use_cache
+        if self.args.torch_compile:
+            self.model.compile(backend=self.args.torch_compile_backend, mode=self.args.torch_compile_mode)
+
+    def _call_model_init(self) -> Any:
+        model = self.model_init() if self.model_init is not None else None
+        if not isinstance(model, nn.Module):
+            raise InputError(f"model_init must return a model, not {model!r:.60}.")
+        return model
+
+    # ---- data --------------------------------------------------------------------------------------------------------
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """The batches of one epoch."""
@@ -156,13 +242,47 @@ class Trainer(Publisher):
         sampler = train_sampler(self.train_dataset, self.args, self._input_name)
         return self._loader(self.train_dataset, self.args.train_batch_size, sampler)
 
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Any]:
+        """The batches of an evaluation; a string names one of several evaluation sets."""
+        dataset = self.eval_dataset if eval_dataset is None else eval_dataset
+        if isinstance(dataset, str):
+            dataset = self.eval_dataset[dataset]
+        if dataset is None:
+            raise InputError("Trainer.evaluate needs eval_dataset=…, or the Trainer's eval_dataset.")
+        return self._loader(dataset, self.args.eval_batch_size)
+
+    def get_test_dataloader(self, test_dataset: Any) -> DataLoader[Any]:
+        """The batches of `predict`."""
+        return self._loader(test_dataset, self.args.eval_batch_size)
+
+    def num_examples(self, dataloader: Any) -> int:
+        """The number of examples in all batches."""
+        dataset: Any = getattr(dataloader, "dataset", None)
+        dataset = dataset.dataset if isinstance(dataset, ShardedStream) else dataset
+        return len(dataset) if has_length(dataset) else len(dataloader) * self.args.train_batch_size
+
+    def _loader(self, dataset: Any, batch_size: int, sampler: Any = None) -> DataLoader[Any]:
+        if has_length(dataset) and not len(dataset):
+            raise InputError("The data set is empty.")
+        columns = None
+        if self.args.remove_unused_columns:
+            arguments = inspect.signature(self.model.forward).parameters
+            columns = [*arguments, "label", "label_ids", *self.label_names]
+        return make_loader(dataset, self.data_collator, batch_size, self.args, columns=columns, sampler=sampler)
+
+    @property
+    def _input_name(self) -> str:
+        return getattr(self.model, "main_input_name", "input_ids")
+
+    # ---- optimizer and schedule --------------------------------------------------------------------------------------
+
     def create_optimizer_and_scheduler(self, num_training_steps: int) -> None:
-        """Make what was not given."""
+        """Create the optimizer and the schedule, unless they were passed."""
         self.create_optimizer()
         self.create_scheduler(num_training_steps)
 
     def create_optimizer(self) -> Optimizer:
-        """The optimizer that was given, or that the arguments ask for."""
+        """The optimizer that was passed, or that of the arguments."""
         if self.optimizer is None:
             args = self.args
             groups = parameter_groups(self.model, args.weight_decay, set(self.get_decay_parameter_names(self.model)))
@@ -181,13 +301,11 @@ class Trainer(Publisher):
         return self.optimizer
 
     def create_scheduler(self, num_training_steps: int, optimizer: Optimizer | None = None) -> Any:
-        """The schedule that was given, or that the arguments ask for."""
+        """The schedule that was passed, or that of the arguments."""
         if self.lr_scheduler is None:
             optimizer = optimizer or self.optimizer or self.create_optimizer()
             if any(group["lr"] is None for group in optimizer.param_groups):
-                raise InputError(
-                    "The optimizer has lr=None: pass AdafactorSchedule(optimizer) beside it, in optimizers."
-                )
+                raise InputError("The optimizer has lr=None: pass AdafactorSchedule(optimizer) with it, in optimizers.")
             warmup = self.args.get_warmup_steps(num_training_steps)
             self.lr_scheduler = get_scheduler(
                 self.args.lr_scheduler_type, optimizer, warmup, num_training_steps, self.args.lr_scheduler_kwargs
@@ -196,14 +314,8 @@ class Trainer(Publisher):
         return self.lr_scheduler
 
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
-        """The names of the parameters that have weight decay."""
+        """The names of the parameters with weight decay."""
         return sorted(decay_parameter_names(model))
-
-    def num_examples(self, dataloader: Any) -> int:
-        """How many examples the batches have in all."""
-        dataset: Any = getattr(dataloader, "dataset", None)
-        dataset = dataset.dataset if isinstance(dataset, SharedStream) else dataset
-        return len(dataset) if has_length(dataset) else len(dataloader) * self.args.train_batch_size
 
     # ---- training ----------------------------------------------------------------------------------------------------
 
@@ -216,48 +328,61 @@ class Trainer(Publisher):
         """Train the model.
 
         Args:
-            resume_from_checkpoint: a checkpoint's directory, or True for the last one in `output_dir`: then the run
-                goes on as if it had never stopped.
+            resume_from_checkpoint: the directory of a checkpoint, or True for the last one in `output_dir`: the run
+                continues as if it had not been interrupted.
             trial: hyper-parameter search is not covered: None.
             ignore_keys_for_eval: fields of the model's output that are no predictions.
 
         Raises:
             InputError: no data, no steps, or an optimizer of another model.
-            CheckpointError: the checkpoint is that of another run, or cannot be read.
+            CheckpointError: the checkpoint belongs to another run, or cannot be read.
         """
         if trial is not None:
-            raise UnknownArgumentError("Trainer.train does not cover trial=…: hyper-parameter search is not here.")
-        resume = self._find_checkpoint(resume_from_checkpoint)
+            raise UnknownArgumentError("Trainer.train does not cover trial=…, hyper-parameter search: leave it out.")
+        args = self.args
+        resume = find_checkpoint(resume_from_checkpoint, args.output_path)
         if self.model_init is not None:
-            set_seed(self.args.seed, deterministic=self.args.full_determinism)
+            set_seed(args.seed, deterministic=args.full_determinism)
             self.optimizer, self.lr_scheduler = None, None
-            self._take_model(self._call_model_init())
+            self._set_model(self._call_model_init())
         loader = self.get_train_dataloader()
-        plan = Plan.of(self.args, loader, self.num_examples(loader) if has_length(loader) else 0)
+        plan = Plan.of(args, loader, self.num_examples(loader) if has_length(loader) else 0)
         self.state = TrainerState.of_this_process(
-            max_steps=plan.max_steps, num_train_epochs=plan.num_epochs, train_batch_size=self.args.train_batch_size
+            max_steps=plan.max_steps, num_train_epochs=plan.num_epochs, train_batch_size=args.train_batch_size
         )
-        self.state.compute_steps(self.args, plan.max_steps)
-        self._prepare_model()
+        self.state.compute_steps(args, plan.max_steps)
+        prepare_model(self.model, args, self.processing_class)
+        count: Any = getattr(self.model, "num_parameters", None)
+        self._num_parameters = count(exclude_embeddings=True) if count is not None else 0
         if self._own_scheduler:
             self.lr_scheduler, self._own_scheduler = None, False
-        wrapped = parallelize(
-            self.model, device=self.args.device, find_unused_parameters=self.args.find_unused_parameters
-        )
+        wrapped = parallelize(self.model, device=args.device, find_unused_parameters=args.find_unused_parameters)
         self.create_optimizer_and_scheduler(plan.max_steps)
-        optimizer = _checked(self.optimizer, self.model)
+        optimizer = check_optimizer(self.optimizer, self.model)
         self.ignore_keys, self.is_in_train, self.train_dataloader = ignore_keys_for_eval, True, loader
+        settings = Settings(
+            steps=plan.max_steps,
+            accumulation=args.gradient_accumulation_steps,
+            max_grad_norm=args.max_grad_norm or None,
+            precision=args.precision,
+            on_nan="skip",
+            log_every=None,  # callbacks request logging, evaluation and saving
+            output_dir=args.output_dir,
+            keep=None,
+            save_only_model=args.save_only_model,
+            resume=resume,
+        )
         events = Events(self, plan)
         try:
-            with noisy_embeddings(self.model, self.args.neftune_noise_alpha):
+            with noisy_embeddings(self.model, args.neftune_noise_alpha):
                 train(
                     wrapped,
                     optimizer,
                     self.lr_scheduler,
-                    UntilStopped(loader, lambda: self.control.should_epoch_stop),
-                    self._settings(plan.max_steps, resume),
-                    validation=(),  # `evaluate` has its own
-                    loss=self._share_of_loss,
+                    StoppableLoader(loader, lambda: self.control.should_epoch_stop),
+                    settings,
+                    validation=(),  # `evaluate` reads its own data
+                    loss=self._normalized_loss,
                     evaluate=lambda *_: events.evaluate(),
                     hooks=[events],
                 )
@@ -265,169 +390,350 @@ class Trainer(Publisher):
             self.is_in_train = False
         return TrainOutput(self.state.global_step, events.metrics["train_loss"], events.metrics)
 
-    def _share_of_loss(self, model: nn.Module, batch: Batch, counts: Counts) -> Tensor:
-        """The loop's `loss`: what `compute_loss` gives, as a share in the mean over the accumulated batches."""
+    # ---- the loss ----------------------------------------------------------------------------------------------------
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """The loss of a batch, with the model's output if `return_outputs`.
+
+        In training it is normalized by the number of labels of all accumulated batches, `num_items_in_batch`: their
+        losses add up to the mean. An override that does not call this method may return the mean over its own batch,
+        which is then weighted; if it divides by `num_items_in_batch`, it sets the class attribute
+        `loss_is_scaled_for_ga` to True.
+        """
+        counts = self._counts or count_labels(model, inputs)
+        smoothing = self.args.label_smoothing_factor
+        if self.compute_loss_func is not None or (smoothing and "labels" in inputs):
+            labels = inputs.pop("labels", None)
+            outputs = model(**inputs)
+            if self.compute_loss_func is not None:
+                loss = self.compute_loss_func(outputs, labels, num_items_in_batch=num_items_in_batch)
+            else:
+                loss = smoothed_loss(outputs, labels, smoothing, counts["labels"], shift=shifts_labels(model))
+        else:
+            losses, outputs = normalized_losses(model, inputs, counts)
+            loss = sum(losses.values())
+        self._is_normalized = True
+        return (loss, outputs) if return_outputs else loss
+
+    def _normalized_loss(self, model: nn.Module, batch: Batch, counts: Counts) -> Tensor:
+        """The loop's `loss`: the result of `compute_loss`, normalized by the labels of all accumulated batches."""
         if not batch:
-            raise InputError("The collator gave a batch with nothing in it: has the data set the model's arguments?")
+            raise InputError("The collator returned an empty batch: does the data set have the model's arguments?")
         own = count_labels(model, batch)
         ids = batch.get(self._input_name)
         if isinstance(ids, Tensor):
             self._flos += 6.0 * ids.numel() * self._num_parameters
             self._tokens += self._num_tokens(ids, batch.get("attention_mask"))
-        self._counts, self._is_share = counts, False
+        self._counts, self._is_normalized = counts, False
         try:
             loss = self.compute_loss(model, dict(batch), **self._num_items(counts, ids))
         finally:
             self._counts = None
         if not isinstance(loss, Tensor) or loss.numel() != 1:
             raise InputError(f"compute_loss must return one number, a tensor, not {loss!r:.80}.")
-        is_share = self._is_share if self.loss_is_scaled_for_ga is None else self.loss_is_scaled_for_ga
-        return loss if is_share else loss * (sum(own.values()) / max(1, sum(counts.values())))
+        is_normalized = self._is_normalized if self.loss_is_scaled_for_ga is None else self.loss_is_scaled_for_ga
+        return loss if is_normalized else loss * (sum(own.values()) / max(1, sum(counts.values())))
 
-    # ---- logs and files ----------------------------------------------------------------------------------------------
+    def _loss_and_outputs(self, model: nn.Module, inputs: dict[str, Any]) -> Any:
+        """The loss of an evaluation's batch, and the model's output."""
+        counts, ids = count_labels(model, inputs), inputs.get(self._input_name)
+        return self.compute_loss(model, inputs, return_outputs=True, **self._num_items(counts, ids))
 
-    def save_model(self, output_dir: str | os.PathLike[str] | None = None, _internal_call: bool = False) -> None:
-        """Write model, tokenizer and arguments to a directory, by default `output_dir`; with `push_to_hub`, push."""
-        if rank() == 0:
-            directory = Path(self.args.output_dir or "" if output_dir is None else output_dir)
-            if hasattr(self.model, "save_pretrained"):
-                self.model.save_pretrained(directory)
-            else:
-                write_checkpoint(directory, dict(self.model.state_dict()))
-            self.save_beside(directory)
-        if self.args.push_to_hub and not _internal_call:
-            self.push_to_hub(commit_message="Model save")
-
-    def save_state(self) -> None:
-        """Write `state` to trainer_state.json in `output_dir`."""
-        if rank() == 0:
-            Path(self.args.output_dir or "").mkdir(parents=True, exist_ok=True)
-            self.state.save_to_json(Path(self.args.output_dir or "") / STATE)
-
-    def save_beside(self, directory: Path) -> None:
-        """What belongs to a saved model besides its weights and config."""
-        tokenizer = self.processing_class or getattr(self.data_collator, "tokenizer", None)
-        if tokenizer is not None:
-            tokenizer.save_pretrained(directory)
-        write_text(directory / ARGUMENTS, self.args.to_json_string() + "\n")
-
-    def take_counts(self) -> dict[str, float]:
-        """What `TrainerState` counts as floating-point operations and tokens: of this process since the last call."""
-        counts = {"flos": self._flos, "tokens": self._tokens}
-        self._flos, self._tokens = 0.0, 0
-        return counts
+    def _num_items(self, counts: Counts, like: Any) -> dict[str, Any]:
+        """`num_items_in_batch`, if `compute_loss` takes it."""
+        if "num_items_in_batch" not in inspect.signature(self.compute_loss).parameters:
+            return {}
+        device = like.device if isinstance(like, Tensor) else self.args.device
+        items = torch.tensor(int(counts["labels"]), device=device) if "labels" in counts else None
+        return {"num_items_in_batch": items}
 
     def _num_tokens(self, ids: Tensor, mask: Tensor | None) -> int:
-        """What `include_num_input_tokens_seen` counts of a batch."""
+        """The tokens of a batch that `include_num_input_tokens_seen` counts."""
         padding: Any = getattr(self.processing_class, "pad_token_id", None)
         if self.args.include_num_input_tokens_seen != "non_padding" or (mask is None and padding is None):
             return ids.numel()
         return int((ids.ne(padding) if mask is None else mask).sum())
 
-    # ---- preparing ---------------------------------------------------------------------------------------------------
+    def pop_counts(self) -> dict[str, float]:
+        """The floating-point operations and tokens of this process since the last call."""
+        counts = {"flos": self._flos, "tokens": self._tokens}
+        self._flos, self._tokens = 0.0, 0
+        return counts
 
-    def _settings(self, max_steps: int, resume: Path | bool) -> Settings:
-        return Settings(
-            steps=max_steps,
-            accumulation=self.args.gradient_accumulation_steps,
-            max_grad_norm=self.args.max_grad_norm or None,
-            precision=self._precision,
-            on_nan="skip",
-            log_every=None,  # callbacks say when to log, evaluate and save
-            output_dir=self.args.output_dir,
-            keep=None,
-            save_only_model=self.args.save_only_model,
-            resume=resume,
+    # ---- evaluation --------------------------------------------------------------------------------------------------
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """Evaluate the model, and log and return its metrics.
+
+        Args:
+            eval_dataset: by default the Trainer's; each data set of a dictionary is evaluated.
+            ignore_keys: fields of the model's output that are no predictions.
+            metric_key_prefix: prefix of each metric's name.
+        """
+        dataset = self.eval_dataset if eval_dataset is None else eval_dataset
+        if isinstance(dataset, dict):
+            metrics: dict[str, float] = {}
+            for name, each in dataset.items():
+                part = each if eval_dataset is not None else name
+                metrics |= self.evaluate(part, ignore_keys, f"{metric_key_prefix}_{name}")
+            return metrics
+        loader = self.get_eval_dataloader(eval_dataset)
+        only_loss = True if self.compute_metrics is None else None
+        output = self._timed_loop(loader, "Evaluation", only_loss, ignore_keys, metric_key_prefix)
+        self.log(output.metrics)
+        self.call_callbacks("on_evaluate", metrics=output.metrics)
+        return output.metrics
+
+    def predict(
+        self, test_dataset: Any, ignore_keys: list[str] | None = None, metric_key_prefix: str = "test"
+    ) -> PredictionOutput:
+        """Predictions for a data set, in its order, and metrics if it has labels."""
+        loader = self.get_test_dataloader(test_dataset)
+        output = self._timed_loop(loader, "Prediction", None, ignore_keys, metric_key_prefix)
+        self.call_callbacks("on_predict", metrics=output.metrics)
+        return PredictionOutput(output.predictions, output.label_ids, output.metrics)
+
+    def evaluation_loop(
+        self,
+        dataloader: Any,
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> EvalLoopOutput:
+        """Compute the predictions of all batches, each process its own, and join them.
+
+        The loss is the mean over examples, each with the mean loss of its batch, as in `transformers`. It differs from
+        the mean over labels if the batches have different numbers of labels.
+        """
+        only_loss = self.args.prediction_loss_only if prediction_loss_only is None else prediction_loss_only
+        was_training = self.model.training
+        self.model.eval()
+        self.eval_dataloader = dataloader
+        results: list[BatchResult] = []
+        for batch in batches_of_this_rank(dataloader):
+            loss, logits, labels = self.prediction_step(self.model, batch, only_loss, ignore_keys)
+            if logits is not None and self.preprocess_logits_for_metrics is not None:
+                logits = self.preprocess_logits_for_metrics(logits, labels)
+            inputs = batch[self._input_name] if "inputs" in self.args.include_for_metrics else None
+            arrays = (None if values is None else to_numpy(values) for values in (logits, labels, inputs))
+            rows, number = num_rows(batch), None if loss is None else float(loss)
+            results.append(BatchResult(rows, number, self._loss_weight(rows), *arrays))
+            self.call_callbacks("on_prediction_step")
+        self.model.train(was_training)
+        return self.evaluator.join(gather_interleaved(results), description, metric_key_prefix, self.compute_metrics)
+
+    def prediction_step(
+        self, model: nn.Module, inputs: Any, prediction_loss_only: bool, ignore_keys: list[str] | None = None
+    ) -> tuple[Tensor | None, Any, Any]:
+        """Loss, predictions and labels of one batch; None for each that does not exist or is not needed."""
+        if ignore_keys is None:
+            ignore_keys = getattr(getattr(self.model, "config", None), "keys_to_ignore_at_inference", None)
+        return self.evaluator.predict_batch(
+            model,
+            to_device(inputs, self.args.device),
+            self._loss_and_outputs,
+            label_names=self.label_names,
+            ignore_keys=ignore_keys,
+            only_loss=prediction_loss_only,
         )
 
-    def _check(self, model: Any) -> None:
-        args = self.args
-        if (model is None) == (self.model_init is None):
-            raise InputError("Trainer needs one of model=… and model_init=…, and not both.")
-        if model is not None and not isinstance(model, nn.Module):
-            raise InputError(f"model must be a torch module, not {type(model).__name__}: {model!r:.60}.")
-        if not callable(self.data_collator):
-            raise InputError(f"data_collator must be callable, not {type(self.data_collator).__name__}.")
-        if args.eval_strategy != "no" and self.eval_dataset is None:
-            raise InputError(f"eval_strategy={str(args.eval_strategy)!r} needs eval_dataset=….")
-        if self.model_init is not None and (self.optimizer is not None or self.lr_scheduler is not None):
-            raise InputError(
-                "optimizers=… belong to one model, but model_init=… makes new ones: override create_optimizer."
+    def _loss_weight(self, rows: int) -> int:
+        """The weight of a batch with so many rows in the mean loss."""
+        return rows
+
+    def _timed_loop(
+        self, loader: Any, description: str, only_loss: bool | None, ignore_keys: list[str] | None, prefix: str
+    ) -> EvalLoopOutput:
+        """`evaluation_loop`, with its speed among the metrics."""
+        start = time.time()
+        output = self.evaluation_loop(loader, description, only_loss, ignore_keys, prefix)
+        steps = math.ceil(output.num_samples / (self.args.eval_batch_size * world_size()))
+        speed = speed_metrics(prefix, start, output.num_samples, steps)
+        # All processes use the metrics of the first, which decide about checkpoints and the end of the run.
+        return output._replace(metrics=from_main({**output.metrics, **speed}))
+
+    # ---- logs and files ----------------------------------------------------------------------------------------------
+
+    def log(self, logs: dict[str, Any], start_time: float | None = None) -> None:
+        """Add a record to `state.log_history`, and pass it to callbacks and to the loggers of `report_to`.
+
+        `start_time` is the start of the training, for records of training: they get the tokens per second, if tokens
+        are counted.
+        """
+        logs["epoch"] = self.state.epoch
+        if self.args.include_num_input_tokens_seen != "no":
+            logs["num_input_tokens_seen"] = self.state.num_input_tokens_seen
+            if start_time is not None:
+                tokens = self.state.num_input_tokens_seen - self.tokens_at_start
+                logs.update(speed_metrics("train", start_time, num_tokens=tokens))
+        record = {**logs, "step": self.state.global_step}
+        self.state.log_history.append(record)
+        self.call_callbacks("on_log", logs=logs)
+        if rank() == 0:
+            for each in self.loggers:
+                each(record)
+
+    def log_metrics(self, split: str, metrics: Mapping[str, Any]) -> None:
+        """Print one metric per line."""
+        if rank() == 0:
+            print_metrics(split, metrics)
+
+    def save_metrics(self, split: str, metrics: Mapping[str, Any], combined: bool = True) -> None:
+        """Write metrics to SPLIT_results.json in `output_dir`, and add them to all_results.json if `combined`."""
+        if rank() == 0:
+            write_metrics(self.args.output_path, split, metrics, combined)
+
+    def save_state(self) -> None:
+        """Write `state` to trainer_state.json in `output_dir`."""
+        if rank() == 0:
+            self.args.output_path.mkdir(parents=True, exist_ok=True)
+            self.state.save_to_json(self.args.output_path / STATE)
+
+    def save_model(self, output_dir: str | os.PathLike[str] | None = None, _internal_call: bool = False) -> None:
+        """Write model, tokenizer and arguments to a directory, by default `output_dir`; with `push_to_hub`, push."""
+        if rank() == 0:
+            directory = self.args.output_path if output_dir is None else Path(output_dir)
+            if hasattr(self.model, "save_pretrained"):
+                self.model.save_pretrained(directory)
+            else:
+                write_checkpoint(directory, dict(self.model.state_dict()))
+            self.save_companions(directory)
+        if self.args.push_to_hub and not _internal_call:
+            self.push_to_hub(commit_message="Model save")
+
+    def save_companions(self, directory: Path) -> None:
+        """Write the tokenizer and the arguments to the directory of a saved model."""
+        tokenizer = self.processing_class or getattr(self.data_collator, "tokenizer", None)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(directory)
+        write_text(directory / ARGUMENTS, self.args.to_json_string() + "\n")
+
+    def is_world_process_zero(self) -> bool:
+        """Whether this is the process that writes and prints."""
+        return rank() == 0
+
+    def is_local_process_zero(self) -> bool:
+        """Whether this is the first process of its machine."""
+        return local_rank() == 0
+
+    # ---- callbacks ---------------------------------------------------------------------------------------------------
+
+    def add_callback(self, callback: Any) -> None:
+        """Add a callback, or a new one of a class."""
+        self.callback_handler.add(callback)
+
+    def pop_callback(self, callback: Any) -> Any:
+        """Remove and return a callback, or the first of a class."""
+        return self.callback_handler.pop(callback)
+
+    def remove_callback(self, callback: Any) -> None:
+        """Remove a callback, or the first of a class."""
+        self.callback_handler.pop(callback)
+
+    def call_callbacks(self, event: str, **kwargs: Any) -> None:
+        """Call the method named `event` of all callbacks."""
+        self.control = self.callback_handler.call(
+            event,
+            self.args,
+            self.state,
+            self.control,
+            model=self.model,
+            processing_class=self.processing_class,
+            optimizer=self.optimizer,
+            lr_scheduler=self.lr_scheduler,
+            train_dataloader=self.train_dataloader,
+            eval_dataloader=self.eval_dataloader,
+            **kwargs,
+        )
+
+    # ---- the hub -----------------------------------------------------------------------------------------------------
+
+    @property
+    def hub_model_id(self) -> str | None:
+        """The full name of the repository; None before it is created."""
+        return self.publisher.repo_id
+
+    def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
+        """Create the repository of `hub_model_id`, if it does not exist."""
+        self.publisher.create_repository(token, private)
+
+    def create_model_card(
+        self,
+        language: str | None = None,
+        license: str | None = None,
+        tags: str | list[str] | None = None,
+        model_name: str | None = None,
+        finetuned_from: str | None = None,
+        tasks: str | list[str] | None = None,
+        dataset_tags: str | list[str] | None = None,
+        dataset: str | list[str] | None = None,
+        dataset_args: str | list[str] | None = None,
+    ) -> None:
+        """Write README.md in `output_dir`: data, settings and metrics of the run so far.
+
+        Args:
+            language, license: of the model, as the hub writes them: "en", "mit".
+            tags: for searching on the hub; the tags in an existing README.md are kept.
+            model_name: the title; by default the name of the repository or the directory.
+            finetuned_from: the model with the initial weights; by default the one on the hub that was loaded.
+            tasks: the task, as the hub names it: "text-classification".
+            dataset_tags: the data, as the hub names them.
+            dataset, dataset_args: the data as people name them, and the part that was used.
+        """
+        if rank() == 0:
+            write_model_card(
+                self.model,
+                self.args,
+                self.state.log_history,
+                name=model_name or self.publisher.name.rpartition("/")[2],
+                language=language,
+                license=license,
+                tags=tags,
+                finetuned_from=finetuned_from,
+                tasks=tasks,
+                dataset_tags=dataset_tags,
+                dataset=dataset,
+                dataset_args=dataset_args,
             )
-        if self.optimizer_cls_and_kwargs is not None and self.optimizer is not None:
-            raise InputError("Pass one of optimizers=… and optimizer_cls_and_kwargs=…, and not both.")
-        if self.train_dataset is not None and not has_length(self.train_dataset) and args.max_steps <= 0:
-            raise InputError("train_dataset has no length: set max_steps, for nothing else says how long the run is.")
 
-    def _call_model_init(self) -> Any:
-        model = self.model_init() if self.model_init is not None else None
-        if not isinstance(model, nn.Module):
-            raise InputError(f"model_init must return a model, not {model!r:.60}.")
-        return model
+    def push_to_hub(
+        self,
+        commit_message: str | None = "End of training",
+        blocking: bool = True,
+        token: str | None = None,
+        revision: str | None = None,
+        private: bool | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Save the model, write its card, and upload `output_dir` without its checkpoints to the hub.
 
-    def _prepare_model(self) -> None:
-        """What belongs to training: recomputed blocks, and the tokenizer's special tokens in the config."""
-        if self.args.activation_checkpointing:
-            if not hasattr(self.model, "gradient_checkpointing_enable"):
-                raise InputError(f"activation_checkpointing=True: {type(self.model).__name__} cannot do that.")
-            self.model.gradient_checkpointing_enable(self.args.activation_checkpointing_kwargs)
-        if isinstance(self.processing_class, PreTrainedTokenizerBase) and hasattr(self.model, "config"):
-            _align_special_tokens(self.model, self.processing_class)
-        count = getattr(self.model, "num_parameters", None)
-        self._num_parameters = count(exclude_embeddings=True) if count is not None else 0
+        Args:
+            commit_message: the message in the repository's history.
+            blocking: wait until it is done; otherwise return a `Future` of the commit.
+            token, revision, private: take precedence over the arguments.
+            kwargs: of `create_model_card`.
 
-    def _find_checkpoint(self, wanted: str | os.PathLike[str] | bool | None) -> Path | bool:
-        """Where to go on: the loop's `resume`."""
-        if wanted is None or wanted is False:
-            return False
-        if wanted is True:
-            if not checkpoints_in(Path(self.args.output_dir or "")):
-                raise CheckpointError(
-                    f"resume_from_checkpoint=True, but there is no checkpoint in output_dir={self.args.output_dir!r}."
-                )
-            return True
-        if not Path(wanted).is_dir():
-            raise CheckpointError(f"resume_from_checkpoint={str(wanted)!r} is no directory.")
-        return Path(wanted)
+        Returns:
+            The commit; None on other processes than the first.
 
-
-def _align_special_tokens(model: Any, tokenizer: Any) -> None:
-    """Let the model's configs have the tokenizer's special tokens: padding a GPT-2 classifier, say, needs that."""
-    changed = {}
-    for name in ("eos_token_id", "bos_token_id", "pad_token_id"):
-        token = getattr(tokenizer, name, None)
-        for config in (model.config, getattr(model, "generation_config", None)):
-            if token is None or not hasattr(config, name):  # a T5Config has no beginning of texts
-                continue
-            present = getattr(config, name, None)
-            if isinstance(present, list) and name == "eos_token_id":
-                if token not in present:
-                    setattr(config, name, [token, *present])
-                    changed[name] = token
-            elif present != token:
-                setattr(config, name, token)
-                changed[name] = token
-    if changed and rank() == 0:
-        logger.warning("The model's config now has the special tokens of the tokenizer: %s.", changed)
-
-
-def _checked(optimizer: Optimizer | None, model: nn.Module) -> Optimizer:
-    """The optimizer, after a look at whether it is the model's."""
-    if optimizer is None:
-        raise InputError("create_optimizer must set self.optimizer.")
-    known = {id(parameter) for parameter in model.parameters()}
-    strangers = sum(id(each) not in known for group in optimizer.param_groups for each in group["params"])
-    if strangers:
-        raise InputError(
-            f"The optimizer has {strangers} parameters that are not the model's: make it of the parameters of the "
-            f"model that is trained, after that was moved to its device."
-        )
-    return optimizer
-
-
-def _refuse_unknown(arguments: Iterable[str]) -> None:
-    known = [name for name in inspect.signature(Trainer.__init__).parameters if name not in ("self", "unknown")]
-    for name in arguments:
-        if name == "tokenizer":
-            raise UnknownArgumentError("Trainer takes no 'tokenizer', as in transformers 5: use processing_class.")
-        raise UnknownArgumentError(f"Trainer takes no argument {name!r}.{nearest(name, known)}")
+        Raises:
+            HubError: the hub does not answer, or refuses.
+        """
+        self.call_callbacks("on_push_begin")
+        if self.hub_model_id is None:
+            self.init_hf_repo(token, private)
+        self.save_model(_internal_call=True)
+        if rank() != 0:
+            return None
+        self.create_model_card(**kwargs)
+        push = self.publisher.push_output_dir(commit_message or "End of training", token, revision)
+        return push.result() if blocking else push

@@ -21,7 +21,8 @@ from torch.distributed.checkpoint import hf_storage  # noqa: F401  # so that no 
 from torch.utils.data import DataLoader
 
 import minitransformers as mt
-from minitransformers.training import Hooks, Settings, state, train
+from minitransformers.training import Hooks, Settings, train
+from minitransformers.training.loop import checkpoints
 from minitransformers.training.loop.logs import JsonLines
 from minitransformers.training.loop.schedules import get_cosine_schedule_with_warmup
 
@@ -100,7 +101,7 @@ def pause(stage, pipe):
         os.write(pipe, b"p")
         time.sleep(600)
 
-    write_tensors = state.write_tensors
+    write_tensors = checkpoints.write_tensors
     rename, rmtree = Path.rename, shutil.rmtree
     if stage == STAGES[0]:
 
@@ -109,7 +110,7 @@ def pause(stage, pipe):
             write_tensors(half, directory)
             stop()
 
-        state.write_tensors = write
+        checkpoints.write_tensors = write
     elif stage == STAGES[1]:
 
         def before(self, target):
@@ -119,7 +120,7 @@ def pause(stage, pipe):
 
         Path.rename = before
     elif stage == STAGES[2]:
-        state._remove_old = lambda *arguments: stop()
+        checkpoints._remove_old = lambda *arguments: stop()
     else:
 
         def removing(path, *arguments, **options):

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from parallel_trainers import ROWS, RUNS, texts, trainer
 
 import minitransformers as mt
-from minitransformers.training.loop.distributed import dealt_to_all, rank
+from minitransformers.training.loop.distributed import gather_interleaved, rank
 
 WRITTEN = []
 
@@ -59,7 +59,7 @@ def every_example_once(directory):
         seen.clear()
         for _ in loader:
             pass
-        assert sorted(dealt_to_all(seen)) == list(range(ROWS)), seen
+        assert sorted(gather_interleaved(seen)) == list(range(ROWS)), seen
 
 
 def main():

@@ -21,27 +21,28 @@ from parallel_runs import HALF, STEPS, build, go, is_tied, own_batches
 
 import minitransformers as mt
 from minitransformers.errors import TrainingError
-from minitransformers.training import Hooks, Settings, state, train
+from minitransformers.training import Hooks, Settings, train
+from minitransformers.training.loop import checkpoints
 from minitransformers.training.loop.distributed import rank
 
 
 def a_full_disk_on_one_of_them(directory):
     """Both stop with an error, and neither waits for the other; the checkpoint before is as it was."""
     go(build("gpt2", "ddp"), directory, HALF)
-    write_json = state.write_json
+    write_json = checkpoints.write_json
 
     def full(path, value):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     if rank() == 1:
-        state.write_json = full
+        checkpoints.write_json = full
     try:
         go(build("gpt2", "ddp"), directory, STEPS)
     except TrainingError as error:
         assert "No space left" in str(error)  # noqa: PT017
     else:
         raise AssertionError("the disk was full, and nobody noticed")
-    state.write_json = write_json
+    checkpoints.write_json = write_json
     dist.barrier()
     assert [path.name for path in directory.glob("*checkpoint*")] == [f"checkpoint-{HALF}"]
     go(build("gpt2", "ddp"), directory, STEPS)

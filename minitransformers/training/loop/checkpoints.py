@@ -1,17 +1,17 @@
-"""Checkpoints from which a run goes on exactly: killed at any moment and started again, it ends with the same weights.
+"""Checkpoints for exact resuming: a run that is killed at any moment and started again ends with the same weights.
 
 A checkpoint is a directory:
 
     checkpoint-100/
-      config.json, model.safetensors …   what `save_pretrained` writes: `from_pretrained` loads it
+      config.json, model.safetensors …   written by `save_pretrained`, for `from_pretrained`
       training/*.safetensors             weights and, unless `save_only_model`, the optimizer's state by name, written
-                                         by torch.distributed.checkpoint: whole, or in pieces, one file a process
-      training/run.json                  progress, schedule, scaler, hooks, and what run this is
-      training/rank-0.json …             each process's random numbers and place in the data
+                                         by torch.distributed.checkpoint: whole, or in shards, one file per process
+      training/run.json                  progress, schedule, scaler, hooks, and the identity of the run
+      training/rank-0.json …             each process's random states and position in the data
       training/checksums.json            SHA-256 of each of these files
 
-All of it is written under another name, synchronised to disk, and renamed last. So a directory with such a name is
-whole, unless the disk damages it, which the checksums tell: then the one before is taken.
+The directory is written under another name, flushed to the disk, and renamed last. A directory with a checkpoint's name
+is therefore complete, unless the disk damages it. The checksums detect that, and the checkpoint before it is used.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -36,8 +36,8 @@ from minitransformers.training.loop.checkpoint_directories import (
     TRAINING,
     checkpoints_in,
     checksum,
-    damage,
     files_in,
+    find_damage,
     read_json,
     remove_checkpoint,
     serial_number,
@@ -45,15 +45,16 @@ from minitransformers.training.loop.checkpoint_directories import (
     write_json,
 )
 from minitransformers.training.loop.distributed import (
-    all_together,
-    as_plain,
     from_main,
+    full_weights,
     is_sharded,
+    on_all_ranks,
     rank,
     unwrap,
-    whole_weights,
+    with_own_class,
     world_size,
 )
+from minitransformers.training.loop.hooks import Hooks
 from minitransformers.training.loop.random_state import random_state, set_random_state
 from minitransformers.training.loop.run import Run
 from minitransformers.training.loop.run_tensors import (
@@ -64,6 +65,7 @@ from minitransformers.training.loop.run_tensors import (
     tensors_of,
     write_tensors,
 )
+from minitransformers.training.loop.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -71,53 +73,53 @@ logger = logging.getLogger(__name__)
 # ---- saving ----------------------------------------------------------------------------------------------------------
 
 
-def save_checkpoint(run: Run) -> Path:
-    """Write a checkpoint of the run, and remove what `Settings.keep` does not keep; give its directory.
+def save_checkpoint(run: Run, hooks: Sequence[Hooks] = ()) -> Path:
+    """Write a checkpoint of the run and of the hooks that have a state, and return its directory.
 
-    Every process calls it at the same step.
+    Older checkpoints than `Settings.keep` allows are removed. Every process calls this function at the same step.
 
     Raises:
-        TrainingError: it could not be written (the disk is full …). Earlier ones are as they were.
+        TrainingError: it could not be written, for example to a full disk. Earlier checkpoints are unchanged.
     """
     output_dir = Path(str(run.settings.output_dir))
     final = output_dir / f"checkpoint-{run.progress.step}"
     partial = output_dir / f".{final.name}.partial"
     try:
-        all_together(lambda: _make_room(output_dir, partial))
-        weights = whole_weights(run.model) if is_sharded(run.model) else None
-        all_together(lambda: _write_model(run.model, weights, partial))
-        all_together(lambda: _write_numbers(run, partial))
+        on_all_ranks(lambda: _make_directory(output_dir, partial))
+        weights = full_weights(run.model) if is_sharded(run.model) else None
+        on_all_ranks(lambda: _write_model(run.model, weights, partial))
+        on_all_ranks(lambda: _write_numbers(run, hooks, partial))
         write_tensors(tensors_of(run), partial)
-        all_together(lambda: _publish(partial, final))
+        on_all_ranks(lambda: _rename_to_final(partial, final))
     except (OSError, TrainingError) as error:
         if rank() == 0:
             shutil.rmtree(partial, ignore_errors=True)
         raise TrainingError(
-            f"{final} could not be written: {error}. Earlier checkpoints are as they were: make room on the disk, and "
-            f"the same call goes on from the newest."
+            f"{final} could not be written: {error}. Earlier checkpoints are unchanged: make room on the disk, and the "
+            f"same call resumes from the newest one."
         ) from error
-    all_together(lambda: _remove_old(run, output_dir))
+    on_all_ranks(lambda: _remove_old(run, output_dir))
     return final
 
 
-def _make_room(output_dir: Path, partial: Path) -> None:
+def _make_directory(output_dir: Path, partial: Path) -> None:
     if rank() == 0:
-        for left_over in output_dir.glob(".checkpoint-*.partial"):  # by a process that was killed
-            shutil.rmtree(left_over)
+        for unfinished in output_dir.glob(".checkpoint-*.partial"):  # left by a process that was killed
+            shutil.rmtree(unfinished)
         (partial / TRAINING).mkdir(parents=True)
 
 
 def _write_model(model: nn.Module, weights: Mapping[str, Tensor] | None, directory: Path) -> None:
     if rank() != 0:
         return
-    with as_plain(model) as plain:
+    with with_own_class(model) as plain:
         if hasattr(plain, "save_pretrained"):
             plain.save_pretrained(directory, **({} if weights is None else {"state_dict": weights}))
         else:
             write_checkpoint(directory, weights if weights is not None else named_weights(plain))
 
 
-def _write_numbers(run: Run, directory: Path) -> None:
+def _write_numbers(run: Run, hooks: Sequence[Hooks], directory: Path) -> None:
     own = {"random": random_state(), "batches": run.batches.state_dict()}
     write_json(directory / TRAINING / f"rank-{rank()}.json", own)
     if rank() == 0:
@@ -130,13 +132,13 @@ def _write_numbers(run: Run, directory: Path) -> None:
             "optimizer": None if run.settings.save_only_model else optimizer_numbers(run),
             "schedule": None if run.schedule is None else run.schedule.state_dict(),
             "scaler": run.scaler.state_dict(),
-            "hooks": [[type(hook).__name__, hook.state_dict()] for hook in run.hooks if hasattr(hook, "state_dict")],
+            "hooks": [[type(hook).__name__, hook.state_dict()] for hook in hooks if hasattr(hook, "state_dict")],
         }
         write_json(directory / RUN, numbers)
 
 
-def _publish(partial: Path, final: Path) -> None:
-    """Synchronise all files, note their checksums, and give the directory its name."""
+def _rename_to_final(partial: Path, final: Path) -> None:
+    """Write the checksums, flush all files to the disk, and give the directory its final name."""
     if rank() != 0:
         return
     checksums = {str(path.relative_to(partial)): checksum(path) for path in files_in(partial)}
@@ -144,7 +146,7 @@ def _publish(partial: Path, final: Path) -> None:
     for path in [*files_in(partial), partial / TRAINING, partial]:
         synchronise(path)
     replaced = final.with_name(f".{final.name}.replaced")
-    if final.exists():  # from before the run went back to an earlier checkpoint, or saved twice at one step
+    if final.exists():  # the run was resumed from an earlier checkpoint, or saved twice at this step
         shutil.rmtree(replaced, ignore_errors=True)
         final.rename(replaced)
     partial.rename(final)
@@ -163,73 +165,74 @@ def _remove_old(run: Run, output_dir: Path) -> None:
             remove_checkpoint(directory)
 
 
-# ---- going on --------------------------------------------------------------------------------------------------------
+# ---- resuming --------------------------------------------------------------------------------------------------------
 
 
-def resume(run: Run) -> Path | None:
-    """Put the run where the newest usable checkpoint, or the one that `Settings.resume` names, was written.
+def resume(run: Run, hooks: Sequence[Hooks] = (), loggers: Sequence[Any] = ()) -> Path | None:
+    """Restore the run from the newest usable checkpoint, or from the one that `Settings.resume` names.
 
-    Gives its directory, or None where the run begins anew. Loggers forget what came after it.
+    Loggers remove the records after the checkpoint. Returns its directory, or None for a run that starts from the
+    beginning.
 
     Raises:
-        CheckpointError: the checkpoint is that of another run, or none can be read.
+        CheckpointError: the checkpoint belongs to another run, or none can be read.
     """
-    directory = from_main(all_together(lambda: _find_checkpoint(run) if rank() == 0 else None))
+    directory = from_main(on_all_ranks(lambda: _find_checkpoint(run.settings) if rank() == 0 else None))
     if directory is not None:
         numbers = read_json(directory / RUN)
-        all_together(lambda: _check_identity(run, numbers, directory))
-        _load(run, directory, numbers)
-        logger.info("Going on from %s, step %d.", directory, run.progress.step)
+        on_all_ranks(lambda: _check_identity(run, numbers, directory))
+        _load(run, hooks, directory, numbers)
+        logger.info("Resuming from %s, step %d.", directory, run.progress.step)
     if rank() == 0:
-        for each in run.loggers:
+        for each in loggers:
             if hasattr(each, "rewind"):
                 each.rewind(run.progress.records)
     return directory
 
 
 def load_weights(model: nn.Module, directory: str | os.PathLike[str]) -> None:
-    """Give the model, on one process or in pieces on several, the weights of a checkpoint, such as the best one.
+    """Load the weights of a checkpoint, such as the best one, into the model, whole or sharded.
 
     Raises:
-        CheckpointError: the checkpoint is damaged, or that of another model.
+        CheckpointError: the checkpoint is damaged, or belongs to another model.
     """
     directory = Path(directory)
-    problem = damage(directory)
+    problem = find_damage(directory)
     if problem:
         raise CheckpointError(f"{directory} cannot be read: {problem}.")
     read_tensors({f"model.{name}": tensor for name, tensor in named_weights(unwrap(model)).items()}, directory)
 
 
-def _find_checkpoint(run: Run) -> Path | None:
-    wanted = run.settings.resume
-    if wanted is False or (wanted is True and run.settings.output_dir is None):
+def _find_checkpoint(settings: Settings) -> Path | None:
+    wanted = settings.resume
+    if wanted is False or (wanted is True and settings.output_dir is None):
         return None
-    candidates = checkpoints_in(Path(str(run.settings.output_dir)))[::-1]
-    candidates.sort(key=lambda directory: serial_number(directory) >= 0)  # what is unreadable first: it must be told of
+    candidates = checkpoints_in(Path(str(settings.output_dir)))[::-1]
+    candidates.sort(key=lambda directory: serial_number(directory) >= 0)  # unreadable ones first, for the warning
     if wanted is not True:
         candidates = [Path(wanted)]
     problems: list[str] = []
     for directory in candidates:
-        problem = damage(directory)
+        problem = find_damage(directory)
         if problem is None:
             if problems:
-                logger.warning("%s; going on from %s.", "; ".join(problems), directory)
+                logger.warning("%s; resuming from %s.", "; ".join(problems), directory)
             return directory
         problems.append(f"{directory} cannot be used: {problem}")
     if problems:
         raise CheckpointError(
-            f"{'; '.join(problems)}. Name another output_dir, or remove what is damaged, or pass resume=False."
+            f"{'; '.join(problems)}. Choose another output_dir, remove the damaged directories, or pass resume=False."
         )
     return None
 
 
-def _load(run: Run, directory: Path, numbers: Mapping[str, Any]) -> None:
+def _load(run: Run, hooks: Sequence[Hooks], directory: Path, numbers: Mapping[str, Any]) -> None:
     load_tensors(run, directory, numbers["optimizer"])
     if run.schedule is not None and numbers["schedule"] is not None:
         run.schedule.load_state_dict(numbers["schedule"])
     if run.scaler.is_enabled() and numbers["scaler"]:
         run.scaler.load_state_dict(numbers["scaler"])
-    stateful: list[Any] = [hook for hook in run.hooks if hasattr(hook, "load_state_dict")]
+    stateful: list[Any] = [hook for hook in hooks if hasattr(hook, "load_state_dict")]
     for hook, (_, state) in zip(stateful, numbers["hooks"], strict=False):
         hook.load_state_dict(state)
     for name, value in numbers["progress"].items():
@@ -240,27 +243,27 @@ def _load(run: Run, directory: Path, numbers: Mapping[str, Any]) -> None:
     set_random_state(own["random"])
     if before != world_size():
         run.progress.batch = run.batches.count_for(run.progress.rows, or_else=run.progress.batch)
-        if rank() >= before:  # a process that there was not: random numbers of its own
+        if rank() >= before:  # a new process, which needs random numbers of its own
             torch.manual_seed(int(torch.randint(2**31, ())) + rank())
 
 
 def _check_identity(run: Run, numbers: Mapping[str, Any], directory: Path) -> None:
     if numbers["optimizer"] is None:
         raise CheckpointError(
-            f"{directory} has the model alone (save_only_model=True): no run can go on from it. Begin a new run with "
+            f"{directory} holds only the model (save_only_model=True): no run can resume from it. Start a new run with "
             f"that model, from_pretrained({str(directory)!r}), in another output_dir."
         )
-    there, here = _flat(numbers["identity"]), _flat(json.loads(json.dumps(_identity(run))))
+    saved, present = _flat(numbers["identity"]), _flat(json.loads(json.dumps(_identity(run))))
     different = [
-        f"{name} is {there.get(name)!r:.80} there and {here.get(name)!r:.80} here"
-        for name in sorted(there.keys() | here.keys())
-        if there.get(name) != here.get(name)
+        f"{name} is {saved.get(name)!r:.80} in the checkpoint and {present.get(name)!r:.80} in this run"
+        for name in sorted(saved.keys() | present.keys())
+        if saved.get(name) != present.get(name)
     ]
     if different:
         more = f" (and {len(different) - 3} more)" if len(different) > 3 else ""
         raise CheckpointError(
-            f"{directory} is of another run: {'; '.join(different[:3])}{more}. Name another output_dir, or go on with "
-            f"the model and optimizer that it was begun with."
+            f"{directory} belongs to another run: {'; '.join(different[:3])}{more}. Choose another output_dir, or "
+            f"resume with the model and optimizer of that run."
         )
     changed = {
         name: (numbers["settings"].get(name), value)
@@ -269,12 +272,12 @@ def _check_identity(run: Run, numbers: Mapping[str, Any], directory: Path) -> No
     }
     if changed:
         texts = [f"{name} was {before!r} and is {now!r}" for name, (before, now) in changed.items()]
-        logger.warning("The run goes on with other settings: %s.", "; ".join(texts))
+        logger.warning("The run resumes with other settings: %s.", "; ".join(texts))
 
 
 def _identity(run: Run) -> dict[str, Any]:
-    """What must be the same for a run to go on."""
-    with as_plain(run.model) as plain:
+    """The values that must be equal for a run to resume."""
+    with with_own_class(run.model) as plain:
         name, config = type(plain).__name__, getattr(plain, "config", None)
     fields = config.to_dict() if config is not None and hasattr(config, "to_dict") else {}
     volatile = ("architectures", "dtype", "transformers_version", "_name_or_path")
