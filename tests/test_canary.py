@@ -15,7 +15,7 @@ from minitransformers.data import corrupt_spans, restarting_positions, select_to
 from minitransformers.generation import RepetitionPenaltyLogitsProcessor
 from minitransformers.nn.attention import MultiHeadAttention, eager_attention, fused_attention, split_heads
 from minitransformers.nn.blocks import DecoderBlock, EncoderBlock
-from minitransformers.nn.cache import AttentionCache
+from minitransformers.nn.cache import CacheLayer
 from minitransformers.nn.embeddings import Embeddings
 from minitransformers.nn.feed_forward import FeedForward, gelu_formula
 from minitransformers.nn.heads import MaskedLMHead, Pooler, last_token_positions
@@ -56,7 +56,7 @@ WRONG = {
         HIDDEN, torch.ones(1, 1, LENGTH, LENGTH + 1, dtype=torch.bool)
     ),
     "nn.blocks: ids in place of vectors": lambda: DecoderBlock(WIDTH, 2, 5)(whole(BATCH, LENGTH)),
-    "nn.cache: a value of another length": lambda: AttentionCache().append(PER_HEAD, PER_HEAD[:, :, 1:]),
+    "nn.cache: a value of another length": lambda: CacheLayer().update(PER_HEAD, PER_HEAD[:, :, 1:]),
     "nn.embeddings: positions of another length": lambda: Embeddings(5, WIDTH, max_positions=9)(
         whole(BATCH, LENGTH), position_ids=whole(1, LENGTH + 1)
     ),
@@ -80,8 +80,8 @@ WRONG = {
     "generation: scores without a batch": lambda: RepetitionPenaltyLogitsProcessor(2.0)(
         whole(BATCH, LENGTH), floats(9)
     ),
-    "data.masking: one text in place of a batch": lambda: select_tokens(truths(LENGTH), 0.5),
-    "data.masking: words of another length": lambda: select_tokens(
+    "data.language_modeling: one text in place of a batch": lambda: select_tokens(truths(LENGTH), 0.5),
+    "data.language_modeling: words of another length": lambda: select_tokens(
         truths(BATCH, LENGTH), 0.5, word_ids=whole(BATCH, LENGTH + 1)
     ),
     "data.packing: a batch in place of a row": lambda: restarting_positions(whole(1, 1), 4, 2),
@@ -103,7 +103,7 @@ def test_the_right_shapes_are_not():
     split_heads(HIDDEN, 2)
     EncoderBlock(WIDTH, 2, 5)(HIDDEN, torch.ones(1, 1, LENGTH, LENGTH, dtype=torch.bool))
     DecoderBlock(WIDTH, 2, 5)(HIDDEN)
-    AttentionCache().append(PER_HEAD, PER_HEAD)
+    CacheLayer().update(PER_HEAD, PER_HEAD)
     Embeddings(5, WIDTH, max_positions=9)(whole(BATCH, LENGTH), position_ids=whole(1, LENGTH))
     FeedForward(WIDTH, 5)(HIDDEN)
     gelu_formula(floats(2))

@@ -15,11 +15,6 @@ from minitransformers.data.epoch_sampler import EpochBatchSampler
 from minitransformers.data.language_modeling import (
     DataCollatorForLanguageModeling,
     MaskedDataset,
-)
-from minitransformers.data.masking import (
-    MaskedTokens,
-    mask_tokens,
-    maskable_tokens,
     replace_tokens,
     select_tokens,
     words_from_offsets,
@@ -84,7 +79,6 @@ __all__ = [
     "Infilled",
     "LengthBucketBatchSampler",
     "MaskedDataset",
-    "MaskedTokens",
     "PackedDataset",
     "PackedDocuments",
     "Plan",
@@ -106,8 +100,6 @@ __all__ = [
     "draw_spans",
     "id_type",
     "infill_text",
-    "mask_tokens",
-    "maskable_tokens",
     "next_sentence_pairs",
     "padding_waste",
     "permute_sentences",

@@ -1,4 +1,4 @@
-"""Checks of arguments that several files of this folder share."""
+"""Ids of examples and special tokens: checks that several files of this folder share."""
 
 from __future__ import annotations
 
@@ -12,19 +12,8 @@ from torch import Tensor
 from minitransformers.errors import InputError, nearest
 
 
-def check_features(features: Any) -> None:
-    """Refuse what is not a list of examples, and an empty one."""
-    if isinstance(features, (Mapping, str)) or not hasattr(features, "__getitem__"):
-        raise InputError(
-            f"features must be a list of examples, got {type(features).__name__}: collators take single examples, not "
-            f"what is a batch already."
-        )
-    if len(features) == 0:
-        raise InputError("features is empty: a batch needs at least one example.")
-
-
 def input_ids_of(feature: Any, index: int) -> Int[Tensor, " length"]:
-    """The ids of an example, which is a dictionary that has them, or nothing but them.
+    """The ids of an example, a dictionary with `input_ids` or the ids alone.
 
     Raises:
         InputError: a dictionary without `input_ids`, or ids that are not one sequence of whole numbers.
@@ -40,7 +29,7 @@ def as_ids(name: str, ids: Any) -> Int[Tensor, " length"]:
     """One sequence of ids (a list, an array, a tensor) as a tensor.
 
     Raises:
-        InputError: anything that is not one sequence of whole numbers.
+        InputError: a value of another form.
     """
     try:
         row = torch.as_tensor(ids)
@@ -54,16 +43,16 @@ def as_ids(name: str, ids: Any) -> Int[Tensor, " length"]:
 
 
 def token_id(tokenizer: Any, name: str, purpose: str) -> int:
-    """The id of the special token `name` ("mask_token"), or InputError saying what it is needed for."""
+    """The id of the special token `name` ("mask_token"), or an InputError with the purpose of the token."""
     index = getattr(tokenizer, f"{name}_id", None)
     if index is None:
-        raise InputError(
-            f"tokenizer ({type(tokenizer).__name__}) has no {name}, which {purpose}. Give it one: "
-            f"tokenizer.add_special_tokens({{{name!r}: …}}), and resize the model's embeddings."
-        )
+        raise missing_token(tokenizer, name, purpose)
     return int(index)
 
 
-def special_token_ids(tokenizer: Any) -> Int[Tensor, " special"]:
-    """The ids of all special tokens of a tokenizer, sorted."""
-    return torch.tensor(sorted({index for index in tokenizer.all_special_ids if index is not None}), dtype=torch.long)
+def missing_token(tokenizer: Any, name: str, purpose: str) -> InputError:
+    """The error for a tokenizer without the special token `name`; `purpose` completes "a mask_token, which …"."""
+    return InputError(
+        f"tokenizer ({type(tokenizer).__name__}) has no {name}, which {purpose}. Add one: "
+        f"tokenizer.add_special_tokens({{{name!r}: …}}), and resize the model's embeddings."
+    )

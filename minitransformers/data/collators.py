@@ -1,8 +1,8 @@
 """Collators: a list of examples becomes a batch of tensors, padded to one length.
 
-Names, arguments and results are those of transformers; collators that draw are in `language_modeling.py` and
-`spans.py`. An example is a dictionary as tokenizers return it, its values lists, arrays or tensors. A tokenizer is
-used only through its interface: `pad`, `padding_side`, and the ids of its special tokens.
+Names, arguments and results are those of transformers. Collators that draw are in `language_modeling.py` and
+`spans.py`. An example is a dictionary of lists, arrays or tensors, such as tokenizers return. Any tokenizer with `pad`,
+`padding_side` and the ids of special tokens will do.
 """
 
 from __future__ import annotations
@@ -16,38 +16,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from minitransformers.data.checks import as_ids, check_features, input_ids_of
+from minitransformers.data.checks import as_ids, input_ids_of
 from minitransformers.errors import InputError
 from minitransformers.nn.losses import IGNORED
 
 DataCollator = Callable[[list[Any]], dict[str, Any]]
-"""Anything that makes a batch of a list of examples: the `collate_fn` of a DataLoader."""
-
-
-def check_return_tensors(value: Any) -> str:
-    """`value`, if it is "pt" or "np"; else InputError."""
-    if value not in ("pt", "np"):
-        raise InputError(f"return_tensors={value!r} must be 'pt' (torch tensors) or 'np' (numpy arrays).")
-    return str(value)
-
-
-def as_kind(batch: Any, return_tensors: str) -> Any:
-    """`batch` (a dictionary) with its torch tensors as numpy arrays where `return_tensors` is "np", in place."""
-    if return_tensors == "np":
-        for name, value in batch.items():
-            batch[name] = value.numpy() if isinstance(value, Tensor) else value
-    return batch
+"""A function from a list of examples to a batch: the `collate_fn` of a DataLoader."""
 
 
 class DataCollatorMixin(ABC):
-    """The base of collators: a subclass says in `torch_call` how a batch of torch tensors is made."""
+    """The base of collators: a subclass makes a batch of torch tensors in `torch_call`."""
 
     return_tensors: str
 
     def __call__(self, features: Any, return_tensors: str | None = None) -> Any:
-        """The batch, as `return_tensors` or else the attribute of that name says."""
-        kind = check_return_tensors(self.return_tensors if return_tensors is None else return_tensors)
-        check_features(features)
+        """The batch of a list of examples. `return_tensors` is "pt" or "np"; by default `self.return_tensors`."""
+        kind = self.return_tensors if return_tensors is None else return_tensors
+        check_call(features, kind)
         return self.torch_call(features) if kind == "pt" else self.numpy_call(features)
 
     @abstractmethod
@@ -55,27 +40,47 @@ class DataCollatorMixin(ABC):
         """The batch as torch tensors."""
 
     def numpy_call(self, features: Any) -> Any:
-        """The batch as numpy arrays: the same numbers."""
-        return as_kind(self.torch_call(features), "np")
+        """The same batch as numpy arrays."""
+        return as_numpy(self.torch_call(features))
+
+
+def check_call(features: Any, return_tensors: Any) -> None:
+    """Raise InputError for `features` that are no list of examples, and for unknown `return_tensors`."""
+    if return_tensors not in ("pt", "np"):
+        raise InputError(f"return_tensors={return_tensors!r} must be 'pt' (torch tensors) or 'np' (numpy arrays).")
+    if isinstance(features, (Mapping, str)) or not hasattr(features, "__getitem__"):
+        raise InputError(
+            f"features must be a list of examples, got {type(features).__name__}: collators take single examples, not "
+            f"batches."
+        )
+    if len(features) == 0:
+        raise InputError("features is empty: a batch needs at least one example.")
+
+
+def as_numpy(batch: Any) -> Any:
+    """`batch`, a dictionary, with numpy arrays in place of torch tensors, in place."""
+    for name, value in batch.items():
+        batch[name] = value.numpy() if isinstance(value, Tensor) else value
+    return batch
 
 
 # ---- without padding -------------------------------------------------------------------------------------------------
 
 
 def default_data_collator(features: Any, return_tensors: str = "pt") -> dict[str, Any]:
-    """Stack examples that have one length already: each field becomes a tensor, `label` or `label_ids` become `labels`.
+    """Stack examples of equal lengths: each field becomes a tensor, `label` or `label_ids` become `labels`.
 
     Fields that are None or strings in the first example are left out. Whole-number labels become int64, others float32.
 
     Args:
-        features: dictionaries, or objects whose attributes are the fields. The first one says which fields there are.
+        features: dictionaries, or objects whose attributes are the fields. The batch has the fields of the first one.
         return_tensors: "pt" or "np".
 
     Raises:
         InputError: no examples, a field that is missing in some of them, or rows of different lengths.
     """
-    kind = check_return_tensors(return_tensors)
-    check_features(features)
+    kind = return_tensors
+    check_call(features, kind)
     rows = [feature if isinstance(feature, Mapping) else vars(feature) for feature in features]
     first, batch = rows[0], {}
     for source in ("label", "label_ids"):
@@ -90,7 +95,7 @@ def default_data_collator(features: Any, return_tensors: str = "pt") -> dict[str
 
 @dataclass
 class DefaultDataCollator(DataCollatorMixin):
-    """`default_data_collator` as an object that remembers `return_tensors`."""
+    """`default_data_collator` as an object with `return_tensors`."""
 
     return_tensors: str = "pt"
 
@@ -104,12 +109,12 @@ class DefaultDataCollator(DataCollatorMixin):
 
 
 def _column(rows: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
-    """The values of one field, one an example."""
+    """The values of one field, one for each example."""
     missing = [index for index, row in enumerate(rows) if row.get(name) is None]
     if missing:
         raise InputError(
-            f"{name!r} is missing in features {missing[:5]}, but others of the {len(rows)} examples have it: give it "
-            f"to all or to none."
+            f"{name!r} is missing in features {missing[:5]}, but others of the {len(rows)} examples have it: add it to "
+            f"all or remove it from all."
         )
     return [row[name] for row in rows]
 
@@ -117,7 +122,7 @@ def _column(rows: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
 def _stack(name: str, values: list[Any], kind: str, *, labels: bool = False) -> Any:
     """One field of all examples as one tensor."""
     array = isinstance(values[0], (Tensor, np.ndarray))
-    # Rows of labels that are of the wanted kind already keep their type; all others become int64 or float32.
+    # Rows of labels that are tensors of this kind keep their dtype; all others become int64 or float32.
     kept = isinstance(values[0], Tensor if kind == "pt" else np.ndarray) and values[0].ndim > 0
     cast = labels and not kept
     try:
@@ -133,7 +138,7 @@ def _stack(name: str, values: list[Any], kind: str, *, labels: bool = False) -> 
         shapes = sorted({str(np.shape(value)) for value in values if not isinstance(value, (list, tuple))})
         lengths = sorted({len(value) for value in values if isinstance(value, (list, tuple))})
         raise InputError(
-            f"{name!r} of these examples cannot be stacked to one tensor (shapes or lengths {lengths or shapes}): "
+            f"{name!r} of these examples cannot be stacked (shapes or lengths {lengths or shapes}): "
             f"{error}. Pad them when tokenizing (padding='max_length'), or use DataCollatorWithPadding."
         ) from error
 
@@ -143,17 +148,17 @@ def _stack(name: str, values: list[Any], kind: str, *, labels: bool = False) -> 
 
 @dataclass
 class DataCollatorWithPadding:
-    """Pads the fields that the tokenizer pads; `label` or `label_ids`, one number an example, become `labels`.
+    """Pads the fields that the tokenizer pads; `label` or `label_ids`, one number for each example, become `labels`.
 
     Args:
-        tokenizer: its `pad` does the work.
+        tokenizer: pads by its method `pad`.
         padding: True or "longest" (of the batch), "max_length", False or "do_not_pad".
-        max_length: the length for "max_length"; the tokenizer's `model_max_length` unless given.
-        pad_to_multiple_of: pad on to a multiple of this number (tensor cores like 8).
+        max_length: the length for "max_length"; by default the tokenizer's `model_max_length`.
+        pad_to_multiple_of: rounds the padded length up to a multiple of this number (8 suits tensor cores).
         return_tensors: "pt" or "np".
 
     Raises:
-        InputError: when called, with no examples, or with fields that cannot become one tensor.
+        InputError: a call without examples, or with fields that cannot become one tensor.
     """
 
     tokenizer: Any
@@ -164,9 +169,8 @@ class DataCollatorWithPadding:
 
     def __call__(self, features: Any) -> Any:
         """The batch."""
-        check_return_tensors(self.return_tensors)
-        if not isinstance(features, Mapping):  # a dictionary of lists is as good: `collator(dataset[:8])`
-            check_features(features)
+        # A dictionary of lists is accepted too: `collator(dataset[:8])`.
+        check_call([features] if isinstance(features, Mapping) else features, self.return_tensors)
         batch = _pad(self, features, self.return_tensors)
         for name in ("label", "label_ids"):
             if name in batch:
@@ -176,7 +180,7 @@ class DataCollatorWithPadding:
 
 @dataclass
 class DataCollatorForTokenClassification(DataCollatorMixin):
-    """Pads examples and their labels, one a token (`labels`, or `label`, which keeps its name).
+    """Pads examples and their labels, one for each token (`labels`, or `label`, which keeps its name).
 
     Args:
         tokenizer, padding, max_length, pad_to_multiple_of: as for `DataCollatorWithPadding`.
@@ -184,7 +188,7 @@ class DataCollatorForTokenClassification(DataCollatorMixin):
         return_tensors: "pt" or "np".
 
     Raises:
-        InputError: when called, with labels that only some examples have, or more labels than tokens.
+        InputError: a call with examples of which only some have labels, or with more labels than tokens.
     """
 
     tokenizer: Any
@@ -206,17 +210,17 @@ class DataCollatorForTokenClassification(DataCollatorMixin):
 
 @dataclass
 class DataCollatorForSeq2Seq(DataCollatorMixin):
-    """Pads examples, and apart from them the labels (`labels` or `label`), which have a length of their own.
+    """Pads examples, and separately the labels (`labels` or `label`), which have another length.
 
     Args:
-        tokenizer: its `pad` does the work.
+        tokenizer: pads by its method `pad`.
         model: if it has `prepare_decoder_input_ids_from_labels`, the batch gets `decoder_input_ids` from it.
-        padding, max_length, pad_to_multiple_of: as for `DataCollatorWithPadding`; they hold for labels too.
+        padding, max_length, pad_to_multiple_of: as for `DataCollatorWithPadding`, also for labels.
         label_pad_token_id: the label of padding; losses ignore -100.
         return_tensors: "pt" or "np".
 
     Raises:
-        InputError: when called, with labels that only some examples have, or longer than `max_length`.
+        InputError: a call with examples of which only some have labels, or with labels longer than `max_length`.
     """
 
     tokenizer: Any
@@ -228,7 +232,7 @@ class DataCollatorForSeq2Seq(DataCollatorMixin):
     return_tensors: str = "pt"
 
     def torch_call(self, features: Any) -> Any:
-        """The batch as torch tensors; `labels` is None where no example has labels."""
+        """The batch as torch tensors; `labels` is None if no example has labels."""
         name, labels, others = take_labels(features)
         batch = _pad(self, others, "pt")
         batch["labels"] = None
@@ -241,7 +245,7 @@ class DataCollatorForSeq2Seq(DataCollatorMixin):
         return batch
 
     def _label_length(self, name: str, labels: Sequence[Any]) -> int:
-        """To which length labels are padded, as the arguments for padding say."""
+        """The length to which labels are padded."""
         lengths = {len(row) for row in labels}
         if self.padding is False or self.padding == "do_not_pad":
             if len(lengths) > 1:
@@ -260,14 +264,15 @@ class DataCollatorForSeq2Seq(DataCollatorMixin):
 class DataCollatorForMultipleChoice(DataCollatorMixin):
     """Pads all choices of all examples to one length: fields become (batch, choices, length).
 
-    Each field of an example is a list with one entry a choice; `labels` (or `label`) is the number of the right one.
+    Each field of an example is a list with one entry for each choice; `labels` (or `label`) is the index of the right
+    choice.
 
     Args:
         tokenizer, padding, max_length, pad_to_multiple_of: as for `DataCollatorWithPadding`.
         return_tensors: "pt" or "np".
 
     Raises:
-        InputError: when called, with labels that only some examples have, or other numbers of choices.
+        InputError: a call with examples of which only some have labels, or with different numbers of choices.
     """
 
     tokenizer: Any
@@ -285,7 +290,7 @@ class DataCollatorForMultipleChoice(DataCollatorMixin):
             if set(numbers.values()) != {choices}:
                 raise InputError(
                     f"features[{index}] has {numbers} entries, but the first example has {choices} choices: every "
-                    f"field of every example needs one entry a choice."
+                    f"field of every example needs one entry for each choice."
                 )
         flat = [{name: value[i] for name, value in one.items()} for one in others for i in range(choices)]
         batch = {name: value.view(len(features), choices, -1) for name, value in _pad(self, flat, "pt").items()}
@@ -296,24 +301,25 @@ class DataCollatorForMultipleChoice(DataCollatorMixin):
 
 @dataclass
 class DataCollatorWithFlattening(DataCollatorMixin):
-    """Puts all examples one behind the other into a single row, without any padding: every token is a real one.
+    """Joins all examples in a single row, without padding.
 
-    `position_ids` restart at each example. Decoders see from that where examples begin, and let no token attend to
-    another example; as in transformers, they do so only where they keep no cache: pass use_cache=False to the model.
-    Labels are the ids (or the examples' `labels`), with `separator_id` at the first token of each example, which the
-    example before it cannot predict.
+    `position_ids` restart at each example. Decoders take from this where examples begin, and let no token attend to
+    another example. As in transformers, they do so only without a cache: pass use_cache=False to the model. Labels are
+    the ids (or the examples' `labels`), with `separator_id` at the first token of each example, which the example
+    before it cannot predict.
 
     Args:
         return_tensors: "pt" or "np".
         return_position_ids: whether to return `position_ids`.
         separator_id: the label of each example's first token.
-        return_flash_attn_kwargs: whether to return what FlashAttention calls `cu_seq_lens_q`, `cu_seq_lens_k` (where
-            examples start and end, int32), `max_length_q` and `max_length_k` (ints).
-        return_seq_idx: whether to return `seq_idx`, the number of each token's example (int32).
+        return_flash_attn_kwargs: whether to return FlashAttention's `cu_seq_lens_q`, `cu_seq_lens_k` (the starts and
+            the end of the examples, int32), `max_length_q` and `max_length_k` (ints).
+        return_seq_idx: whether to return `seq_idx`, the index of each token's example (int32).
         position_ids_start: the position of each example's first token (RoBERTa's is padding_idx + 1).
 
     Raises:
-        InputError: when called, with an empty example, or labels that only some examples have or of another length.
+        InputError: a call with an empty example, with examples of which only some have labels, or with labels of
+            another length.
     """
 
     return_tensors: str = "pt"
@@ -324,10 +330,11 @@ class DataCollatorWithFlattening(DataCollatorMixin):
     position_ids_start: int = 0
 
     def __call__(self, features: Any, return_tensors: str | None = None, separator_id: int | None = None) -> Any:
-        """The row, as the arguments or else the attributes of their names say."""
-        kind = check_return_tensors(self.return_tensors if return_tensors is None else return_tensors)
-        check_features(features)
-        return as_kind(self._flatten(features, self.separator_id if separator_id is None else separator_id), kind)
+        """The row. Each argument is by default the attribute of the same name."""
+        kind = self.return_tensors if return_tensors is None else return_tensors
+        check_call(features, kind)
+        batch = self._flatten(features, self.separator_id if separator_id is None else separator_id)
+        return as_numpy(batch) if kind == "np" else batch
 
     def torch_call(self, features: Any) -> dict[str, Any]:
         """The row as torch tensors."""
@@ -340,8 +347,8 @@ class DataCollatorWithFlattening(DataCollatorMixin):
         for index, (row, target) in enumerate(zip(rows, targets, strict=True)):
             if len(row) == 0 or len(row) != len(target):
                 raise InputError(
-                    f"features[{index}] has {len(row)} input_ids and {len(target)} labels: it needs as many of one as "
-                    f"of the other, and at least one."
+                    f"features[{index}] has {len(row)} input_ids and {len(target)} labels: it needs as many labels as "
+                    f"input_ids, and at least one."
                 )
         lengths = torch.tensor([len(row) for row in rows])
         ends = lengths.cumsum(0)
@@ -360,11 +367,11 @@ class DataCollatorWithFlattening(DataCollatorMixin):
         return batch
 
 
-# ---- what collators share --------------------------------------------------------------------------------------------
+# ---- shared by collators ---------------------------------------------------------------------------------------------
 
 
 def _pad(collator: Any, features: Any, return_tensors: str) -> Any:
-    """Let the tokenizer of a collator pad, with the collator's arguments."""
+    """Pad by the collator's tokenizer and arguments."""
     return collator.tokenizer.pad(
         features,
         padding=collator.padding,
@@ -375,12 +382,12 @@ def _pad(collator: Any, features: Any, return_tensors: str) -> Any:
 
 
 def take_labels(features: Any) -> tuple[str, list[Any] | None, list[dict[str, Any]]]:
-    """The name of the labels ("label" where the first example has it, else "labels"), the labels, and the other fields.
+    """The name of the labels ("label" if the first example has it, otherwise "labels"), the labels, and other fields.
 
-    The labels are None where no example has any.
+    The labels are None if no example has any.
 
     Raises:
-        InputError: some examples have labels and some have not.
+        InputError: only some examples have labels.
     """
     name = "label" if "label" in features[0] else "labels"
     others = [{key: value for key, value in feature.items() if key != name} for feature in features]
@@ -390,7 +397,7 @@ def take_labels(features: Any) -> tuple[str, list[Any] | None, list[dict[str, An
 
 
 def pad_labels(labels: Sequence[Any], length: int, filler: int, side: str) -> Tensor:
-    """Rows of labels as one int64 tensor (batch, length), filled up on the side on which the ids are padded.
+    """Rows of labels as one int64 tensor (batch, length), padded with `filler` on one side, "left" or "right".
 
     Raises:
         InputError: a row that is longer than `length`.
@@ -400,8 +407,8 @@ def pad_labels(labels: Sequence[Any], length: int, filler: int, side: str) -> Te
         values = as_ids(f"labels of features[{index}]", row)
         if len(values) > length:
             raise InputError(
-                f"labels of features[{index}] has {len(values)} entries, more than the {length} that the batch has "
-                f"room for: truncate them (and max_length, where it is set, holds for labels too)."
+                f"labels of features[{index}] has {len(values)} entries, but the batch has room for {length}: truncate "
+                f"them (max_length applies to labels too)."
             )
         if len(values):
             padded[index, slice(len(values)) if side == "right" else slice(-len(values), None)] = values

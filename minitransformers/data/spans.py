@@ -16,7 +16,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from minitransformers.configs.checks import check_probability
-from minitransformers.data.checks import input_ids_of, special_token_ids, token_id
+from minitransformers.data.checks import input_ids_of, token_id
 from minitransformers.data.collators import DataCollatorForSeq2Seq, DataCollatorMixin
 from minitransformers.data.seeded import Seeded, check_seed
 from minitransformers.errors import InputError
@@ -371,7 +371,8 @@ class DataCollatorForTextInfilling(DenoisingCollator):
 
     def corrupt(self, input_ids: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """The input and the labels that one text becomes."""
-        ordinary = (~torch.isin(input_ids, special_token_ids(self.tokenizer))).nonzero()[:, 0].tolist()
+        special_ids = torch.tensor([index for index in self.tokenizer.all_special_ids if index is not None]).long()
+        ordinary = (~torch.isin(input_ids, special_ids)).nonzero()[:, 0].tolist()
         first, last = (ordinary[0], ordinary[-1] + 1) if ordinary else (0, 0)
         text = input_ids[first:last]
         if self.shuffle_sentences:

@@ -308,7 +308,7 @@ BAD = {
     "the same, later": (lambda t: FLAT()([ONE], "jax"), "return_tensors='jax' must be 'pt'.*or 'np'"),
     "labels missing in one": (
         lambda t: TOKENS(t)([ONE, TWO]),
-        r"'labels' is missing in features \[1\].*all or to none",
+        r"'labels' is missing in features \[1\].*remove it from all",
     ),
     "labels missing in the first": (lambda t: SEQUENCES(t)([TWO, ONE]), r"'labels' is missing in features \[0\]"),
     "labels missing for choices": (
@@ -321,11 +321,11 @@ BAD = {
     ),
     "more labels than tokens": (
         lambda t: TOKENS(t)([{"input_ids": [5], "labels": [1, 2, 3]}]),
-        r"labels of features\[0\] has 3 entries, more than the 1",
+        r"labels of features\[0\] has 3 entries, but the batch has room for 1",
     ),
     "labels longer than max_length": (
         lambda t: SEQUENCES(t, padding="max_length", max_length=4)([{"input_ids": [5], "labels": [1] * 5}]),
-        r"labels of features\[0\] has 5 entries, more than the 4.*truncate",
+        r"labels of features\[0\] has 5 entries, but the batch has room for 4.*truncate",
     ),
     "a text longer than max_length": (
         lambda t: TOKENS(t, padding="max_length", max_length=2)([{"input_ids": [5] * 3}, TWO]),

@@ -1,17 +1,17 @@
-"""Which tokens are selected and what is shown in their place: counts, special tokens, whole words."""
+"""Masking: the counts of selected and replaced tokens, special tokens, whole words."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 from hypothesis import given, strategies as st
-from small_tokenizers import MASK, chi_square_p
+from small_tokenizers import FIRST, MASK, VOCAB_SIZE, both, chi_square_p
 
-from minitransformers.data import mask_tokens, maskable_tokens, replace_tokens, select_tokens, words_from_offsets
+from minitransformers import DataCollatorForLanguageModeling
+from minitransformers.data import replace_tokens, select_tokens, words_from_offsets
 from minitransformers.errors import InputError
 
-SPECIAL = torch.tensor([0, 1, 2, 3, 4])
-VOCABULARY = 40
+SPECIAL = torch.arange(FIRST)
 seeds = st.integers(0, 2**32)
 probabilities = st.floats(0, 1)
 
@@ -22,9 +22,9 @@ def generator(seed: int) -> torch.Generator:
 
 @st.composite
 def batches(draw):
-    """Ids with special ones anywhere, and padding behind."""
+    """Ids with special ones anywhere, and a mask with padding on the right."""
     rows, length = draw(st.integers(1, 6)), draw(st.integers(1, 20))
-    ids = torch.randint(VOCABULARY, (rows, length), generator=generator(draw(seeds)))
+    ids = torch.randint(VOCAB_SIZE, (rows, length), generator=generator(draw(seeds)))
     lengths = torch.tensor(draw(st.lists(st.integers(0, length), min_size=rows, max_size=rows)))
     attention_mask = (torch.arange(length) < lengths[:, None]).long()
     return ids, attention_mask
@@ -41,17 +41,24 @@ def settings_of_masking(draw):
     }
 
 
-FIXED = {"mask_token_id": MASK, "vocab_size": VOCABULARY, "special_ids": SPECIAL}
+def mask_tokens(ids, special_tokens_mask, options, seed):
+    """The input and the labels that the collator makes."""
+    collator = DataCollatorForLanguageModeling(both()[0], seed=seed, **options)
+    return collator.torch_mask_tokens(ids, special_tokens_mask)
+
+
+def maskable_tokens(batch):
+    ids, attention_mask = batch
+    return ~torch.isin(ids, SPECIAL) & attention_mask.bool()
 
 
 @given(batch=batches(), options=settings_of_masking(), seed=seeds)
 def test_laws_of_masking(batch, options, seed):
-    """Labels where something was selected and nowhere else; no special token touched, none drawn; same seed, same."""
+    """Labels only at selected tokens; no special token is selected or drawn; the same seed gives the same result."""
     ids, attention_mask = batch
-    untouched = ids.clone()
-    maskable = maskable_tokens(ids, SPECIAL, attention_mask=attention_mask)
-    shown, labels = mask_tokens(ids, maskable, **FIXED, **options, generator=generator(seed))
-    assert torch.equal(ids, untouched)
+    copy = ids.clone()
+    shown, labels = mask_tokens(ids, 1 - attention_mask, options, seed)
+    assert torch.equal(ids, copy)
 
     selected = labels != -100
     assert torch.equal(labels[selected], ids[selected])
@@ -60,17 +67,17 @@ def test_laws_of_masking(batch, options, seed):
     assert not selected[attention_mask == 0].any()
     assert not torch.isin(shown[selected], SPECIAL[SPECIAL != MASK]).any()
     if options["at_least_one"]:
-        assert torch.equal(selected.any(1), maskable.any(1))
+        assert torch.equal(selected.any(1), maskable_tokens(batch).any(1))
 
-    again = mask_tokens(ids, maskable, **FIXED, **options, generator=generator(seed))
-    assert torch.equal(again.input_ids, shown)
-    assert torch.equal(again.labels, labels)
+    again = mask_tokens(ids, 1 - attention_mask, options, seed)
+    assert torch.equal(again[0], shown)
+    assert torch.equal(again[1], labels)
 
 
 @given(batch=batches(), probability=probabilities, seed=seeds)
-def test_at_least_one_adds_one_where_there_is_none(batch, probability, seed):
-    """And changes nothing in rows where chance selected something."""
-    maskable = maskable_tokens(batch[0], SPECIAL, attention_mask=batch[1])
+def test_at_least_one_adds_one_to_rows_without_a_selected_token(batch, probability, seed):
+    """It changes nothing in other rows."""
+    maskable = maskable_tokens(batch)
     by_chance = select_tokens(maskable, probability, generator=generator(seed))
     selected = select_tokens(maskable, probability, at_least_one=True, generator=generator(seed))
     some = by_chance.any(1)
@@ -80,26 +87,26 @@ def test_at_least_one_adds_one_where_there_is_none(batch, probability, seed):
 
 
 @pytest.mark.parametrize("given_mask", [None, "all", "none"])
-def test_special_tokens_are_not_maskable_whatever_the_mask_says(given_mask):
+def test_special_tokens_are_never_selected_for_any_mask(given_mask):
     ids = torch.tensor([[2, 7, 1, 8, 3, 0]])
     mask = None if given_mask is None else torch.full_like(ids, given_mask == "all")
     expected = [[False, True, False, True, False, False]] if given_mask != "all" else [[False] * 6]
-    assert maskable_tokens(ids, SPECIAL, special_tokens_mask=mask).tolist() == expected
+    labels = mask_tokens(ids, mask, {"mlm_probability": 1.0}, seed=0)[1]
+    assert (labels != -100).tolist() == expected
 
 
 @pytest.mark.parametrize(("rate", "masked", "random"), [(0.15, 0.8, 0.1), (0.4, 0.5, 0.4), (0.3, 0.0, 1.0)])
 def test_shares(rate, masked, random):
-    """15 % selected; 80/10/10 of them masked, random, as they were: Pearson's test on 200,000 tokens."""
-    ids = torch.randint(5, VOCABULARY, (500, 400), generator=generator(1))
-    maskable = torch.ones_like(ids, dtype=torch.bool)
+    """15 % selected; 80/10/10 of them masked, random, unchanged: Pearson's test on 200,000 tokens."""
+    ids = torch.randint(FIRST, VOCAB_SIZE, (500, 400), generator=generator(1))
     options = {"mlm_probability": rate, "mask_replace_prob": masked, "random_replace_prob": random}
-    shown, labels = mask_tokens(ids, maskable, **FIXED, **options, generator=generator(2))
+    shown, labels = mask_tokens(ids, None, options, seed=2)
     selected = labels != -100
     number = int(selected.sum())
     assert chi_square_p([number, ids.numel() - number], [ids.numel() * rate, ids.numel() * (1 - rate)]) > 0.001
 
-    # A random token is the token itself once in as many draws as there are ordinary tokens.
-    ordinary = VOCABULARY - len(SPECIAL)
+    # A random token equals the token itself once in as many draws as there are ordinary tokens.
+    ordinary = VOCAB_SIZE - FIRST
     changed = int((selected & (shown != ids) & (shown != MASK)).sum())
     counts = [int((selected & (shown == MASK)).sum()), changed]
     shares = [masked, random * (ordinary - 1) / ordinary]
@@ -107,27 +114,27 @@ def test_shares(rate, masked, random):
     assert chi_square_p(*zip(*[(c, number * s) for c, s in zip(counts, shares, strict=True) if s], strict=True)) > 0.001
 
 
-def test_random_tokens_are_uniform_over_the_ordinary_ones():
-    """Those drawn again in place of special ones too: 30 of 40 ids are special here."""
+def test_random_tokens_are_uniform_over_ordinary_tokens():
+    """Also those drawn again in place of special tokens: 30 of 40 ids are special here."""
     special = torch.arange(30)
     ids = torch.full((200, 300), 39)
     shown = replace_tokens(
         ids,
         torch.ones_like(ids, dtype=torch.bool),
         mask_token_id=MASK,
-        vocab_size=VOCABULARY,
+        vocab_size=40,
         special_ids=special,
         mask_replace_prob=0.0,
         random_replace_prob=1.0,
         generator=generator(3),
     )
-    counts = shown.flatten().bincount(minlength=VOCABULARY)
+    counts = shown.flatten().bincount(minlength=40)
     assert counts[:30].sum() == 0
     assert chi_square_p(counts[30:], torch.full((10,), ids.numel() / 10)) > 0.001
 
 
-def test_drawing_again_leaves_the_generator_where_it_was():
-    """So that the next batch has the draws that it has in transformers."""
+def test_drawing_again_does_not_move_the_generator():
+    """The next batch has the same draws as in transformers."""
     ids = torch.full((20, 20), 39)
     states = []
     for special in (torch.arange(5), torch.arange(35)):
@@ -136,7 +143,7 @@ def test_drawing_again_leaves_the_generator_where_it_was():
             ids,
             torch.ones_like(ids, dtype=torch.bool),
             mask_token_id=MASK,
-            vocab_size=VOCABULARY,
+            vocab_size=40,
             special_ids=special,
             generator=source,
         )
@@ -159,7 +166,7 @@ def test_a_vocabulary_of_special_tokens():
 
 @st.composite
 def words(draw):
-    """Rows of words of one to four tokens, specials between some of them; the offsets in a text with spaces."""
+    """Random starts of words in rows of tokens, and the tokens that are not special."""
     length = draw(st.integers(1, 16))
     starts, special = [], []
     for _ in range(draw(st.integers(1, 4))):
@@ -169,7 +176,7 @@ def words(draw):
 
 
 def naive_words(starts, maskable):
-    """The words as lists of positions, found one token after the other."""
+    """The words as lists of positions, found token by token."""
     rows = []
     for row_starts, row_maskable in zip(starts.tolist(), maskable.tolist(), strict=True):
         found: list[list[int]] = []
@@ -187,7 +194,7 @@ def naive_words(starts, maskable):
 @given(case=words(), probability=probabilities, seed=seeds, at_least_one=st.booleans())
 def test_words_are_selected_whole(case, probability, seed, at_least_one):
     starts, maskable = case
-    # A token that starts a word has a space before it; a special token stands nowhere, as in tokenizers.
+    # A token that starts a word has a space before it; a special token has the offsets (0, 0), as in tokenizers.
     ends = (torch.arange(1, starts.shape[1] + 1) * 3 + starts.cumsum(1)) * maskable
     offsets = torch.stack([(ends - 3) * maskable, ends], dim=-1)
     word_ids = words_from_offsets(offsets, maskable)
@@ -199,14 +206,14 @@ def test_words_are_selected_whole(case, probability, seed, at_least_one):
             assert len({flags[place] for place in word}) == 1
             assert {int(word_ids[row, place]) for place in word} == {number}
         assert any(flags) or not (at_least_one and found)
-    # A word has its first token's lot, the one that it has where every token is a word.
+    # A word shares the selection of its first token, which is the same if every token is a word.
     alone = select_tokens(maskable & (torch.arange(starts.shape[1]) == 0), probability, generator=generator(seed))
     if not at_least_one:
         assert torch.equal(selected[:, 0], alone[:, 0])
 
 
 def test_words_are_selected_as_often_as_tokens():
-    """Each word with the same probability, however long: 100,000 words of 1 to 4 tokens."""
+    """Each word with the same probability, for any length: 100,000 words of 1 to 4 tokens."""
     word_ids = torch.arange(40_000).repeat_interleave(torch.arange(40_000) % 4 + 1).reshape(100, -1)
     selected = select_tokens(
         torch.ones_like(word_ids, dtype=torch.bool), 0.15, word_ids=word_ids, generator=generator(5)

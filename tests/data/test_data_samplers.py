@@ -385,7 +385,7 @@ def test_a_state_of_other_batches_is_refused():
         sampler.load_state_dict({"consume": 0})
     with pytest.raises(InputError, match="consumed=-1 must be a whole number of at least 0"):
         sampler.state_dict(consumed=-1)
-    with pytest.raises(InputError, match="epoch=0.5 must be a whole number"):
+    with pytest.raises(InputError, match=r"epoch=0\.5 must be a whole number"):
         sampler.load_state_dict({**state, "epoch": 0.5})
 
 

@@ -153,7 +153,7 @@ def test_bad_input(tmp_path):
             train(["a", 2], 300)
         with pytest.raises(InputError, match="vocab_size='300' must be a whole number of at least 1"):
             train(SENTENCES, "300")
-        with pytest.raises(InputError, match="min_frequency=0.5 must be a whole number"):
+        with pytest.raises(InputError, match=r"min_frequency=0\.5 must be a whole number"):
             train(SENTENCES, 300, min_frequency=0.5)
         with pytest.raises(UnknownArgumentError, match="vocabulary_size"):
             train(SENTENCES, vocabulary_size=300)

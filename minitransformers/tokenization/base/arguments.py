@@ -51,6 +51,8 @@ def read_texts(text: Any, text_pair: Any, is_split_into_words: bool) -> tuple[li
     Raises:
         TokenizationError: a value of another form; the message names its place.
     """
+    if isinstance(text, str) and text_pair is None and not is_split_into_words:
+        return [text], False
     if isinstance(text, (list, tuple)) and (not is_split_into_words or _is_nested(text)):
         return _read_batch(text, text_pair, is_split_into_words), True
     first = _read_text(text, "text", is_split_into_words)
