@@ -1,6 +1,20 @@
-"""The public names, each with the module that has it: what type checkers and editors read, and `__init__.py` too."""
+"""The public names, each with the module that has it, for type checkers and editors; `__init__.py` fetches them."""
 
 from minitransformers.auto import (
+    CONFIG_MAPPING as CONFIG_MAPPING,
+    MODEL_FOR_CAUSAL_LM_MAPPING as MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING as MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
+    MODEL_FOR_MASKED_IMAGE_MODELING_MAPPING as MODEL_FOR_MASKED_IMAGE_MODELING_MAPPING,
+    MODEL_FOR_MASKED_LM_MAPPING as MODEL_FOR_MASKED_LM_MAPPING,
+    MODEL_FOR_MULTIPLE_CHOICE_MAPPING as MODEL_FOR_MULTIPLE_CHOICE_MAPPING,
+    MODEL_FOR_NEXT_SENTENCE_PREDICTION_MAPPING as MODEL_FOR_NEXT_SENTENCE_PREDICTION_MAPPING,
+    MODEL_FOR_PRETRAINING_MAPPING as MODEL_FOR_PRETRAINING_MAPPING,
+    MODEL_FOR_QUESTION_ANSWERING_MAPPING as MODEL_FOR_QUESTION_ANSWERING_MAPPING,
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING as MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING as MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    MODEL_FOR_TEXT_ENCODING_MAPPING as MODEL_FOR_TEXT_ENCODING_MAPPING,
+    MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING as MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING,
+    MODEL_MAPPING as MODEL_MAPPING,
     AutoConfig as AutoConfig,
     AutoModel as AutoModel,
     AutoModelForCausalLM as AutoModelForCausalLM,
@@ -13,9 +27,27 @@ from minitransformers.auto import (
     AutoModelForQuestionAnswering as AutoModelForQuestionAnswering,
     AutoModelForSeq2SeqLM as AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification as AutoModelForSequenceClassification,
+    AutoModelForTextEncoding as AutoModelForTextEncoding,
     AutoModelForTokenClassification as AutoModelForTokenClassification,
 )
-from minitransformers.configs.config import Config as Config, Config as PreTrainedConfig, Config as PretrainedConfig
+from minitransformers.compat.helpers import (
+    CONFIG_NAME as CONFIG_NAME,
+    MODEL_CARD_NAME as MODEL_CARD_NAME,
+    SPIECE_UNDERLINE as SPIECE_UNDERLINE,
+    WEIGHTS_NAME as WEIGHTS_NAME,
+    TensorType as TensorType,
+    enable_full_determinism as enable_full_determinism,
+    torch_distributed_zero_first as torch_distributed_zero_first,
+)
+from minitransformers.compat.layers import (
+    Conv1D as Conv1D,
+    apply_chunking_to_forward as apply_chunking_to_forward,
+)
+from minitransformers.configs.config import (
+    Config as Config,
+    PreTrainedConfig as PreTrainedConfig,
+    PretrainedConfig as PretrainedConfig,
+)
 from minitransformers.data import (
     DataCollator as DataCollator,
     DataCollatorForLanguageModeling as DataCollatorForLanguageModeling,
@@ -55,6 +87,7 @@ from minitransformers.generation import (
     GenerateDecoderOnlyOutput as GenerateDecoderOnlyOutput,
     GenerateEncoderDecoderOutput as GenerateEncoderDecoderOutput,
     GenerationConfig as GenerationConfig,
+    GenerationMixin as GenerationMixin,
     InfNanRemoveLogitsProcessor as InfNanRemoveLogitsProcessor,
     LogitNormalization as LogitNormalization,
     LogitsProcessor as LogitsProcessor,
@@ -110,7 +143,9 @@ from minitransformers.models.bart import (
     BartModel as BartModel,
     BartPreTrainedModel as BartPreTrainedModel,
 )
-from minitransformers.models.base.pretrained import PreTrainedModel as PreTrainedModel
+from minitransformers.models.base.pretrained import (
+    PreTrainedModel as PreTrainedModel,
+)
 from minitransformers.models.bert import (
     BertConfig as BertConfig,
     BertForMaskedLM as BertForMaskedLM,
@@ -270,7 +305,11 @@ from minitransformers.models.xlm_roberta import (
     XLMRobertaModel as XLMRobertaModel,
     XLMRobertaPreTrainedModel as XLMRobertaPreTrainedModel,
 )
-from minitransformers.nn.cache import KeyValueCache as DynamicCache, KeyValueCache as KeyValueCache
+from minitransformers.nn.cache import (
+    Cache as Cache,
+    DynamicCache as DynamicCache,
+    EncoderDecoderCache as EncoderDecoderCache,
+)
 from minitransformers.tokenization import (
     AddedToken as AddedToken,
     AlbertTokenizer as AlbertTokenizer,
@@ -325,7 +364,10 @@ from minitransformers.training.loop.schedules import (
     get_scheduler as get_scheduler,
     get_wsd_schedule as get_wsd_schedule,
 )
-from minitransformers.training.trainer.argument_parser import HfArg as HfArg, HfArgumentParser as HfArgumentParser
+from minitransformers.training.trainer.argument_parser import (
+    HfArg as HfArg,
+    HfArgumentParser as HfArgumentParser,
+)
 from minitransformers.training.trainer.arguments import (
     IntervalStrategy as IntervalStrategy,
     SaveStrategy as SaveStrategy,
@@ -351,9 +393,43 @@ from minitransformers.training.trainer.standard_callbacks import (
     PrinterCallback as PrinterCallback,
     ProgressCallback as ProgressCallback,
 )
-from minitransformers.training.trainer.trainer import Trainer as Trainer
-from minitransformers.utils import logging as logging
+from minitransformers.training.trainer.trainer import (
+    Trainer as Trainer,
+)
+from minitransformers.utils import (
+    logging as logging,
+)
+from minitransformers.utils.availability import (
+    is_apex_available as is_apex_available,
+    is_bitsandbytes_available as is_bitsandbytes_available,
+    is_clearml_available as is_clearml_available,
+    is_comet_available as is_comet_available,
+    is_datasets_available as is_datasets_available,
+    is_faiss_available as is_faiss_available,
+    is_matplotlib_available as is_matplotlib_available,
+    is_optuna_available as is_optuna_available,
+    is_psutil_available as is_psutil_available,
+    is_ray_available as is_ray_available,
+    is_scipy_available as is_scipy_available,
+    is_sentencepiece_available as is_sentencepiece_available,
+    is_sklearn_available as is_sklearn_available,
+    is_tensorboard_available as is_tensorboard_available,
+    is_timm_available as is_timm_available,
+    is_tokenizers_available as is_tokenizers_available,
+    is_torch_available as is_torch_available,
+    is_torch_hpu_available as is_torch_hpu_available,
+    is_torch_mlu_available as is_torch_mlu_available,
+    is_torch_musa_available as is_torch_musa_available,
+    is_torch_npu_available as is_torch_npu_available,
+    is_torch_xla_available as is_torch_xla_available,
+    is_torch_xpu_available as is_torch_xpu_available,
+    is_torchvision_available as is_torchvision_available,
+    is_trackio_available as is_trackio_available,
+    is_vision_available as is_vision_available,
+    is_wandb_available as is_wandb_available,
+)
 
 __version__: str
 __all__: list[str]
+PUBLIC: dict[str, str]
 REMOVED_NAMES: dict[str, str]

@@ -1,11 +1,12 @@
 """AutoConfig and AutoModel…: the right class for a checkpoint, by the model_type of its config.json.
 
-A new family is one line in each table that it has a class for. The tables hold names, so that a family's module is
-imported when one of its checkpoints is loaded, and not before.
+A new family is one line in `PREFIXES` and a word in the table of each task that it has a class for. The tables hold
+names; a family's module is imported when one of its classes is first needed.
 """
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Iterator, Mapping
 from importlib import import_module
@@ -13,53 +14,99 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar
 
-from minitransformers.configs.config import CONFIG_FILE, Config, read_config_file
+import torch
+
+from minitransformers.compat.keywords import remove_no_ops
+from minitransformers.configs.config import CONFIG_FILE, HUB_OPTIONS, Config
 from minitransformers.errors import CheckpointError, InputError, UnknownNameError, nearest
-from minitransformers.files.hub import Source
 from minitransformers.models.base.pretrained import PreTrainedModel
+
+# model_type -> the beginning of the names of its classes, and the module in `models/` that has them
+PREFIXES = {
+    "albert": ("Albert", "albert"),
+    "bart": ("Bart", "bart"),
+    "bert": ("Bert", "bert"),
+    "dinov2": ("Dinov2", "dinov2"),
+    "distilbert": ("DistilBert", "distilbert"),
+    "electra": ("Electra", "electra"),
+    "gpt2": ("GPT2", "gpt2"),
+    "gpt_neo": ("GPTNeo", "gpt_neo"),
+    "gpt_neox": ("GPTNeoX", "gpt_neox"),
+    "llama": ("Llama", "llama"),
+    "mistral": ("Mistral", "mistral"),
+    "modernbert": ("ModernBert", "modernbert"),
+    "openai-gpt": ("OpenAIGPT", "openai_gpt"),
+    "qwen2": ("Qwen2", "qwen2"),
+    "roberta": ("Roberta", "roberta"),
+    "t5": ("T5", "t5"),
+    "vit": ("ViT", "vit"),
+    "xlm-roberta": ("XLMRoberta", "xlm_roberta"),
+}
 
 
 class ClassTable(Mapping[str, Any]):
-    """model_type -> class, given by its name; the file of its family in `models/` is named after the model_type."""
+    """model_type -> class; a user's own classes can be registered.
 
-    def __init__(self, names: dict[str, str]) -> None:
-        self._names = names
+    Args:
+        ending: how the classes are called after the family's prefix: "ForMaskedLM".
+        model_types: the families that have such a class, in one text.
+        exceptions: model_type -> ending, where a family's class is called otherwise.
+    """
+
+    def __init__(self, ending: str, model_types: str, exceptions: Mapping[str, str] | None = None) -> None:
+        endings = {**dict.fromkeys(model_types.split(), ending), **(exceptions or {})}
+        self._endings = dict(sorted(endings.items()))
+        self._registered: dict[str, type] = {}
 
     def __getitem__(self, model_type: str) -> Any:
-        name = self._names[model_type]  # an unknown model_type is a KeyError here
-        return getattr(import_module(f"minitransformers.models.{model_type.replace('-', '_')}"), name)
+        if model_type in self._registered:
+            return self._registered[model_type]
+        ending = self._endings[model_type]  # an unknown model_type is a KeyError here
+        prefix, module = PREFIXES[model_type]
+        return getattr(import_module(f"minitransformers.models.{module}"), prefix + ending)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
+        return iter([*self._endings, *(name for name in self._registered if name not in self._endings)])
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(list(iter(self)))
+
+    def register(self, model_type: str, value: type, exist_ok: bool = False) -> None:
+        """Add a user's class.
+
+        Raises:
+            InputError: the model_type is in the table, and `exist_ok` is False.
+        """
+        if model_type in self and not exist_ok:
+            raise InputError(
+                f"model_type {model_type!r} is already used by {self[model_type].__name__}: choose another."
+            )
+        self._registered[model_type] = value
 
 
-CONFIGS = ClassTable(
-    {
-        "albert": "AlbertConfig",
-        "bart": "BartConfig",
-        "bert": "BertConfig",
-        "dinov2": "Dinov2Config",
-        "distilbert": "DistilBertConfig",
-        "electra": "ElectraConfig",
-        "gpt2": "GPT2Config",
-        "gpt_neo": "GPTNeoConfig",
-        "gpt_neox": "GPTNeoXConfig",
-        "llama": "LlamaConfig",
-        "mistral": "MistralConfig",
-        "modernbert": "ModernBertConfig",
-        "openai-gpt": "OpenAIGPTConfig",
-        "qwen2": "Qwen2Config",
-        "roberta": "RobertaConfig",
-        "t5": "T5Config",
-        "vit": "ViTConfig",
-        "xlm-roberta": "XLMRobertaConfig",
-    }
-)
+CONFIG_MAPPING = ClassTable("Config", " ".join(PREFIXES))
 
-_HUB_ARGUMENTS = ("cache_dir", "revision", "subfolder", "local_files_only", "token", "force_download")
+
+class ModelMapping(Mapping[type[Config], Any]):
+    """configuration class -> model class: a `ClassTable` as the reference's scripts read it."""
+
+    def __init__(self, table: ClassTable) -> None:
+        self._table = table
+
+    def __getitem__(self, config_class: type[Config]) -> Any:
+        if config_class not in list(self):
+            raise UnknownNameError(f"There is no class for {config_class.__name__}.")
+        return self._table[config_class.model_type]
+
+    def __iter__(self) -> Iterator[type[Config]]:
+        return (CONFIG_MAPPING[model_type] for model_type in self._table if model_type in CONFIG_MAPPING)
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def register(self, key: type[Config], value: type, exist_ok: bool = False) -> None:
+        """Add a user's class; see `ClassTable.register`."""
+        self._table.register(key.model_type, value, exist_ok)
 
 
 class AutoConfig:
@@ -77,65 +124,66 @@ class AutoConfig:
         Raises:
             UnknownNameError: there is no such model_type here.
         """
-        if model_type not in CONFIGS:
+        if model_type not in CONFIG_MAPPING:
             raise UnknownNameError(
-                f"There is no model_type {model_type!r} here; there are {', '.join(CONFIGS)}."
-                f"{nearest(model_type, CONFIGS)}"
+                f"There is no model_type {model_type!r} here; there are {', '.join(CONFIG_MAPPING)}."
+                f"{nearest(model_type, CONFIG_MAPPING)}"
             )
-        config: Config = CONFIGS[model_type](**fields)
+        config: Config = CONFIG_MAPPING[model_type](**fields)
         return config
 
     @staticmethod
-    def from_pretrained(
-        pretrained_model_name_or_path: str | PathLike[str],
-        *,
-        trust_remote_code: bool | None = None,
-        finetuning_task: str | None = None,
-        **options: Any,
-    ) -> Config:
+    def from_pretrained(pretrained_model_name_or_path: str | PathLike[str], **options: Any) -> Any:
         """Read config.json of a directory or a hub's repository into the class that its model_type names.
 
         `options` are those of `Config.from_pretrained`, fields that override the file included.
 
-        Args:
-            trust_remote_code: accepted for scripts that pass it. No code of a repository is ever run.
-            finetuning_task: accepted for scripts that pass it, and forgotten, as transformers 5 does.
-
         Raises:
             CheckpointError: the file does not say its model_type, or one that is not covered.
         """
-        source = Source(
-            pretrained_model_name_or_path,
-            **{name: options.pop(name) for name in _HUB_ARGUMENTS if name in options},
-        )
-        content = read_config_file(source.file(CONFIG_FILE))
-        config_class: type[Config] = CONFIGS[_model_type(content, source)]
-        return config_class.from_dict(content, **{"name_or_path": source.name_or_path, **options})
+        name = str(pretrained_model_name_or_path)
+        content, overrides = Config.get_config_dict(pretrained_model_name_or_path, **options)
+        config_class: type[Config] = CONFIG_MAPPING[_model_type(content, name)]
+        return config_class.from_dict(content, **{"name_or_path": name, **overrides})
+
+    @staticmethod
+    def register(model_type: str, config: type[Config], exist_ok: bool = False) -> None:
+        """Let AutoConfig find a user's own configuration class.
+
+        Raises:
+            InputError: the class has another model_type, or the model_type is taken.
+        """
+        if getattr(config, "model_type", None) != model_type:
+            raise InputError(
+                f"model_type={model_type!r} must be {config.__name__}.model_type, which is "
+                f"{getattr(config, 'model_type', None)!r}: set the class attribute."
+            )
+        CONFIG_MAPPING.register(model_type, config, exist_ok)
 
 
-def _model_type(content: dict[str, Any], source: Source) -> str:
-    """The model_type that a config.json has or, in old files without one, that other names in it suggest.
+def _model_type(content: dict[str, Any], name: str) -> str:
+    """The model_type in a config.json or, in old files without one, the one that other names in it suggest.
 
     Raises:
-        CheckpointError: none can be told, or it is not covered.
+        CheckpointError: nothing suggests one, or it is not covered.
     """
     model_type = content.get("model_type")
     if model_type is None:
         # Files from before there were Auto classes do not say it; an architecture ("BertModel") or the directory's name
-        # may, as a word of its own: "roberta" is no "bert".
-        hints = [*(content.get("architectures") or ()), Path(source.name).name]
-        # Longest first: "xlm-roberta" holds "roberta".
-        words = [(name, rf"(?<![A-Za-z])(?i:{name})(?![a-z])") for name in sorted(CONFIGS, key=len, reverse=True)]
+        # may, as a word of its own: "roberta" is not "bert".
+        hints = [*(content.get("architectures") or ()), Path(name).name]
+        # Longest first: "xlm-roberta" contains "roberta".
+        known_types = sorted(CONFIG_MAPPING, key=len, reverse=True)
+        words = [(known, rf"(?<![A-Za-z])(?i:{known})(?![a-z])") for known in known_types]
         model_type = next((known for hint in hints for known, word in words if re.search(word, str(hint))), None)
     if model_type is None:
         raise CheckpointError(
-            f"{CONFIG_FILE} of {source.name_or_path!r} has no model_type: use the classes of its family "
-            f'({", ".join(CONFIGS)}), or add "model_type" to the file.'
+            f"{CONFIG_FILE} of {name!r} has no model_type: use the classes of its family "
+            f'({", ".join(CONFIG_MAPPING)}), or add "model_type" to the file.'
         )
-    if model_type not in CONFIGS:
+    if model_type not in CONFIG_MAPPING:
         raise CheckpointError(
-            f"{source.name_or_path!r} is of model_type {model_type!r}, which is not covered; covered are "
-            f"{', '.join(CONFIGS)}."
+            f"{name!r} is of model_type {model_type!r}, which is not covered; covered are {', '.join(CONFIG_MAPPING)}."
         )
     return str(model_type)
 
@@ -144,39 +192,67 @@ class _AutoModel:
     """Chooses a model class by model_type; each subclass has the table of one task."""
 
     models: ClassVar[ClassTable]
+    _model_mapping: ClassVar[ModelMapping]
+
+    def __init_subclass__(cls) -> None:
+        cls._model_mapping = ModelMapping(cls.models)
 
     def __init__(self) -> None:
         name = type(self).__name__
         raise TypeError(f"{name} only chooses a class: call {name}.from_pretrained(…) or {name}.from_config(…).")
 
     @classmethod
-    def from_config(cls, config: Config, **options: Any) -> PreTrainedModel:
-        """A newly initialised model for this task, of the family of `config`."""
+    def from_config(cls, config: Config, **options: Any) -> Any:
+        """A newly initialized model for this task, of the family of `config`.
+
+        Args:
+            config: which is copied, and left as it is.
+            options: `attn_implementation`; `dtype` (or `torch_dtype`), the type of the weights, `config.dtype` unless
+                given; and arguments of the model's constructor.
+        """
         if not isinstance(config, Config):
             raise InputError(f"{cls.__name__}.from_config needs a configuration, got {type(config).__name__}.")
-        if "attn_implementation" in options:
-            config.attn_implementation = options.pop("attn_implementation")
-        return cls._class_for(config)(config, **options)
+        config = copy.deepcopy(config)
+        options = remove_no_ops(f"{cls.__name__}.from_config", options)
+        for name in ("torch_dtype", "dtype", "attn_implementation"):
+            if options.get(name) not in (None, "auto"):
+                setattr(config, name, options[name])
+            options.pop(name, None)
+        default = torch.get_default_dtype()
+        torch.set_default_dtype(config.dtype or default)
+        try:
+            return cls._class_for(config)(config, **options)
+        finally:
+            torch.set_default_dtype(default)
 
     @classmethod
     def from_pretrained(
-        cls,
-        pretrained_model_name_or_path: str | PathLike[str],
-        *model_args: Any,
-        trust_remote_code: bool | None = None,
-        **options: Any,
+        cls, pretrained_model_name_or_path: str | PathLike[str], *model_args: Any, **options: Any
     ) -> Any:
-        """Load a checkpoint into the class of its family for this task; see `PreTrainedModel.from_pretrained`.
-
-        `trust_remote_code` is accepted for scripts that pass it: no code of a repository is ever run.
-        """
+        """Load a checkpoint into the class of its family for this task; see `PreTrainedModel.from_pretrained`."""
+        options = remove_no_ops(f"{cls.__name__}.from_pretrained", options)
         config = options.get("config")
         if not isinstance(config, Config):
             where = pretrained_model_name_or_path if config is None else config
             config = AutoConfig.from_pretrained(
-                where, **{name: options[name] for name in _HUB_ARGUMENTS if name in options}
+                where, **{name: options[name] for name in HUB_OPTIONS if name in options}
             )
         return cls._class_for(config).from_pretrained(pretrained_model_name_or_path, *model_args, **options)
+
+    @classmethod
+    def register(cls, config_class: type[Config], model_class: type[PreTrainedModel], exist_ok: bool = False) -> None:
+        """Let this class find a user's own model class.
+
+        Raises:
+            InputError: the model is built from another configuration class, or the model_type is taken.
+        """
+        built_from = getattr(model_class, "config_class", None)
+        if built_from is not None and built_from.__name__ != config_class.__name__:
+            raise InputError(
+                f"{model_class.__name__} is built from a {built_from.__name__}, not a {config_class.__name__}: set its "
+                f"class attribute config_class."
+            )
+        cls._model_mapping.register(config_class, model_class, exist_ok)
 
     @classmethod
     def _class_for(cls, config: Config) -> type[PreTrainedModel]:
@@ -191,63 +267,34 @@ class _AutoModel:
 class AutoModel(_AutoModel):
     """The backbone, without a head."""
 
-    models = ClassTable(
-        {
-            "albert": "AlbertModel",
-            "bart": "BartModel",
-            "bert": "BertModel",
-            "dinov2": "Dinov2Model",
-            "distilbert": "DistilBertModel",
-            "electra": "ElectraModel",
-            "gpt2": "GPT2Model",
-            "gpt_neo": "GPTNeoModel",
-            "gpt_neox": "GPTNeoXModel",
-            "llama": "LlamaModel",
-            "mistral": "MistralModel",
-            "modernbert": "ModernBertModel",
-            "openai-gpt": "OpenAIGPTModel",
-            "qwen2": "Qwen2Model",
-            "roberta": "RobertaModel",
-            "t5": "T5Model",
-            "vit": "ViTModel",
-            "xlm-roberta": "XLMRobertaModel",
-        }
-    )
+    models = ClassTable("Model", " ".join(PREFIXES))
 
 
 class AutoModelForPreTraining(_AutoModel):
     """The model with the heads that it was pre-trained with."""
 
     models = ClassTable(
+        "ForPreTraining",
+        "albert bert electra",
         {
-            "albert": "AlbertForPreTraining",
-            "bart": "BartForConditionalGeneration",
-            "bert": "BertForPreTraining",
-            "distilbert": "DistilBertForMaskedLM",
-            "electra": "ElectraForPreTraining",
-            "gpt2": "GPT2LMHeadModel",
-            "openai-gpt": "OpenAIGPTLMHeadModel",
-            "roberta": "RobertaForMaskedLM",
-            "t5": "T5ForConditionalGeneration",
-            "xlm-roberta": "XLMRobertaForMaskedLM",
-        }
+            "bart": "ForConditionalGeneration",
+            "distilbert": "ForMaskedLM",
+            "gpt2": "LMHeadModel",
+            "openai-gpt": "LMHeadModel",
+            "roberta": "ForMaskedLM",
+            "t5": "ForConditionalGeneration",
+            "xlm-roberta": "ForMaskedLM",
+        },
     )
 
 
 class AutoModelForMaskedLM(_AutoModel):
-    """Fills in masked tokens."""
+    """Predicts masked tokens."""
 
     models = ClassTable(
-        {
-            "albert": "AlbertForMaskedLM",
-            "bart": "BartForConditionalGeneration",
-            "bert": "BertForMaskedLM",
-            "distilbert": "DistilBertForMaskedLM",
-            "electra": "ElectraForMaskedLM",
-            "modernbert": "ModernBertForMaskedLM",
-            "roberta": "RobertaForMaskedLM",
-            "xlm-roberta": "XLMRobertaForMaskedLM",
-        }
+        "ForMaskedLM",
+        "albert bert distilbert electra modernbert roberta xlm-roberta",
+        {"bart": "ForConditionalGeneration"},
     )
 
 
@@ -255,57 +302,31 @@ class AutoModelForCausalLM(_AutoModel):
     """Predicts the next token."""
 
     models = ClassTable(
-        {
-            "bart": "BartForCausalLM",
-            "bert": "BertLMHeadModel",
-            "electra": "ElectraForCausalLM",
-            "gpt2": "GPT2LMHeadModel",
-            "gpt_neo": "GPTNeoForCausalLM",
-            "gpt_neox": "GPTNeoXForCausalLM",
-            "llama": "LlamaForCausalLM",
-            "mistral": "MistralForCausalLM",
-            "openai-gpt": "OpenAIGPTLMHeadModel",
-            "qwen2": "Qwen2ForCausalLM",
-            "roberta": "RobertaForCausalLM",
-            "xlm-roberta": "XLMRobertaForCausalLM",
-        }
+        "ForCausalLM",
+        "bart electra gpt_neo gpt_neox llama mistral qwen2 roberta xlm-roberta",
+        dict.fromkeys(("bert", "gpt2", "openai-gpt"), "LMHeadModel"),
     )
 
 
 class AutoModelForSeq2SeqLM(_AutoModel):
     """Writes a text, given another one."""
 
-    models = ClassTable({"bart": "BartForConditionalGeneration", "t5": "T5ForConditionalGeneration"})
+    models = ClassTable("ForConditionalGeneration", "bart t5")
 
 
 class AutoModelForNextSentencePrediction(_AutoModel):
-    """Tells whether one sentence follows another."""
+    """Classifies whether one sentence follows another."""
 
-    models = ClassTable({"bert": "BertForNextSentencePrediction"})
+    models = ClassTable("ForNextSentencePrediction", "bert")
 
 
 class AutoModelForSequenceClassification(_AutoModel):
     """Classifies texts, or pairs of texts."""
 
     models = ClassTable(
-        {
-            "albert": "AlbertForSequenceClassification",
-            "bart": "BartForSequenceClassification",
-            "bert": "BertForSequenceClassification",
-            "distilbert": "DistilBertForSequenceClassification",
-            "electra": "ElectraForSequenceClassification",
-            "gpt2": "GPT2ForSequenceClassification",
-            "gpt_neo": "GPTNeoForSequenceClassification",
-            "gpt_neox": "GPTNeoXForSequenceClassification",
-            "llama": "LlamaForSequenceClassification",
-            "mistral": "MistralForSequenceClassification",
-            "modernbert": "ModernBertForSequenceClassification",
-            "openai-gpt": "OpenAIGPTForSequenceClassification",
-            "qwen2": "Qwen2ForSequenceClassification",
-            "roberta": "RobertaForSequenceClassification",
-            "t5": "T5ForSequenceClassification",
-            "xlm-roberta": "XLMRobertaForSequenceClassification",
-        }
+        "ForSequenceClassification",
+        "albert bart bert distilbert electra gpt2 gpt_neo gpt_neox llama mistral modernbert openai-gpt qwen2 "
+        "roberta t5 xlm-roberta",
     )
 
 
@@ -313,22 +334,8 @@ class AutoModelForTokenClassification(_AutoModel):
     """Classifies tokens."""
 
     models = ClassTable(
-        {
-            "albert": "AlbertForTokenClassification",
-            "bert": "BertForTokenClassification",
-            "distilbert": "DistilBertForTokenClassification",
-            "electra": "ElectraForTokenClassification",
-            "gpt2": "GPT2ForTokenClassification",
-            "gpt_neo": "GPTNeoForTokenClassification",
-            "gpt_neox": "GPTNeoXForTokenClassification",
-            "llama": "LlamaForTokenClassification",
-            "mistral": "MistralForTokenClassification",
-            "modernbert": "ModernBertForTokenClassification",
-            "qwen2": "Qwen2ForTokenClassification",
-            "roberta": "RobertaForTokenClassification",
-            "t5": "T5ForTokenClassification",
-            "xlm-roberta": "XLMRobertaForTokenClassification",
-        }
+        "ForTokenClassification",
+        "albert bert distilbert electra gpt2 gpt_neo gpt_neox llama mistral modernbert qwen2 roberta t5 xlm-roberta",
     )
 
 
@@ -336,49 +343,47 @@ class AutoModelForQuestionAnswering(_AutoModel):
     """Finds answers in a text."""
 
     models = ClassTable(
-        {
-            "albert": "AlbertForQuestionAnswering",
-            "bart": "BartForQuestionAnswering",
-            "bert": "BertForQuestionAnswering",
-            "distilbert": "DistilBertForQuestionAnswering",
-            "electra": "ElectraForQuestionAnswering",
-            "gpt2": "GPT2ForQuestionAnswering",
-            "gpt_neo": "GPTNeoForQuestionAnswering",
-            "gpt_neox": "GPTNeoXForQuestionAnswering",
-            "llama": "LlamaForQuestionAnswering",
-            "mistral": "MistralForQuestionAnswering",
-            "modernbert": "ModernBertForQuestionAnswering",
-            "qwen2": "Qwen2ForQuestionAnswering",
-            "roberta": "RobertaForQuestionAnswering",
-            "t5": "T5ForQuestionAnswering",
-            "xlm-roberta": "XLMRobertaForQuestionAnswering",
-        }
+        "ForQuestionAnswering",
+        "albert bart bert distilbert electra gpt2 gpt_neo gpt_neox llama mistral modernbert qwen2 roberta t5 "
+        "xlm-roberta",
     )
 
 
 class AutoModelForMultipleChoice(_AutoModel):
     """Chooses among continuations."""
 
-    models = ClassTable(
-        {
-            "albert": "AlbertForMultipleChoice",
-            "bert": "BertForMultipleChoice",
-            "distilbert": "DistilBertForMultipleChoice",
-            "electra": "ElectraForMultipleChoice",
-            "modernbert": "ModernBertForMultipleChoice",
-            "roberta": "RobertaForMultipleChoice",
-            "xlm-roberta": "XLMRobertaForMultipleChoice",
-        }
-    )
+    models = ClassTable("ForMultipleChoice", "albert bert distilbert electra modernbert roberta xlm-roberta")
+
+
+class AutoModelForTextEncoding(_AutoModel):
+    """The encoder, whose hidden states represent a text."""
+
+    models = ClassTable("Model", "albert bert distilbert electra roberta xlm-roberta", {"t5": "EncoderModel"})
 
 
 class AutoModelForImageClassification(_AutoModel):
-    """Tells what an image shows."""
+    """Classifies images."""
 
-    models = ClassTable({"dinov2": "Dinov2ForImageClassification", "vit": "ViTForImageClassification"})
+    models = ClassTable("ForImageClassification", "dinov2 vit")
 
 
 class AutoModelForMaskedImageModeling(_AutoModel):
-    """Paints in the hidden parts of an image."""
+    """Reconstructs the masked patches of an image."""
 
-    models = ClassTable({"vit": "ViTForMaskedImageModeling"})
+    models = ClassTable("ForMaskedImageModeling", "vit")
+
+
+# The reference's names for these tables.
+MODEL_MAPPING = AutoModel._model_mapping
+MODEL_FOR_PRETRAINING_MAPPING = AutoModelForPreTraining._model_mapping
+MODEL_FOR_MASKED_LM_MAPPING = AutoModelForMaskedLM._model_mapping
+MODEL_FOR_CAUSAL_LM_MAPPING = AutoModelForCausalLM._model_mapping
+MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING = AutoModelForSeq2SeqLM._model_mapping
+MODEL_FOR_NEXT_SENTENCE_PREDICTION_MAPPING = AutoModelForNextSentencePrediction._model_mapping
+MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING = AutoModelForSequenceClassification._model_mapping
+MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING = AutoModelForTokenClassification._model_mapping
+MODEL_FOR_QUESTION_ANSWERING_MAPPING = AutoModelForQuestionAnswering._model_mapping
+MODEL_FOR_MULTIPLE_CHOICE_MAPPING = AutoModelForMultipleChoice._model_mapping
+MODEL_FOR_TEXT_ENCODING_MAPPING = AutoModelForTextEncoding._model_mapping
+MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING = AutoModelForImageClassification._model_mapping
+MODEL_FOR_MASKED_IMAGE_MODELING_MAPPING = AutoModelForMaskedImageModeling._model_mapping

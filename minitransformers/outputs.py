@@ -1,75 +1,125 @@
-"""What models return: data classes that are read by attribute, by key and by index.
+"""The outputs of models: data classes, and ordered dictionaries, that are read by attribute, by key and by index.
 
 The class and field names are those of `transformers`, in its order, so that `outputs.logits`, `outputs["logits"]` and
-`outputs[0]` mean the same here and there. Fields that are None are left out of keys, indices and tuples.
+`outputs[0]` mean the same in both libraries. Fields that are None are left out of keys, indices and tuples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NoReturn
 
 import torch.utils._pytree as pytree
 from torch import Tensor
 
-from minitransformers.errors import UnknownNameError, nearest
+from minitransformers.errors import InputError, UnknownNameError, nearest
 
 
-@dataclass
-class ModelOutput:
-    """The base of all outputs; subclasses are data classes whose fields are all optional."""
+class ModelOutput(OrderedDict[str, Any]):
+    """The base of all outputs: a dictionary of the fields of a data class, in their order, that are not None.
+
+    Subclasses are data classes with optional fields. The first argument of their constructor may also be a dictionary,
+    or pairs of names and values, as libraries pass it that map a function over an output.
+    """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if "__repr__" not in vars(cls):  # `dataclass` would add one that prints whole tensors
+            cls.__repr__ = ModelOutput.__repr__  # type: ignore[method-assign]
         # As pytree nodes, outputs pass through torch.export, torch.func and distributed wrappers.
         pytree.register_pytree_node(
             cls,
-            lambda output: (list(output.values()), output.keys()),
+            lambda output: (list(output.values()), list(output.keys())),
             lambda values, names: cls(**dict(zip(names, values, strict=True))),
             serialized_type_name=f"{cls.__module__}.{cls.__qualname__}",
         )
 
-    def keys(self) -> list[str]:
-        """The names of the fields that are not None, in order."""
-        return [field.name for field in fields(self) if getattr(self, field.name) is not None]
+    def __post_init__(self) -> None:
+        (first, *_) = self._names()
+        pairs = _as_pairs(getattr(self, first)) if list(self) == [first] else None
+        if pairs is not None:
+            setattr(self, first, None)
+            for name, value in pairs:
+                self[name] = value
 
-    def values(self) -> list[Any]:
-        """The values of the fields that are not None, in order."""
-        return list(self.to_tuple())
-
-    def items(self) -> list[tuple[str, Any]]:
-        """Names and values of the fields that are not None, in order."""
-        return list(zip(self.keys(), self.values(), strict=True))
+    def _names(self) -> list[str]:
+        return [field.name for field in fields(self)]  # type: ignore[arg-type]  # every subclass is a data class
 
     def to_tuple(self) -> tuple[Any, ...]:
         """The values of the fields that are not None, in order."""
-        return tuple(getattr(self, name) for name in self.keys())
+        return tuple(self.values())
 
-    def get(self, name: str, default: Any = None) -> Any:
-        """The field `name`, or `default` where it is None or unknown."""
-        return getattr(self, name) if name in self else default
-
-    def __getitem__(self, key: str | int | slice) -> Any:
+    def __getitem__(self, key: Any) -> Any:
         if not isinstance(key, str):
             return self.to_tuple()[key]
-        if key not in self.keys():
-            raise UnknownNameError(f"{type(self).__name__} has no {key!r}; it has {self.keys()}.{nearest(key, self)}")
-        return getattr(self, key)
+        if key not in self:
+            raise UnknownNameError(f"{type(self).__name__} has no {key!r}; it has {list(self)}.{nearest(key, self)}")
+        return super().__getitem__(key)
 
     def __setitem__(self, key: str, value: Any) -> None:
-        if key not in [field.name for field in fields(self)]:
-            raise UnknownNameError(f"{type(self).__name__} has no field {key!r}.{nearest(key, self)}")
+        if key not in self._names():
+            raise UnknownNameError(f"{type(self).__name__} has no field {key!r}.{nearest(key, self._names())}")
         setattr(self, key, value)
 
-    def __contains__(self, name: object) -> bool:
-        return name in self.keys()
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+        names = self._names()
+        if name not in names:
+            return
+        if value is None:
+            if name in self:
+                super().__delitem__(name)
+            return
+        is_new = name not in self
+        super().__setitem__(name, value)
+        for later in names[names.index(name) + 1 :] if is_new else ():
+            if later in self:
+                self.move_to_end(later)
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.keys())
+    def __getattr__(self, name: str) -> Any:  # only what is not found otherwise
+        raise AttributeError(f"{type(self).__name__} has no field {name!r}.{nearest(name, self._names())}")
 
-    def __len__(self) -> int:
-        return len(self.keys())
+    def __reduce__(self) -> Any:
+        return type(self), tuple(getattr(self, name) for name in self._names()), vars(self)
+
+    def __repr__(self) -> str:
+        """Names with shapes, so that a notebook does not print whole tensors."""
+        return f"{type(self).__name__}({', '.join(f'{name}={_brief(value)}' for name, value in self.items())})"
+
+    def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refuse what would leave attributes and keys different.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(f"The fields of a {type(self).__name__} are fixed: assign None to one to leave it out.")
+
+    __delitem__ = pop = popitem = clear = setdefault = update = _refuse  # type: ignore[assignment]
+
+
+def _as_pairs(value: Any) -> list[tuple[str, Any]] | None:
+    """`value` as pairs of names and values, if it is a dictionary or a collection of such pairs."""
+    if isinstance(value, Mapping):
+        return list(value.items())
+    if isinstance(value, Tensor) or not isinstance(value, (list, tuple, Iterator)):
+        return None
+    pairs: list[Any] = list(value)
+    are_pairs = all(isinstance(pair, (list, tuple)) and len(pair) == 2 and isinstance(pair[0], str) for pair in pairs)
+    return pairs if are_pairs and pairs else None
+
+
+def _brief(value: Any) -> str:
+    """A tensor's type and shape, or its value if it is a single number; a tuple by its length and first entry."""
+    if isinstance(value, Tensor):
+        if value.ndim == 0 and not value.is_meta:
+            return f"{value.item():.6g}"
+        return f"{str(value.dtype).removeprefix('torch.')}{list(value.shape)}"
+    if isinstance(value, (list, tuple)) and value:
+        first, several = _brief(value[0]), len(value) > 1
+        return f"({first}, … {len(value)} in all)" if several else f"({first},)"
+    return repr(value) if isinstance(value, (str, int, float, tuple, list)) else type(value).__name__
 
 
 HiddenStates = tuple[Tensor, ...] | None
@@ -78,7 +128,7 @@ Attentions = tuple[Tensor, ...] | None
 
 @dataclass
 class BaseModelOutput(ModelOutput):
-    """A backbone's that has nothing besides: `last_hidden_state` (batch, length, hidden)."""
+    """A backbone's output: `last_hidden_state` (batch, length, hidden)."""
 
     last_hidden_state: Tensor | None = None
     hidden_states: HiddenStates = None
@@ -333,7 +383,7 @@ class Seq2SeqModelOutput(ModelOutput):
 
     def all_but_last_hidden_state(self) -> dict[str, Any]:
         """The fields that the output of a model with a head takes over."""
-        return {name: value for name, value in vars(self).items() if name != "last_hidden_state"}
+        return {name: value for name, value in self.items() if name != "last_hidden_state"}
 
 
 @dataclass

@@ -24,7 +24,7 @@ from minitransformers import (
     RobertaConfig,
     XLMRobertaConfig,
 )
-from minitransformers.auto import CONFIGS
+from minitransformers.auto import CONFIG_MAPPING
 from minitransformers.errors import MissingFileError, UnknownArgumentError, UnknownNameError
 
 transformers.logging.set_verbosity_error()
@@ -102,7 +102,7 @@ def reference_class(auto: str, model_type: str) -> str | None:
     return mapping[type(reference_config)].__name__ if type(reference_config) in mapping else None
 
 
-@pytest.mark.parametrize("model_type", CONFIGS)
+@pytest.mark.parametrize("model_type", list(CONFIG_MAPPING))
 @pytest.mark.parametrize("auto", AUTO_CLASSES)
 def test_same_class_as_in_the_reference(auto: str, model_type: str, tmp_path: Path) -> None:
     auto_class = getattr(minitransformers, auto)
@@ -123,7 +123,7 @@ def test_same_class_as_in_the_reference(auto: str, model_type: str, tmp_path: Pa
     assert model.config.name_or_path == str(tmp_path)
 
 
-@pytest.mark.parametrize("model_type", CONFIGS)
+@pytest.mark.parametrize("model_type", list(CONFIG_MAPPING))
 def test_configurations(model_type: str, tmp_path: Path) -> None:
     made = config(model_type)
     assert made.model_type == model_type

@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import dataclasses
 import pickle
+from collections import OrderedDict
 from typing import Any
 
 import pytest
 import torch
 import torch.utils._pytree as pytree
 import transformers
+from accelerate.utils.operations import ConvertOutputsToFp32, convert_to_fp32, send_to_device
 from hypothesis import given, strategies as st
 from transformers import modeling_outputs
 from transformers.models.albert import modeling_albert
@@ -20,7 +22,7 @@ from transformers.models.gpt2 import modeling_gpt2
 from transformers.models.openai import modeling_openai
 
 from minitransformers import outputs as our_outputs
-from minitransformers.errors import UnknownNameError
+from minitransformers.errors import InputError, UnknownNameError
 from minitransformers.models.bert import BertConfig, BertModel
 from minitransformers.outputs import MaskedLMOutput, ModelOutput, SequenceClassifierOutput
 
@@ -94,7 +96,7 @@ def test_read_as_the_reference_is_read(output_class: type[ModelOutput], data: st
 def test_what_is_none_is_left_out() -> None:
     output = SequenceClassifierOutput(logits=torch.ones(1, 2))
     assert output.loss is None
-    assert output.keys() == ["logits"]
+    assert list(output) == ["logits"]
     assert output[0] is output.logits
     assert "loss" not in output
     assert output.get("loss") is None
@@ -120,10 +122,10 @@ def test_fields_may_be_assigned() -> None:
     output = MaskedLMOutput(logits=torch.ones(1))
     output["loss"] = torch.tensor(2.0)
     output.logits = torch.zeros(1)
-    assert output.keys() == ["loss", "logits"]
+    assert list(output) == ["loss", "logits"]
     assert (output.loss, output[1]) == (torch.tensor(2.0), torch.zeros(1))
     output.loss = None
-    assert output.keys() == ["logits"]
+    assert list(output) == ["logits"]
 
 
 @pytest.mark.parametrize("output_class", CLASSES, ids=lambda output_class: output_class.__name__)
@@ -147,15 +149,50 @@ def test_an_output_of_ones_own() -> None:
         score: torch.Tensor | None = None
         why: torch.Tensor | None = None
 
+        def total(self) -> torch.Tensor:
+            return sum(self.to_tuple())
+
     output = pytree.tree_map(lambda leaf: leaf + 1, Own(score=torch.zeros(1)))
     assert isinstance(output, Own)
-    assert output.keys() == ["score"]
-    assert output["score"] == 1
+    assert list(output) == ["score"]
+    assert output["score"] == output.total() == 1
+    assert list(Own(torch.zeros(1), why=torch.zeros(2))) == ["score", "why"]
 
 
-def test_repr_shows_the_fields_as_the_reference_does() -> None:
-    ours, theirs = (module.MaskedLMOutput(logits=torch.ones(1)) for module in (our_outputs, modeling_outputs))
-    assert repr(ours) == repr(theirs)
+def test_repr_shows_types_and_shapes() -> None:
+    """A notebook that ends in an output prints one line, and not whole tensors."""
+    hidden = torch.zeros(2, 7, 8)
+    output = MaskedLMOutput(torch.tensor(1.25), torch.ones(2, 7, 30522), hidden_states=(hidden, hidden, hidden))
+    expected = "loss=1.25, logits=float32[2, 7, 30522], hidden_states=(float32[2, 7, 8], … 3 in all)"
+    assert repr(output) == f"MaskedLMOutput({expected})"
+
+
+def test_an_output_is_a_dictionary() -> None:
+    """Libraries ask `isinstance(output, dict)` before they cast, gather or move tensors."""
+    output = MaskedLMOutput(logits=torch.ones(1))
+    assert isinstance(output, OrderedDict)
+    assert isinstance(modeling_outputs.MaskedLMOutput(logits=torch.ones(1)), OrderedDict)
+    for change in (output.pop, output.setdefault, output.update, output.popitem, output.clear, output.__delitem__):
+        with pytest.raises(InputError, match="fields of a MaskedLMOutput are fixed: assign None"):
+            change("logits")
+    with pytest.raises(AttributeError, match=r"MaskedLMOutput has no field 'logit'. Did you mean 'logits'\?"):
+        output.logit  # type: ignore[attr-defined]
+
+
+@pytest.mark.usefixtures("annotations_are_not_checked")
+@pytest.mark.parametrize("module", [our_outputs, modeling_outputs], ids=["ours", "theirs"])
+def test_other_libraries_map_functions_over_outputs(module: Any) -> None:
+    output = module.MaskedLMOutput(loss=torch.tensor(1.0), logits=torch.ones(2, 3, dtype=torch.bfloat16))
+    for wide in (convert_to_fp32(output), ConvertOutputsToFp32(lambda: output)()):
+        assert type(wide) is module.MaskedLMOutput
+        assert (list(wide), wide.logits.dtype, wide[1].dtype) == (["loss", "logits"], torch.float32, torch.float32)
+    moved = send_to_device(output, "meta")
+    assert type(moved) is module.MaskedLMOutput
+    assert moved.logits.is_meta
+    # What torch.nn.parallel.scatter_gather.gather does with dictionaries.
+    gathered = type(output)((name, torch.stack([output[name], output[name]])) for name in output)
+    assert type(gathered) is module.MaskedLMOutput
+    assert (gathered.loss.shape, gathered["logits"].shape) == ((2,), (2, 2, 3))
 
 
 def test_a_model_s_output_as_output_and_as_tuple() -> None:
@@ -166,11 +203,11 @@ def test_a_model_s_output_as_output_and_as_tuple() -> None:
     for arguments in ({}, {"output_hidden_states": True}, {"output_attentions": True, "output_hidden_states": True}):
         ours, theirs = model(ids, **arguments), reference_model(ids, **arguments)
         # Theirs has empty cross-attentions, of a model that has no cross-attention.
-        assert ours.keys() == [name for name, value in theirs.items() if value != ()]
+        assert list(ours) == [name for name, value in theirs.items() if value != ()]
         as_tuple = model(ids, **arguments, return_dict=False)
         assert type(as_tuple) is tuple
         assert len(as_tuple) == len(ours)
         assert torch.equal(as_tuple[0], ours.last_hidden_state)
     model.config.return_dict = False
     assert type(model(ids)) is tuple
-    assert model(ids, return_dict=True).keys() == ["last_hidden_state", "pooler_output"]
+    assert list(model(ids, return_dict=True)) == ["last_hidden_state", "pooler_output"]

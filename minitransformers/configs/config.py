@@ -1,37 +1,27 @@
-"""Config: the fields of a config.json, typed, validated, and written back as they were read.
+"""Config: the fields of a config.json, checked, and written back as they were read.
 
-What a single field may hold is in fields.py.
+Declared fields, a user's own and their JSON text are the subject of base.py; what one field may hold, of fields.py.
 """
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-import inspect
 import json
 import logging
-import typing
 from os import PathLike
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, dataclass_transform
+from typing import Any, ClassVar, TypeVar
 
 import torch
 
-from minitransformers.configs.fields import (
-    choice,
-    constrained,
-    count,
-    from_json_value,
-    positive,
-    probability,
-    size,
-    to_json_value,
-    validated,
-)
-from minitransformers.errors import ConfigError, MissingFileError, UnknownArgumentError, nearest
+from minitransformers.compat.keywords import remove_no_ops
+from minitransformers.configs.base import ConfigBase
+from minitransformers.configs.checks import is_whole
+from minitransformers.configs.fields import choice, constrained, count, from_json_value
+from minitransformers.errors import ConfigError, InputError, MissingFileError
 from minitransformers.files.atomic import write_text
 from minitransformers.files.hub import Source
-from minitransformers.files.pushing import PushToHub
 
 CONFIG_FILE = "config.json"
 
@@ -41,23 +31,21 @@ ConfigType = TypeVar("ConfigType", bound="Config")
 logger = logging.getLogger(__name__)
 
 
-@dataclass_transform(kw_only_default=True, field_specifiers=(constrained, size, count, probability, positive, choice))
-class Config(PushToHub):
-    """The base of all configurations: a keyword-only data class that reads and writes config.json.
+class Config(ConfigBase):
+    """The base of all model configurations; reads and writes config.json.
 
-    A subclass lists its fields under the names of its own config.json. `attribute_map` gives further names for them
+    A subclass declares its fields under the names of its own config.json. `attribute_map` gives further names for them
     (`gpt2_config.hidden_size` is `n_embd`), usable as keyword and as attribute. Values are checked on construction and
-    on assignment. Keys of a file that are no field are kept, readable as attributes, and written back; an unknown
-    *keyword* is an error, since it is most likely a typing mistake.
+    on assignment. Fields of a user's own (a subclass's, a keyword, an assignment) and further keys of a file are kept,
+    readable as attributes, and written back.
 
     Raises:
         ConfigError: a value of the wrong type or range, or values that do not fit each other.
-        UnknownArgumentError: a keyword that is no field; the message has the nearest name.
+        UnknownArgumentError: a keyword that looks like a misspelling of a field; the message has the nearest name.
     """
 
     model_type: ClassVar[str] = ""
-    _pushed_as: ClassVar[str] = "config"
-    attribute_map: ClassVar[dict[str, str]] = {}
+    _not_fields: ClassVar[tuple[str, ...]] = ("num_labels", "name_or_path", "attn_implementation", "model_type")
 
     architectures: list[str] | None = None
     dtype: torch.dtype | None = constrained(
@@ -68,29 +56,27 @@ class Config(PushToHub):
     return_dict: bool = True
     is_encoder_decoder: bool = False
     tie_word_embeddings: bool = True
-    id2label: dict[int, str] | None = None
-    label2id: dict[str, int] | None = None
+    chunk_size_feed_forward: int = count(0)  # has no effect: the result would be the same
+    id2label: dict[int, str | int] | None = None
+    label2id: dict[str | int, int] | None = None
     problem_type: str | None = choice(None, ("regression", "single_label_classification", "multi_label_classification"))
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        _as_dataclass(cls)
-
-    def __init__(self, **values: Any) -> None:
-        self._extra: dict[str, Any] = {}  # keys of the file that are no field
-        self._file: dict[str, Any] | None = None  # the file's content, in its order
+    def __post_init__(
+        self,
+        *,
+        name_or_path: str | PathLike[str] = "",
+        attn_implementation: str | None = None,
+        num_labels: int | None = None,
+        model_type: str | None = None,
+        **own: Any,
+    ) -> None:
+        self._file: dict[str, Any] | None = None  # the content of the file that the configuration came from
         self._labels_read: Any = None  # id2label and label2id as they came from the file
-        self.name_or_path = str(values.pop("name_or_path", ""))
-        self.attn_implementation = values.pop("attn_implementation", None)
-        num_labels = values.pop("num_labels", None)
-
-        values = {self._field_name(name): value for name, value in values.items()}
-        for name in values.keys() - self._fields.keys():
-            raise UnknownArgumentError(
-                f"{type(self).__name__} has no field {name!r}.{nearest(name, self._known_names())}"
-            )
-        for name, field in self._fields.items():
-            setattr(self, name, values.get(name, field.default))
+        if model_type is not None:
+            self._check_model_type(model_type)
+        self.name_or_path = str(name_or_path)
+        self.attn_implementation = attn_implementation
+        super().__post_init__(**own)
         self.complete()
 
         if self.id2label is None:
@@ -122,143 +108,188 @@ class Config(PushToHub):
             )
 
     def check_multiple(self, name: str, *, of: str) -> None:
-        """Refuse values of two fields where one must be a multiple of the other: a width, cut into that many heads."""
+        """Refuse values of two fields where one must be a multiple of the other: a width split into that many heads."""
         value, divisor = getattr(self, name), getattr(self, of)
         if value % divisor:
             raise ConfigError(f"{name}={value} must be a multiple of {of}={divisor}.")
 
-    # ---- labels ----
-
     @property
     def num_labels(self) -> int:
-        """How many classes a task head has: the length of `id2label`."""
+        """The number of classes of a task head: the length of `id2label`."""
         return len(self.id2label) if self.id2label else 0
 
     @num_labels.setter
     def num_labels(self, number: int) -> None:
-        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        if not is_whole(number, 1):
             raise ConfigError(f"num_labels={number!r} must be a whole number of at least 1.")
         if self.id2label is None or len(self.id2label) != number:
             self.id2label = {index: f"LABEL_{index}" for index in range(number)}
             self.label2id = {label: index for index, label in self.id2label.items()}
 
-    # ---- attributes: aliases, validation, further keys of the file ----
+    # ---- attributes --------------------------------------------------------------------------------------------------
 
     def __setattr__(self, name: str, value: Any) -> None:
-        name = self._field_name(name)
-        if name in self._fields:
-            value = validated(type(self).__name__, name, value, self._hints[name], self._fields[name])
-        elif name == "attn_implementation":
-            if value not in (None, "eager", "sdpa"):
-                raise ConfigError(f"attn_implementation={value!r} must be 'eager' or 'sdpa' (None chooses 'sdpa').")
-        elif not (name.startswith("_") or name == "name_or_path" or hasattr(type(self), name)):
-            if name not in self._extra:
-                raise UnknownArgumentError(
-                    f"{type(self).__name__} has no field {name!r}.{nearest(name, self._known_names())}"
-                )
-            self._extra[name] = value
-            return
-        object.__setattr__(self, name, value)
+        if self._field_name(name) == "attn_implementation" and value not in (None, "eager", "sdpa"):
+            raise ConfigError(f"attn_implementation={value!r} must be 'eager' or 'sdpa' (None chooses 'sdpa').")
+        super().__setattr__(name, value)
 
     def __getattr__(self, name: str) -> Any:  # only what is not found otherwise
-        if name.startswith("__") or "_extra" not in self.__dict__:
-            raise AttributeError(name)  # while being copied or unpickled
-        name_of_field = self._field_name(name)
-        if name_of_field != name:
-            return getattr(self, name_of_field)
-        if name in self._extra:
-            return self._extra[name]
-        raise AttributeError(f"{type(self).__name__} has no field {name!r}.{nearest(name, self._known_names())}")
+        if name.startswith("_") and name in (vars(self).get("_file") or {}):
+            return vars(self)["_file"][name]  # private keys of a file can be read
+        return super().__getattr__(name)
 
     @classmethod
     def _field_name(cls, name: str) -> str:
         return cls.attribute_map.get(name, _FORMER_NAMES.get(name, name))
 
-    @classmethod
-    def _known_names(cls) -> list[str]:
-        return [*cls._fields, *cls.attribute_map, "num_labels", "name_or_path", "attn_implementation"]
+    def get_text_config(self, decoder: bool | None = None, encoder: bool | None = None) -> Config:
+        """The configuration of the text model: this one.
 
-    # ---- files ----
+        Of an encoder–decoder, one half may be asked for: a copy in which its fields have the names of a model without
+        halves (`decoder_layers` is `num_hidden_layers`).
+        """
+        if not self.is_encoder_decoder or decoder == encoder:
+            return self
+        half = copy.deepcopy(self)
+        prefix = "decoder_" if decoder else "encoder_"
+        names = {"layers": "num_hidden_layers", "attention_heads": "num_attention_heads"}
+        for name in list(half):
+            if name.startswith(prefix):
+                part = name.removeprefix(prefix)
+                object.__setattr__(half, self._field_name(names.get(part, part)), getattr(self, name))
+        return half
 
-    @classmethod
-    def from_dict(cls: type[ConfigType], content: dict[str, Any], **overrides: Any) -> ConfigType:
-        """Build from the content of a config.json; `overrides` are fields and win over it.
+    def update_from_string(self, update_str: str) -> None:
+        """Assign fields that are numbers, flags or texts, given as "hidden_size=64,use_cache=false".
 
         Raises:
-            ConfigError: the content is of another model type, or a value is impossible.
-            UnknownArgumentError: an override that is no field.
+            ConfigError: a name that the configuration does not have, or a text that its kind of value cannot be.
         """
-        model_type = content.get("model_type", cls.model_type)
-        if model_type != cls.model_type:
+        for assignment in update_str.split(","):
+            name, _, text = assignment.partition("=")
+            if not hasattr(self, name):
+                raise ConfigError(f"update_str={update_str!r}: {type(self).__name__} has no field {name!r}.")
+            setattr(self, name, _value_from_text(name, text, getattr(self, name)))
+
+    # ---- files -------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def _check_model_type(cls, model_type: str) -> None:
+        """Refuse a file of another family; a user's subclass also reads the files of the class that it extends."""
+        is_users = not cls.__module__.startswith("minitransformers.")
+        readable = {getattr(base, "model_type", "") for base in (cls.__mro__ if is_users else [cls])}
+        if cls.model_type and model_type not in readable:
             raise ConfigError(
                 f"The configuration is of model_type {model_type!r}, and {cls.__name__} is for {cls.model_type!r}: "
                 f"use the classes of that family, or AutoConfig and AutoModel, which choose by model_type."
             )
+
+    @classmethod
+    def from_dict(
+        cls: type[ConfigType], config_dict: dict[str, Any], *, return_unused_kwargs: bool = False, **overrides: Any
+    ) -> Any:
+        """Build from the content of a config.json; `overrides` are fields and win over it.
+
+        With `return_unused_kwargs=True` the result is a pair: the configuration, and those of `overrides` that it has
+        no field for.
+
+        Raises:
+            ConfigError: the content is of another model type, or a value is impossible.
+            UnknownArgumentError: an override that looks like a misspelling of a field.
+        """
+        cls._check_model_type(config_dict.get("model_type", cls.model_type))
         values: dict[str, Any] = {}
-        extra: dict[str, Any] = {}
-        for key, value in content.items():
+        further: dict[str, Any] = {}  # keys that are no declared field
+        for key, value in config_dict.items():
             name = cls._field_name(key)
-            if name in cls._fields or name == "num_labels":
-                if key == name or name not in content:  # of two names, the present one counts
+            if name in cls._fields or name in cls._parameters or name == "num_labels":
+                if key == name or name not in config_dict:  # of two names, the present one counts
                     values[name] = value
-            elif key != "model_type":
-                extra[key] = copy.deepcopy(value)
+            elif not key.startswith("_") and key not in cls._not_fields and not hasattr(cls, key):
+                further[key] = copy.deepcopy(value)
         overrides = {cls._field_name(name): value for name, value in overrides.items()}
+        if overrides.get("dtype") == "auto":  # as the file says
+            del overrides["dtype"]
+        known = {*cls._known_names(), *cls._parameters, *further}
+        unused = {name: value for name, value in overrides.items() if return_unused_kwargs and name not in known}
+        overrides = {name: value for name, value in overrides.items() if name not in unused}
         number, labels = overrides.get("num_labels"), values.get("id2label")
         same_number = number is None or (isinstance(labels, dict) and len(labels) == number)
         if "id2label" in overrides or not same_number:  # the file's labels are those of another head
             values = {name: value for name, value in values.items() if name not in _LABELS}
-        config = cls(**{**values, **overrides})
-        config._extra = extra
-        config._file = copy.deepcopy(content)
+        config = cls(**{**values, **{name: value for name, value in overrides.items() if name not in further}})
+        for name, value in further.items():  # a file's keys are kept whatever they look like
+            object.__setattr__(config, name, overrides.get(name, value))
+        if "label2id" in overrides:
+            config.label2id = overrides["label2id"]
+        config._file = copy.deepcopy(config_dict)
         if not overrides.keys() & _LABELS:
             config._labels_read = copy.deepcopy((config.id2label, config.label2id))
         config.validate()
+        return (config, unused) if return_unused_kwargs else config
+
+    @classmethod
+    def from_json_file(cls: type[ConfigType], json_file: str | PathLike[str]) -> ConfigType:
+        """Build from a config.json at that path."""
+        config: ConfigType = cls.from_dict(read_config_file(Path(json_file)))
         return config
 
     @classmethod
-    def from_json_file(cls: type[ConfigType], path: str | PathLike[str]) -> ConfigType:
-        """Build from a config.json at `path`."""
-        return cls.from_dict(read_config_file(Path(path)))
+    def get_config_dict(
+        cls, pretrained_model_name_or_path: str | PathLike[str], **options: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The content of a config.json, and those of `options` that say nothing about where it is.
+
+        Args:
+            pretrained_model_name_or_path: a config.json, a directory, or a repository of a hub.
+            options: arguments of `Source`, of which all but the first are options of every `from_pretrained`; keywords
+                without effect here (compat/keywords.py) are dropped.
+
+        Raises:
+            MissingFileError: there is no such file.
+            ConfigError: the file is not JSON, or no object.
+        """
+        options = remove_no_ops(f"{cls.__name__}.from_pretrained", options)
+        if "use_auth_token" in options:
+            options.setdefault("token", options.pop("use_auth_token"))
+        where = {name: options.pop(name) for name in HUB_OPTIONS if name in options}
+        path = Path(pretrained_model_name_or_path)
+        if not path.is_file():
+            path = Source(pretrained_model_name_or_path, **where).file(CONFIG_FILE)
+        return read_config_file(path), options
 
     @classmethod
     def from_pretrained(
-        cls: type[ConfigType],
-        pretrained_model_name_or_path: str | PathLike[str],
-        *,
-        cache_dir: str | PathLike[str] | None = None,
-        force_download: bool = False,
-        local_files_only: bool = False,
-        token: str | bool | None = None,
-        revision: str | None = None,
-        subfolder: str = "",
-        **overrides: Any,
-    ) -> ConfigType:
-        """Build from the config.json of a directory, or of a repository of a hub; `overrides` are fields."""
-        source = Source(
-            pretrained_model_name_or_path, cache_dir, revision, subfolder, local_files_only, token, force_download
-        )
-        return cls.from_source(source, **overrides)
+        cls: type[ConfigType], pretrained_model_name_or_path: str | PathLike[str], **options: Any
+    ) -> Any:
+        """Build from the config.json of a directory, or of a repository of a hub.
+
+        Args:
+            pretrained_model_name_or_path: a directory, a config.json, or a repository of a hub.
+            options: `cache_dir`, `revision`, `subfolder`, `local_files_only`, `token` and `force_download`, see
+                `Source`; fields, which win over the file; and `return_unused_kwargs`, see `from_dict`.
+        """
+        content, overrides = cls.get_config_dict(pretrained_model_name_or_path, **options)
+        return cls.from_dict(content, **{"name_or_path": str(pretrained_model_name_or_path), **overrides})
 
     @classmethod
     def from_source(cls: type[ConfigType], source: Source, **overrides: Any) -> ConfigType:
         """Build from the config.json of `source`."""
-        return cls.from_dict(
-            read_config_file(source.file(CONFIG_FILE)), **{"name_or_path": source.name_or_path, **overrides}
-        )
+        content = read_config_file(source.file(CONFIG_FILE))
+        config: ConfigType = cls.from_dict(content, **{"name_or_path": source.name_or_path, **overrides})
+        return config
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields, the further keys of the file, and the model type, as JSON values."""
-        fields = {name: to_json_value(getattr(self, name)) for name in self._fields}
-        return {**copy.deepcopy(self._extra), **fields, "model_type": self.model_type}
+        """A copy of all fields and the model type, as JSON values."""
+        return {**super().to_dict(), "model_type": self.model_type}
 
     def to_diff_dict(self) -> dict[str, Any]:
-        """What config.json holds: the keys that the file had, in its order, and every field that is not at its default.
+        """The content of config.json: the keys that the file had, in its order, and every field not at its default.
 
         A configuration that came from no file has all fields of its own class, and of the common ones those that
         are not at their default.
         """
-        defaults = type(self)()
+        defaults = self._defaults()
         labels_read = (defaults.id2label, defaults.label2id) if self._file is None else self._labels_read
         labels_are_as_read = (self.id2label, self.label2id) == labels_read
         values = {**self.to_dict(), "num_labels": self.num_labels}
@@ -267,22 +298,29 @@ class Config(PushToHub):
             name = self._field_name(key)
             # A value that is still what the file said stays as it is written there ("0.10" or 0.1, "768" …).
             as_read = labels_are_as_read if name in _LABELS else name in self._fields and _same(self, name, old)
-            content[key] = old if as_read else values[name]
+            content[key] = old if as_read or name not in values or name == "model_type" else values[name]
         written = {self._field_name(key) for key in content}
-        for name in self._fields:
+        for name in self:
             if name in written or (name in _LABELS and labels_are_as_read):
                 continue
-            own = self._file is None and name not in Config.__annotations__
-            if own or getattr(self, name) != getattr(defaults, name):
+            all_are_written = self._file is None and name not in Config._fields
+            if all_are_written or name not in self._fields or getattr(self, name) != getattr(defaults, name):
                 content[name] = values[name]
         if self._file is None:
             content["model_type"] = self.model_type
             return dict(sorted(content.items()))
         return content
 
-    def to_json_string(self) -> str:
-        """The text of config.json."""
-        return json.dumps(self.to_diff_dict(), indent=2, ensure_ascii=True) + "\n"
+    def _defaults(self) -> Config:
+        """A configuration of this class that was given nothing but what it requires."""
+        required = {name for name, field in self._fields.items() if field.default is dataclasses.MISSING}
+        given = {name: getattr(self, name) for name in required}
+        try:
+            return type(self)(**given)
+        except TypeError:  # a user's `__init__` that requires arguments
+            defaults = type(self).__new__(type(self))
+            ConfigBase.__init__(defaults, **given)
+            return defaults
 
     def save_pretrained(
         self, save_directory: str | PathLike[str], push_to_hub: bool = False, **hub_options: Any
@@ -291,53 +329,25 @@ class Config(PushToHub):
 
         With `push_to_hub=True` it is pushed too; `hub_options` are `repo_id` and others of `push_to_hub`.
         """
+        if Path(save_directory).is_file():
+            raise InputError(f"save_directory={str(save_directory)!r} is a file; pass a directory.")
         with self._pushing(save_directory, push_to_hub, hub_options):
             Path(save_directory).mkdir(parents=True, exist_ok=True)
             write_text(Path(save_directory) / CONFIG_FILE, self.to_json_string())
 
-    def update(self, values: dict[str, Any]) -> None:
-        """Assign several fields."""
-        for name, value in values.items():
-            setattr(self, name, value)
 
-    def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and other.to_dict() == self.to_dict()
+PreTrainedConfig = PretrainedConfig = Config  # the reference's names
 
-    __hash__ = None  # type: ignore[assignment]  # mutable
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__} {self.to_json_string()}"
-
-    # Filled in for every class by _as_dataclass.
-    _fields: ClassVar[dict[str, dataclasses.Field[Any]]]
-    _hints: ClassVar[dict[str, Any]]
-
+HUB_OPTIONS = ("cache_dir", "revision", "subfolder", "local_files_only", "token", "force_download")
 
 # Further names of every configuration's fields, in old files and scripts.
 _FORMER_NAMES = {
     "torch_dtype": "dtype",
     "use_return_dict": "return_dict",
     "_attn_implementation": "attn_implementation",
+    "_name_or_path": "name_or_path",
 }
 _LABELS = {"num_labels", "id2label", "label2id"}
-
-
-def _as_dataclass(cls: type[Config]) -> None:
-    """Make a class that lists fields a data class, and keep what Config asks of it: fields, their types, a signature.
-
-    Not the decorator alone: Config has an `__init__` of its own, which checks, and knows aliases.
-    """
-    dataclasses.dataclass(init=False, repr=False, eq=False, kw_only=True)(cls)
-    cls._fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    cls._hints = typing.get_type_hints(cls)
-    parameters = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=cls._hints[name])
-        for name, field in cls._fields.items()
-    ]
-    cls.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what help() and editors show
-
-
-_as_dataclass(Config)
 
 
 def read_config_file(path: Path) -> dict[str, Any]:
@@ -345,7 +355,7 @@ def read_config_file(path: Path) -> dict[str, Any]:
 
     Raises:
         MissingFileError: there is no such file, or it cannot be read.
-        ConfigError: the file is no JSON, or no object.
+        ConfigError: the file is not JSON, or not an object.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -361,3 +371,20 @@ def read_config_file(path: Path) -> dict[str, Any]:
 def _same(config: Config, name: str, written: Any) -> bool:
     """Whether a field has the value that a file's `written` stands for."""
     return bool(from_json_value(written, config._hints[name]) == getattr(config, name))
+
+
+def _value_from_text(name: str, text: str, old: Any) -> Any:
+    """`text` as a value of the kind that `old` is."""
+    if isinstance(old, bool):
+        if text.lower() not in _FLAGS:
+            raise ConfigError(f"{name}={text!r} must be one of {', '.join(_FLAGS)}.")
+        return _FLAGS[text.lower()]
+    if not isinstance(old, (int, float, str)):
+        raise ConfigError(f"{name} cannot be given as text: it is a {type(old).__name__}. Assign it instead.")
+    try:
+        return type(old)(text)
+    except ValueError:
+        raise ConfigError(f"{name}={text!r} must be {'a whole number' if type(old) is int else 'a number'}.") from None
+
+
+_FLAGS = {"true": True, "1": True, "y": True, "yes": True, "false": False, "0": False, "n": False, "no": False}

@@ -4,8 +4,8 @@
         hidden_size: int = size(768)
         hidden_act: str = choice("gelu", ("gelu", "relu"))
 
-A field has a type, its annotation, and often a kind, which says more: `size`, `probability`, `choice` … `Config`
-(configuration.py) asks `validated` whenever a field gets a value.
+A field has a type, its annotation, and often a kind, which says more: `size`, `probability`, `choice` … `ConfigBase`
+(base.py) calls `validated` whenever a field gets a value.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+import operator
 import types
 import typing
 from collections.abc import Callable, Collection
@@ -20,6 +21,7 @@ from typing import Any
 
 import torch
 
+from minitransformers.configs.checks import is_whole
 from minitransformers.errors import ConfigError
 
 # ---- kinds of fields -------------------------------------------------------------------------------------------------
@@ -59,7 +61,13 @@ def choice(default: str | None, options: Collection[str]) -> Any:
 
 
 def validated(owner: str, name: str, value: Any, hint: Any, field: dataclasses.Field[Any]) -> Any:
-    """`value` as the field keeps it; an error that names field, value and what was expected, if it cannot be kept."""
+    """`value` as the field keeps it.
+
+    Raises:
+        ConfigError: the field cannot hold it; the message names the field, the value and what is expected.
+    """
+    if value is None and field.default is None:
+        return None
     kept = from_json_value(value, hint)
     expected = field.metadata.get("expected", _describe(hint))
     if not _is_a(kept, hint) or (kept is not None and "test" in field.metadata and not field.metadata["test"](kept)):
@@ -68,14 +76,15 @@ def validated(owner: str, name: str, value: Any, hint: Any, field: dataclasses.F
 
 
 def from_json_value(value: Any, hint: Any) -> Any:
-    """JSON has no integer keys and no dtypes, and its numbers may leave out ".0"; bring those back."""
-    options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
-    if float in options and type(value) is int:
-        return float(value)
+    """The Python value of a JSON value: JSON has no integer keys, tuples or dtypes, and may write 1.0 as 1."""
+    options = typing.get_args(hint) if typing.get_origin(hint) in _UNIONS else (hint,)
+    if is_whole(value) and not isinstance(value, torch.Tensor):
+        value = operator.index(value)  # NumPy's integers, too
+        return float(value) if float in options and int not in options else value
     if torch.dtype in options and isinstance(value, str):
         named = getattr(torch, value.removeprefix("torch."), None)
         return named if isinstance(named, torch.dtype) else value
-    if dict[int, str] in options and isinstance(value, dict):
+    if isinstance(value, dict) and any(typing.get_args(option)[:1] == (int,) for option in options):
         return {int(key) if str(key).isdigit() else key: label for key, label in value.items()}
     if isinstance(value, list) and any(typing.get_origin(option) is tuple for option in options):
         return tuple(value)
@@ -88,32 +97,38 @@ def to_json_value(value: Any) -> Any:
         return str(value).removeprefix("torch.")
     if isinstance(value, dict):
         return {str(key): to_json_value(item) for key, item in value.items()}
-    return copy.deepcopy(value)
+    return value.to_dict() if hasattr(value, "to_dict") else copy.deepcopy(value)
+
+
+_UNIONS = (typing.Union, types.UnionType)
 
 
 def _is_a(value: Any, hint: Any) -> bool:
     """Whether `value` is of the annotated type; an int counts as float, a bool as neither."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
+    if origin in _UNIONS:
         return any(_is_a(value, option) for option in arguments)
+    if origin is typing.Literal:
+        return value in arguments
     if origin is list:
         return isinstance(value, list) and all(_is_a(item, arguments[0]) for item in value)
     if origin is dict:
         return isinstance(value, dict) and all(
             _is_a(key, arguments[0]) and _is_a(item, arguments[1]) for key, item in value.items()
         )
-    if origin is tuple:
+    if origin is tuple and arguments[-1] is ...:
         return isinstance(value, tuple) and all(_is_a(item, arguments[0]) for item in value)
     if hint in (int, float) and isinstance(value, bool):
         return False
     if hint is float:
         return isinstance(value, (int, float))
-    return hint is Any or isinstance(value, hint)
+    kind = origin or hint
+    return hint is Any or not isinstance(kind, type) or isinstance(value, kind)  # some hints cannot be checked
 
 
 def _describe(hint: Any) -> str:
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+    if typing.get_origin(hint) in _UNIONS:
         return " or ".join(_describe(option) for option in typing.get_args(hint))
     if hint is type(None):
         return "None"
-    return hint.__name__ if typing.get_origin(hint) is None else str(hint)
+    return hint.__name__ if typing.get_origin(hint) is None and hasattr(hint, "__name__") else str(hint)

@@ -10,7 +10,7 @@ import inspect
 import sys
 from typing import Any, NamedTuple
 
-from minitransformers.auto import CONFIGS
+from minitransformers.auto import CONFIG_MAPPING
 from minitransformers.configs.config import Config
 from minitransformers.errors import InputError
 from minitransformers.models.base.pretrained import PreTrainedModel
@@ -20,7 +20,7 @@ VOCAB_SIZE = 13
 PADDING = 0
 MAX_POSITIONS = 24  # of tokens; RoBERTa has one more, which is the padding's
 
-FAMILIES: tuple[type[Config], ...] = (*CONFIGS.values(), TransformerConfig)
+FAMILIES: tuple[type[Config], ...] = (*CONFIG_MAPPING.values(), TransformerConfig)
 """The configuration of each."""
 
 

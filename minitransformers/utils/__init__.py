@@ -1,4 +1,11 @@
-"""What scripts for `transformers` import from its `utils`: `logging`, and a check at the top of its example scripts."""
+"""The names that scripts for `transformers` import from its `utils`: `logging`, `check_min_version`, `ModelOutput` …"""
 
+from typing import Any
+
+from minitransformers.compat.finder import lookup
+from minitransformers.compat.modules import UTILS
 from minitransformers.utils import logging as logging
-from minitransformers.utils.versions import check_min_version as check_min_version
+
+
+def __getattr__(name: str) -> Any:
+    return lookup(__name__, name, UTILS)

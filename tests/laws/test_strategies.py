@@ -6,7 +6,7 @@ from families_of_laws import each
 from hypothesis import find, given, settings, strategies as st
 
 import minitransformers
-from minitransformers.auto import CONFIGS
+from minitransformers.auto import CONFIG_MAPPING
 from minitransformers.models.bert import BertLMHeadModel
 from minitransformers.models.gpt2 import GPT2LMHeadModel
 from minitransformers.testing import strategies
@@ -38,7 +38,7 @@ def test_no_class_is_left_out():
     }
     left_out = {name for name in offered if name.endswith("PreTrainedModel")}
     assert {model.__name__ for model in CLASSES} == offered - left_out
-    assert {*CONFIGS.values()} < {*FAMILIES}
+    assert {*CONFIG_MAPPING.values()} < {*FAMILIES}
     assert all(classes_of(family) for family in FAMILIES)
 
 

@@ -1,0 +1,11 @@
+"""Arguments that models ignore, because tokenizers and collators put them into a batch."""
+
+IGNORED_ARGUMENTS = frozenset(
+    {
+        "special_tokens_mask",
+        "offset_mapping",
+        "length",
+        "overflow_to_sample_mapping",
+        "token_type_ids",  # in families without segments
+    }
+)

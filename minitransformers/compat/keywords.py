@@ -1,0 +1,73 @@
+"""Keywords of the reference's loading functions that have no effect here, in one table for every `from_pretrained`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from minitransformers.errors import InputError
+
+
+class Accepted(NamedTuple):
+    """The values of a keyword that change nothing, None among them; `otherwise` says what to do for other values."""
+
+    values: tuple[Any, ...] = ()
+    otherwise: str = ""
+
+
+_ALWAYS = Accepted()  # whatever the value: it asks for what is done anyway, or for what never happens
+
+LOADING: dict[str, Accepted] = {
+    # files
+    "proxies": Accepted(({},), "set the environment variable HTTPS_PROXY"),
+    "resume_download": _ALWAYS,  # downloads are always resumed
+    "user_agent": _ALWAYS,
+    "trust_remote_code": _ALWAYS,  # a repository's code is never run
+    "code_revision": _ALWAYS,
+    "_from_auto": _ALWAYS,
+    "_from_pipeline": _ALWAYS,
+    "_commit_hash": _ALWAYS,
+    "from_tf": Accepted((False,), "convert the checkpoint to safetensors with transformers 4"),
+    "from_flax": Accepted((False,), "convert the checkpoint to safetensors with transformers 4"),
+    "gguf_file": Accepted((), "load the safetensors checkpoint that the GGUF file was made from"),
+    "mirror": Accepted((), "set the environment variable HF_ENDPOINT"),
+    # weights
+    "low_cpu_mem_usage": _ALWAYS,  # models are always built without weights of their own
+    "_fast_init": _ALWAYS,
+    "weights_only": Accepted((True,), "pickles are only ever read with weights_only=True"),
+    "quantization_config": Accepted((), "quantize the loaded model with torch.ao or torchao"),
+    "load_in_8bit": Accepted((False,), "quantize the loaded model with torch.ao or torchao"),
+    "load_in_4bit": Accepted((False,), "quantize the loaded model with torch.ao or torchao"),
+    "max_memory": _ALWAYS,  # a model is on one device
+    "offload_folder": _ALWAYS,
+    "offload_state_dict": _ALWAYS,
+    "offload_buffers": Accepted((False,), "leave it out: nothing is offloaded"),
+    "adapter_kwargs": Accepted(({},), "load adapters with peft.PeftModel.from_pretrained"),
+    "tp_plan": Accepted((), "shard the loaded model with torch.distributed.tensor.parallel"),
+    "tp_size": Accepted((1,), "shard the loaded model with torch.distributed.tensor.parallel"),
+    "device_mesh": Accepted((), "shard the loaded model with torch.distributed.tensor.parallel"),
+    "distributed_config": Accepted((), "shard the loaded model with torch.distributed.tensor.parallel"),
+    "use_kernels": Accepted((False,), "leave it out: attention is F.scaled_dot_product_attention"),
+    "experts_implementation": _ALWAYS,  # no model here has experts
+    # tokenizers and image processors
+    "use_fast": _ALWAYS,  # there is one implementation of each
+    "from_slow": _ALWAYS,
+}
+
+
+def remove_no_ops(owner: str, keywords: Mapping[str, Any], table: Mapping[str, Accepted] = LOADING) -> dict[str, Any]:
+    """`keywords` without those of `table`, once their values are known to have no effect.
+
+    Args:
+        owner: the function, as errors name it: "BertModel.from_pretrained".
+        keywords: what was passed.
+        table: `LOADING`, or another of its kind.
+
+    Raises:
+        InputError: a value that asks for something that is not covered, with what to do instead.
+    """
+    for name in keywords.keys() & table.keys():
+        accepted, value = table[name], keywords[name]
+        if accepted.otherwise and value is not None and value not in accepted.values:
+            raise InputError(f"{owner}: {name}={value!r} is not covered: {accepted.otherwise}.")
+    return {name: value for name, value in keywords.items() if name not in table}

@@ -1,0 +1,95 @@
+"""The reference's module paths, and where their names are here; finder.py serves them.
+
+Paths are relative to the package. The public names of the package can be imported from every path of `COLLECTIONS`, so
+that only modules with further names are listed.
+"""
+
+from __future__ import annotations
+
+# The reference's folder of a family -> our module in `models/`
+FAMILIES = {
+    "albert": "albert",
+    "bart": "bart",
+    "bert": "bert",
+    "dinov2": "dinov2",
+    "distilbert": "distilbert",
+    "electra": "electra",
+    "gpt2": "gpt2",
+    "gpt_neo": "gpt_neo",
+    "gpt_neox": "gpt_neox",
+    "llama": "llama",
+    "mistral": "mistral",
+    "modernbert": "modernbert",
+    "openai": "openai_gpt",
+    "qwen2": "qwen2",
+    "roberta": "roberta",
+    "t5": "t5",
+    "vit": "vit",
+    "xlm_roberta": "xlm_roberta",
+}
+
+# One of our modules under another path: the same module, so that what a script replaces in it is replaced.
+SAME_MODULES = {
+    "configuration_utils": "configs.config",
+    "modeling_outputs": "outputs",
+    "modeling_utils": "models.base.pretrained",
+    "models.auto.modeling_auto": "auto",
+    "models.auto.configuration_auto": "auto",
+    "models.auto.auto_factory": "auto",
+    "models.auto.tokenization_auto": "tokenization.auto",
+    "models.auto.image_processing_auto": "images.processor",
+    "models.vit.image_processing_vit": "images.processor",
+    "cache_utils": "nn.cache",
+    "generation.configuration_utils": "generation.config",
+    "trainer": "training.trainer.trainer",
+    "trainer_seq2seq": "training.trainer.seq2seq",
+    "training_args_seq2seq": "training.trainer.seq2seq",
+    "hf_argparser": "training.trainer.argument_parser",
+    "utils.import_utils": "utils.availability",
+}
+SAME_MODULES |= {f"models.{theirs}.modeling_{theirs}": f"models.{ours}" for theirs, ours in FAMILIES.items()}
+SAME_MODULES |= {f"models.{theirs}.configuration_{theirs}": f"models.{ours}" for theirs, ours in FAMILIES.items()}
+
+# A path of the reference -> modules of ours that have further names of it
+COLLECTIONS: dict[str, tuple[str, ...]] = {
+    "activations": ("compat.layers",),
+    "data.data_collator": ("data", "compat.helpers"),
+    "feature_extraction_utils": ("images.processor",),
+    "file_utils": ("utils.availability", "compat.helpers", "tokenization.base.arguments", "outputs", "utils"),
+    "generation.candidate_generator": ("generation",),
+    "generation.logits_process": ("generation",),
+    "generation.stopping_criteria": ("generation",),
+    "generation.streamers": ("generation",),
+    "generation.utils": ("generation",),
+    "image_processing_utils": ("images.processor",),
+    "image_utils": ("images.processor",),
+    "integrations": ("utils.availability",),
+    "modeling_layers": (),
+    "models.auto": ("auto", "tokenization.auto"),
+    "models.openai": ("models.openai_gpt",),
+    "optimization": ("training.loop.schedules", "training.loop.adafactor"),
+    "pytorch_utils": ("compat.layers",),
+    "testing_utils": ("compat.helpers", "utils.availability"),
+    "tokenization_python": ("tokenization",),
+    "tokenization_utils": ("tokenization", "tokenization.base.arguments"),
+    "tokenization_utils_base": ("tokenization", "tokenization.base.arguments", "compat.helpers"),
+    "tokenization_utils_fast": ("tokenization",),
+    "tokenization_utils_tokenizers": ("tokenization",),
+    "trainer_callback": ("training.trainer.callbacks", "training.trainer.standard_callbacks"),
+    "trainer_pt_utils": ("compat.helpers",),
+    "trainer_utils": (
+        "compat.helpers",
+        "training.loop.checkpoint_directories",
+        "training.trainer.arguments",
+        "training.trainer.predictions",
+    ),
+    "training_args": ("training.trainer.arguments",),
+    "utils.constants": ("compat.helpers",),
+    "utils.generic": ("outputs", "compat.helpers", "tokenization.base.arguments"),
+    "utils.hub": ("compat.helpers", "files.pushing"),
+}
+COLLECTIONS |= {f"models.{family}.tokenization_{family}": ("tokenization",) for family in FAMILIES}
+COLLECTIONS |= {f"models.{family}.tokenization_{family}_fast": ("tokenization",) for family in FAMILIES}
+
+# Names that the reference's `utils` has and that are elsewhere here
+UTILS = ("utils.availability", "utils.versions", "compat.helpers", "tokenization.base.arguments", "outputs")
