@@ -16,29 +16,27 @@ from torch import Tensor
 
 from minitransformers.errors import InputError
 from minitransformers.files.atomic import replacing, write_text
+from minitransformers.files.checkpoint_names import CheckpointNames
 from minitransformers.files.reading import DTYPES, SAFETENSORS
-from minitransformers.files.weight_names import WeightTable
 
 _DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
-def to_reference_names(state: Mapping[str, Tensor], table: WeightTable, *, shared: bool = True) -> dict[str, Tensor]:
-    """`state`, named as in our model, under the reference's names; matrices are transposed where they are there.
+def named_for_files(
+    state: Mapping[str, Tensor], names: CheckpointNames, ties: Mapping[str, str] | None = None
+) -> dict[str, Tensor]:
+    """`state` under the names, and in the layout, that files have.
 
     Args:
-        shared: also give the names that stand for a tensor which has another name already (tied weights). Files
-            leave them out where the config ties the embeddings.
+        ties: pairs of parameters, of which the first is left out where both are the same tensor.
     """
-    result: dict[str, Tensor] = {}
-    for ours, tensor in state.items():
-        source = table.ties.get(ours, "")
-        if not shared and source in state and state[source].data_ptr() == tensor.data_ptr():
+    written = {}
+    for name, tensor in state.items():
+        source = (ties or {}).get(name)
+        if source in state and state[source].data_ptr() == tensor.data_ptr():
             continue
-        target = table.to_theirs(ours)
-        result[target.name] = tensor.t() if target.transposed else tensor
-    if shared:
-        result.update({name: result[of] for name, of in table.doubles.items() if of in result})
-    return result
+        written[names.file_name(name)] = tensor.t() if names.is_transposed(name) else tensor
+    return written
 
 
 class _Layout(NamedTuple):

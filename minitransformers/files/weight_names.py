@@ -109,6 +109,19 @@ class WeightTable:
         names = (pattern.replace(theirs, template) for pattern, template in self._stored)
         return next((name for name in names if name is not None), theirs)
 
+    def module_name(self, f):
+        r = self.to_ours(f)
+        return None if r is None else r.name
+
+    def file_name(self, n):
+        return self.in_files(self.to_theirs(n).name)
+
+    def is_transposed(self, n):
+        return self.to_theirs(n).transposed
+
+    def transposed(self, state):
+        return {self.to_theirs(n).name: t.t() if self.is_transposed(n) else t for n, t in state.items()}
+
 
 class _Pattern:
     """A name with placeholders, behind an optional prefix."""

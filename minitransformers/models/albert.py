@@ -23,7 +23,7 @@ from minitransformers.models.bert import (
     BertPreTrainedModel,
     WithMaskedLMHead,
 )
-from minitransformers.nn.blocks import BlockOutput, EncoderBlock
+from minitransformers.nn.legacy_blocks import BlockOutput, EncoderBlock
 from minitransformers.nn.embeddings import Embeddings
 from minitransformers.nn.feed_forward import ACTIVATIONS
 from minitransformers.nn.heads import MaskedLMHead, Pooler

@@ -14,7 +14,7 @@ from minitransformers.configs.config import Config
 from minitransformers.configs.fields import choice, positive, probability, size
 from minitransformers.errors import ConfigError, InputError
 from minitransformers.files.weight_names import WeightTable, alias, drop, rename, tie
-from minitransformers.generation.search import GenerationMixin
+from minitransformers.generation.mixin import GenerationMixin
 from minitransformers.models.base.checks import (
     check_dtype,
     check_ids,
@@ -32,9 +32,9 @@ from minitransformers.models.base.encoder_decoder import (
 )
 from minitransformers.models.base.mask_arguments import check_context, check_mask
 from minitransformers.models.base.pretrained import attention_kernel_name
-from minitransformers.nn.attention import MultiHeadAttention
-from minitransformers.nn.blocks import Block
-from minitransformers.nn.cache import KeyValueCache
+from minitransformers.nn.legacy_attention import MultiHeadAttention
+from minitransformers.nn.legacy_blocks import Block
+from minitransformers.nn.cache import Cache
 from minitransformers.nn.feed_forward import ACTIVATIONS, FeedForward
 from minitransformers.nn.heads import DenseClassifier, keep_positions
 from minitransformers.nn.losses import (
@@ -305,7 +305,7 @@ class BartDecoder(_Part):
         attention_mask: Tensor | None = None,
         encoder_hidden_states: Tensor | None = None,
         encoder_attention_mask: Tensor | None = None,
-        past_key_values: KeyValueCache | None = None,
+        past_key_values: Cache | None = None,
         inputs_embeds: Tensor | None = None,
         use_cache: bool | None = None,
         *,
@@ -335,7 +335,7 @@ class BartDecoder(_Part):
         batch_size, length = read_shape(input_ids, inputs_embeds, config.d_model, prefix)
         use_cache = self.uses_cache(use_cache)
         cache = self.read_cache(past_key_values, use_cache, batch_size)
-        past_length = 0 if cache is None else cache.length
+        past_length = 0 if cache is None else cache.get_seq_length()
         check_dtype(f"{prefix}inputs_embeds", inputs_embeds, self.dtype, may_be_widened=True)
         check_mask(f"{prefix}attention_mask", attention_mask, heads)
         check_ids(f"{prefix}input_ids", input_ids, (batch_size, length), config.vocab_size, "vocab_size")
@@ -371,8 +371,8 @@ class BartDecoder(_Part):
                     mask,
                     context=encoder_hidden_states,
                     context_mask=context_mask,
-                    cache=None if cache is None else cache.self_attention[index],
-                    cross_cache=None if cache is None else cache.cross_attention[index],
+                    cache=None if cache is None else cache.self_layer(index),
+                    cross_cache=None if cache is None else cache.cross_layer(index),
                     kernel=kernel,
                 )
                 all_hidden_states.append(hidden_states)
@@ -432,7 +432,7 @@ class BartModel(BartPreTrainedModel):
         decoder_input_ids: Tensor | None = None,
         decoder_attention_mask: Tensor | None = None,
         encoder_outputs: Any = None,
-        past_key_values: KeyValueCache | None = None,
+        past_key_values: Cache | None = None,
         inputs_embeds: Tensor | None = None,
         decoder_inputs_embeds: Tensor | None = None,
         use_cache: bool | None = None,
@@ -509,7 +509,7 @@ class BartForConditionalGeneration(BartPreTrainedModel, GenerationMixin):
         decoder_input_ids: Tensor | None = None,
         decoder_attention_mask: Tensor | None = None,
         encoder_outputs: Any = None,
-        past_key_values: KeyValueCache | None = None,
+        past_key_values: Cache | None = None,
         inputs_embeds: Tensor | None = None,
         decoder_inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
@@ -701,7 +701,7 @@ class BartForCausalLM(BartPreTrainedModel, GenerationMixin):
         attention_mask: Tensor | None = None,
         encoder_hidden_states: Tensor | None = None,
         encoder_attention_mask: Tensor | None = None,
-        past_key_values: KeyValueCache | None = None,
+        past_key_values: Cache | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         use_cache: bool | None = None,

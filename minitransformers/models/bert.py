@@ -1,26 +1,25 @@
 """BERT (Devlin et al., 2018): embeddings, a stack of bidirectional encoder blocks, and a head for each task.
 
-Reads like the paper: configuration, weight names, backbone (§3), pre-training heads (§3.1), fine-tuning heads (§4).
-RoBERTa, XLM-RoBERTa and ELECTRA are BERT with a few parts changed: the methods of `BertPreTrainedModel` are those.
+Reads like the paper: configuration, embeddings (§3, figure 2), blocks, backbone, pre-training heads (§3.1), fine-tuning
+heads (§4). Modules are named as in the checkpoints.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import ClassVar
+from typing import Any, ClassVar, Unpack
 
+import torch
 from torch import Tensor, nn
 
 from minitransformers.configs.config import Config
 from minitransformers.configs.fields import choice, count, positive, probability, size
-from minitransformers.errors import ConfigError, InputError
-from minitransformers.files.weight_names import WeightTable, alias, double, drop, rename, tie
-from minitransformers.generation.search import GenerationMixin
+from minitransformers.errors import ConfigError
+from minitransformers.files.checkpoint_names import CheckpointNames, drop, former
+from minitransformers.generation.mixin import GenerationMixin
+from minitransformers.models.base.checkpointing import GradientCheckpointingLayer
 from minitransformers.models.base.checks import (
-    check_dtype,
-    check_ids,
     check_labels,
-    check_length,
     check_logits_to_keep,
     check_sequence_labels,
     check_span,
@@ -28,22 +27,21 @@ from minitransformers.models.base.checks import (
     flatten_choices,
     read_shape,
 )
-from minitransformers.models.base.mask_arguments import check_context, check_mask, warn_if_left_padded
-from minitransformers.models.base.pretrained import PreTrainedModel, attention_kernel_name
-from minitransformers.nn.blocks import DecoderBlock, EncoderBlock
-from minitransformers.nn.cache import KeyValueCache
-from minitransformers.nn.embeddings import Embeddings
-from minitransformers.nn.feed_forward import ACTIVATIONS
-from minitransformers.nn.heads import MaskedLMHead, Pooler, keep_positions
+from minitransformers.models.base.inputs import Inputs, OutputOptions, Record
+from minitransformers.models.base.pretrained import PreTrainedModel
+from minitransformers.nn.attention import AttentionOutput, attend
+from minitransformers.nn.cache import Cache, CacheLayer
+from minitransformers.nn.feed_forward import ACTIVATIONS, activation_function
+from minitransformers.nn.heads import keep_positions
 from minitransformers.nn.losses import (
     causal_lm_loss,
     sequence_classification_loss,
     span_loss,
     token_cross_entropy,
 )
-from minitransformers.nn.masks import read_attention_mask
-from minitransformers.nn.positions import count_positions
+from minitransformers.nn.masks import AttentionMask
 from minitransformers.outputs import (
+    BaseModelOutputWithPastAndCrossAttentions,
     BaseModelOutputWithPoolingAndCrossAttentions,
     BertForPreTrainingOutput,
     CausalLMOutputWithCrossAttentions,
@@ -99,123 +97,257 @@ class BertConfig(Config):
             raise ConfigError(f"pad_token_id={self.pad_token_id} must be below vocab_size={self.vocab_size}.")
         if self.add_cross_attention and not self.is_decoder:
             raise ConfigError("add_cross_attention=True needs is_decoder=True.")
-        if self._extra.get("position_embedding_type", "absolute") != "absolute":
-            raise ConfigError(f"position_embedding_type={self._extra['position_embedding_type']!r} must be 'absolute'.")
+        if getattr(self, "position_embedding_type", "absolute") != "absolute":
+            raise ConfigError(f"position_embedding_type={self.position_embedding_type!r} must be 'absolute'.")
 
 
-# ---- weight names ----------------------------------------------------------------------------------------------------
+# ---- embeddings (§3, figure 2) ---------------------------------------------------------------------------------------
 
-# The backbone's, which BERT's relatives have too
-BACKBONE_RULES = (
-    # Checkpoints converted from TensorFlow
-    alias("{module...}.gamma", of="{module...}.weight"),
-    alias("{module...}.beta", of="{module...}.bias"),
-    # Embeddings
+
+class BertEmbeddings(nn.Module):
+    """token + segment + position, then norm and dropout."""
+
+    position_ids: Tensor
+    token_type_ids: Tensor
+
+    def __init__(self, config: Any, width: int | None = None) -> None:
+        super().__init__()
+        width = width or config.hidden_size
+        self.word_embeddings = nn.Embedding(config.vocab_size, width, padding_idx=config.pad_token_id)
+        self.position_embeddings = nn.Embedding(config.max_position_embeddings, width)
+        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, width)
+        self.LayerNorm = nn.LayerNorm(width, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        positions = torch.arange(config.max_position_embeddings)[None]
+        self.register_buffer("position_ids", positions, persistent=False)
+        self.register_buffer("token_type_ids", torch.zeros_like(positions), persistent=False)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        past_key_values_length: int = 0,
+    ) -> Tensor:
+        """(batch, length, width) for ids, or for vectors in their place; segments are 0 and positions count if None."""
+        tokens = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
+        if position_ids is None:
+            position_ids = self.position_ids[:, past_key_values_length : past_key_values_length + tokens.shape[1]]
+        if token_type_ids is None:
+            token_type_ids = torch.zeros_like(position_ids)
+        x = tokens + self.token_type_embeddings(token_type_ids) + self.position_embeddings(position_ids)
+        return self.dropout(self.LayerNorm(x))  # type: ignore[no-any-return]
+
+
+# ---- blocks ----------------------------------------------------------------------------------------------------------
+
+
+class BertSelfAttention(nn.Module):
+    """Attention without its output projection, which the checkpoints keep beside the norm."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.heads = config.num_attention_heads
+        self.query, self.key, self.value = (nn.Linear(config.hidden_size, config.hidden_size) for _ in range(3))
+        self.dropout = nn.Dropout(config.attention_probs_dropout_prob)
+
+    def forward(
+        self,
+        x: Tensor,
+        mask: AttentionMask | Tensor | None = None,
+        cache: CacheLayer | None = None,
+        kernel: str = "sdpa",
+    ) -> AttentionOutput:
+        """Attend from and to `x` (batch, length, hidden), and the tokens in the cache."""
+        query, key, value = self.query(x), self.key(x), self.value(x)
+        dropout = self.dropout.p if self.training else 0.0
+        return attend(query, key, value, heads=self.heads, mask=mask, cache=cache, dropout=dropout, kernel=kernel)
+
+
+class BertCrossAttention(BertSelfAttention):
+    """The same from a decoder's `x` to an encoder's output, the context."""
+
+    def forward(  # type: ignore[override]
+        self,
+        x: Tensor,
+        context: Tensor,
+        mask: AttentionMask | Tensor | None = None,
+        cache: CacheLayer | None = None,
+        kernel: str = "sdpa",
+    ) -> AttentionOutput:
+        """Attend from `x` (batch, length, hidden) to `context` (batch, source length, hidden)."""
+        is_cached = cache is not None and cache.length > 0  # the context does not change between steps
+        key, value = (None, None) if is_cached else (self.key(context), self.value(context))
+        dropout = self.dropout.p if self.training else 0.0
+        return attend(
+            self.query(x), key, value, heads=self.heads, mask=mask, cache=cache, dropout=dropout, kernel=kernel
+        )
+
+
+class BertSelfOutput(nn.Module):
+    """norm(residual + dense(x)): the end of the attention sub-layer."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, x: Tensor, residual: Tensor) -> Tensor:
+        """Project what was attended, and add it to the sub-layer's input."""
+        return self.LayerNorm(residual + self.dropout(self.dense(x)))  # type: ignore[no-any-return]
+
+
+class BertAttention(nn.Module):
+    """The attention sub-layer, post-norm."""
+
+    def __init__(self, config: Any, is_cross_attention: bool = False) -> None:
+        super().__init__()
+        self.self = BertCrossAttention(config) if is_cross_attention else BertSelfAttention(config)
+        self.output = BertSelfOutput(config)
+
+    def forward(self, x: Tensor, *arguments: Any, **options: Any) -> tuple[Tensor, Tensor | None]:
+        """Attend, project and add; further arguments are those of the attention."""
+        attended, weights = self.self(x, *arguments, **options)
+        return self.output(attended, x), weights
+
+
+class BertIntermediate(nn.Module):
+    """activation(dense(x)): the first half of the feed-forward network."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.intermediate_act_fn = activation_function(config.hidden_act)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, length, hidden) to (batch, length, intermediate)."""
+        return self.intermediate_act_fn(self.dense(x))  # type: ignore[no-any-return]
+
+
+class BertOutput(nn.Module):
+    """norm(residual + dense(x)): the second half of the feed-forward network."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, x: Tensor, residual: Tensor) -> Tensor:
+        """(batch, length, intermediate) to (batch, length, hidden), added to the sub-layer's input."""
+        return self.LayerNorm(residual + self.dropout(self.dense(x)))  # type: ignore[no-any-return]
+
+
+class BertLayer(GradientCheckpointingLayer):
+    """A block: attention, in a decoder attention to a context, and feed-forward, each added to its input and normed."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.attention = BertAttention(config)
+        if config.add_cross_attention:
+            self.crossattention = BertAttention(config, is_cross_attention=True)
+        self.intermediate = BertIntermediate(config)
+        self.output = BertOutput(config)
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        attention_mask: AttentionMask | Tensor | None = None,
+        *,
+        context: Tensor | None = None,
+        context_mask: AttentionMask | Tensor | None = None,
+        cache: CacheLayer | None = None,
+        cross_cache: CacheLayer | None = None,
+        kernel: str = "sdpa",
+        record: Record | None = None,
+    ) -> Tensor:
+        """Transform (batch, length, hidden); `record` is given the attention weights."""
+        x, weights = self.attention(hidden_states, attention_mask, cache=cache, kernel=kernel)
+        cross_weights = None
+        if context is not None:
+            x, cross_weights = self.crossattention(x, context, context_mask, cache=cross_cache, kernel=kernel)
+        if record is not None:
+            record(weights, cross_weights)
+        return self.output(self.intermediate(x), x)  # type: ignore[no-any-return]
+
+
+class BertEncoder(nn.Module):
+    """The stack of blocks."""
+
+    layer_class: ClassVar[type[nn.Module]] = BertLayer
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.layer = nn.ModuleList(self.layer_class(config) for _ in range(config.num_hidden_layers))
+
+    def forward(self, hidden_states: Tensor, inputs: Inputs) -> BaseModelOutputWithPastAndCrossAttentions:
+        """Run the blocks over embedded tokens (batch, length, hidden)."""
+        x = hidden_states
+        for index, layer in enumerate(self.layer):
+            inputs.keep(x)
+            x = layer(x, inputs.mask, **inputs.for_layer(index))
+        inputs.keep(x)
+        return BaseModelOutputWithPastAndCrossAttentions(x, inputs.past_key_values, **inputs.kept(cross=True))
+
+
+class BertPooler(nn.Module):
+    """tanh(dense(first token)): a vector for the whole sequence (§3)."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.activation = nn.Tanh()
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """(batch, length, hidden) to (batch, hidden)."""
+        return self.activation(self.dense(hidden_states[:, 0]))  # type: ignore[no-any-return]
+
+
+# ---- the backbone ----------------------------------------------------------------------------------------------------
+
+# Also of BERT's relatives
+BACKBONE_NAMES = (
+    former("{module...}.gamma", "{module...}.weight"),  # checkpoints converted from TensorFlow
+    former("{module...}.beta", "{module...}.bias"),
     drop("embeddings.position_ids"),
-    rename("embeddings.word_embeddings.weight", "embeddings.token_embedding.weight"),
-    rename("embeddings.position_embeddings.weight", "embeddings.position_embedding.weight"),
-    rename("embeddings.token_type_embeddings.weight", "embeddings.token_type_embedding.weight"),
-    rename("embeddings.LayerNorm.{kind}", "embeddings.norm.{kind}"),
-    # Blocks
-    rename("encoder.layer.{layer}.attention.output.dense.{kind}", "blocks.{layer}.self_attention.output.{kind}"),
-    rename("encoder.layer.{layer}.attention.output.LayerNorm.{kind}", "blocks.{layer}.self_attention_norm.{kind}"),
-    rename("encoder.layer.{layer}.attention.self.{part}.{kind}", "blocks.{layer}.self_attention.{part}.{kind}"),
-    rename("encoder.layer.{layer}.crossattention.output.dense.{kind}", "blocks.{layer}.cross_attention.output.{kind}"),
-    rename(
-        "encoder.layer.{layer}.crossattention.output.LayerNorm.{kind}", "blocks.{layer}.cross_attention_norm.{kind}"
-    ),
-    rename("encoder.layer.{layer}.crossattention.self.{part}.{kind}", "blocks.{layer}.cross_attention.{part}.{kind}"),
-    rename("encoder.layer.{layer}.intermediate.dense.{kind}", "blocks.{layer}.feed_forward.intermediate.{kind}"),
-    rename("encoder.layer.{layer}.output.dense.{kind}", "blocks.{layer}.feed_forward.output.{kind}"),
-    rename("encoder.layer.{layer}.output.LayerNorm.{kind}", "blocks.{layer}.feed_forward_norm.{kind}"),
 )
-WEIGHTS = WeightTable(
-    *BACKBONE_RULES,
-    # Heads
-    rename("cls.predictions.transform.dense.{kind}", "mlm_head.dense.{kind}"),
-    rename("cls.predictions.transform.LayerNorm.{kind}", "mlm_head.norm.{kind}"),
-    rename("cls.predictions.decoder.weight", "mlm_head.decoder.weight"),
-    double("cls.predictions.decoder.bias", of="cls.predictions.bias"),
-    rename("cls.predictions.bias", "mlm_head.decoder.bias"),
-    tie("mlm_head.decoder.weight", to="bert.embeddings.token_embedding.weight"),
-    rename("cls.seq_relationship.{kind}", "nsp_head.{kind}"),
-    base="bert",
-)
-
-
-# ---- the backbone (§3) -----------------------------------------------------------------------------------------------
 
 
 class BertPreTrainedModel(PreTrainedModel):
-    """What all BERT classes share.
-
-    The methods are the parts that relatives of BERT build or count otherwise: RoBERTa and ELECTRA are written as BERT
-    with other such parts.
-    """
+    """The base of all BERT classes."""
 
     config_class: ClassVar[type[Config]] = BertConfig
     base_model_prefix = "bert"
-    weights = WEIGHTS
-    optional_weights: ClassVar[tuple[str, ...]] = (".pooler.", ".cross_attention.", ".cross_attention_norm.")
+    checkpoint_names = CheckpointNames(
+        *BACKBONE_NAMES, former("cls.predictions.output_bias", "cls.predictions.bias"), base="bert"
+    )
+    optional_weights = (".pooler.", ".crossattention.")
+    _input_embeddings = "embeddings.word_embeddings"
+    _output_embeddings = "cls.predictions.decoder"
+    _tied_weights_keys: ClassVar[dict[str, str]] = {
+        "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
+        "cls.predictions.decoder.bias": "cls.predictions.bias",
+    }
+    _no_split_modules: ClassVar[list[str]] = ["BertEmbeddings", "BertLayer"]
 
     config: BertConfig
-
-    def build_backbone(self, add_pooling_layer: bool = True) -> None:
-        """Give a model with a head its backbone: `self.bert`, which is also `self.base_model`."""
-        self.bert = BertModel(self.config, add_pooling_layer)
-
-    def build_mlm_head(self) -> None:
-        """Give a model its masked-token head."""
-        config = self.config
-        self.mlm_head = MaskedLMHead(
-            config.hidden_size, config.vocab_size, activation=config.hidden_act, eps=config.layer_norm_eps
-        )
-
-    @property
-    def embedding_size(self) -> int:
-        """Width of the token embedding, and so of `inputs_embeds`."""
-        return self.config.hidden_size
 
 
 class BertModel(BertPreTrainedModel):
     """Embeddings → blocks → pooler: a vector for every token, and one for the sequence.
 
     Bidirectional; with `config.is_decoder` causal, with a cache of keys and values, and with attention to an encoder's
-    output where `config.add_cross_attention` says so.
+    output where `config.add_cross_attention` is set.
     """
 
     def __init__(self, config: BertConfig, add_pooling_layer: bool = True) -> None:
         super().__init__(config)
-        self.embeddings = Embeddings(
-            config.vocab_size,
-            config.hidden_size,
-            embedding_size=None if self.embedding_size == config.hidden_size else self.embedding_size,
-            max_positions=config.max_position_embeddings,
-            num_token_types=config.type_vocab_size,
-            padding_idx=config.pad_token_id,
-            dropout=config.hidden_dropout_prob,
-            eps=config.layer_norm_eps,
-        )
-        self.blocks = nn.ModuleList(_block(config) for _ in range(config.num_hidden_layers))
-        self.pooler = Pooler(config.hidden_size) if add_pooling_layer else None
+        self.embeddings = BertEmbeddings(config)
+        self.encoder = BertEncoder(config)
+        self.pooler = BertPooler(config) if add_pooling_layer else None
         self.post_init()
-
-    def get_input_embeddings(self) -> nn.Embedding:
-        """The token embedding."""
-        return self.embeddings.token_embedding
-
-    def set_input_embeddings(self, embeddings: nn.Embedding) -> None:
-        """Replace the token embedding."""
-        self.embeddings.token_embedding = embeddings
-
-    def default_positions(
-        self, input_ids: Tensor | None, attention_mask: Tensor | None, length: int, past_length: int
-    ) -> Tensor:
-        """The positions where none are given: 0, 1, …, padding included, after what the cache holds."""
-        check_length(length, past_length, self.config.max_position_embeddings)
-        if self.config.is_decoder:
-            warn_if_left_padded(attention_mask, None, past_length)
-        return count_positions(length, past_length, device=self.device)
 
     def forward(
         self,
@@ -226,11 +358,9 @@ class BertModel(BertPreTrainedModel):
         inputs_embeds: Tensor | None = None,
         encoder_hidden_states: Tensor | None = None,
         encoder_attention_mask: Tensor | None = None,
-        past_key_values: KeyValueCache | None = None,
+        past_key_values: Cache | None = None,
         use_cache: bool | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> BaseModelOutputWithPoolingAndCrossAttentions:
         """Encode a batch.
 
@@ -240,135 +370,115 @@ class BertModel(BertPreTrainedModel):
                 `read_attention_mask`.
             token_type_ids: (batch, length), 0 in sentence A and 1 in sentence B; 0 if None.
             position_ids: (batch, length); counted from 0 if None.
-            encoder_hidden_states, encoder_attention_mask: what cross-attention attends to.
+            encoder_hidden_states, encoder_attention_mask: input of the cross-attention.
             past_key_values: the cache of an earlier call; `use_cache` returns one. Decoders only.
-            output_attentions, output_hidden_states: None means what the config says.
+            options: `output_attentions`, `output_hidden_states`; None means the config's value.
 
         Raises:
             InputError: an argument whose shape, type or range is wrong.
         """
-        config = self.config
-        output_attentions = config.output_attentions if output_attentions is None else output_attentions
-        output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        kernel = attention_kernel_name(config, output_attentions)
-
-        batch_size, length = read_shape(input_ids, inputs_embeds, self.embedding_size)
-        if past_key_values is not None and not config.is_decoder:
-            raise InputError("past_key_values needs a decoder: build the model with is_decoder=True.")
-        use_cache = config.is_decoder and self.uses_cache(use_cache)
-        cache = self.read_cache(past_key_values, use_cache, batch_size)
-        past_length = 0 if cache is None else cache.length
-        check_dtype("inputs_embeds", inputs_embeds, self.dtype, may_be_widened=True)
-        check_mask("attention_mask", attention_mask, config.num_attention_heads)
-        check_ids("input_ids", input_ids, (batch_size, length), config.vocab_size, "vocab_size")
-        check_ids("token_type_ids", token_type_ids, (batch_size, length), config.type_vocab_size, "type_vocab_size")
-        check_ids(
-            "position_ids",
-            position_ids,
-            (batch_size, length),
-            config.max_position_embeddings,
-            "max_position_embeddings",
-        )
-        if position_ids is None:
-            position_ids = self.default_positions(input_ids, attention_mask, length, past_length)
-        mask = read_attention_mask(
+        inputs = self.prepare_inputs(
+            input_ids,
+            inputs_embeds,
             attention_mask,
-            batch_size=batch_size,
-            query_length=length,
-            key_length=past_length + length,
-            is_causal=config.is_decoder,
-            dtype=self.dtype,
-            device=self.device,
-        )
-        context_mask = check_context(
+            position_ids,
+            token_type_ids,
             encoder_hidden_states,
             encoder_attention_mask,
-            batch_size=batch_size,
-            query_length=length,
-            context_size=config.hidden_size if config.add_cross_attention else None,
-            num_heads=config.num_attention_heads,
-            dtype=self.dtype,
-            cache=cache,
+            past_key_values,
+            use_cache,
+            **options,
+            is_causal=self.config.is_decoder,
+            has_cross_attention=self.config.add_cross_attention,
+            documents=False,
         )
-
-        hidden_states = self.embeddings(
-            input_ids, token_type_ids=token_type_ids, position_ids=position_ids, inputs_embeds=inputs_embeds
-        )
-        all_hidden_states, attentions, cross_attentions = [hidden_states], [], []
-        for index, block in enumerate(self.blocks):
-            if config.is_decoder:
-                hidden_states, attention, cross_attention = self.run_block(
-                    block,
-                    hidden_states,
-                    mask,
-                    context=encoder_hidden_states,
-                    context_mask=context_mask,
-                    cache=None if cache is None else cache.self_attention[index],
-                    cross_cache=None if cache is None else cache.cross_attention[index],
-                    kernel=kernel,
-                )
-                cross_attentions.append(cross_attention)
-            else:
-                hidden_states, attention, _ = self.run_block(block, hidden_states, mask, kernel=kernel)
-            all_hidden_states.append(hidden_states)
-            attentions.append(attention)
-
+        x = self.embeddings(input_ids, token_type_ids, inputs.position_ids, inputs_embeds)
+        encoded = self.encoder(x, inputs)
         return BaseModelOutputWithPoolingAndCrossAttentions(
-            last_hidden_state=hidden_states,
-            pooler_output=None if self.pooler is None else self.pooler(hidden_states),
-            past_key_values=cache if use_cache else None,
-            hidden_states=tuple(all_hidden_states) if output_hidden_states else None,
-            attentions=tuple(attentions) if output_attentions else None,
-            cross_attentions=tuple(cross_attentions)
-            if output_attentions and encoder_hidden_states is not None
-            else None,
+            encoded.last_hidden_state,
+            None if self.pooler is None else self.pooler(encoded.last_hidden_state),
+            encoded.past_key_values,
+            encoded.hidden_states,
+            encoded.attentions,
+            encoded.cross_attentions,
         )
-
-
-def _block(config: BertConfig) -> EncoderBlock | DecoderBlock:
-    sizes = (config.hidden_size, config.num_attention_heads, config.intermediate_size)
-    activation, eps = config.hidden_act, config.layer_norm_eps
-    dropout, attention_dropout = config.hidden_dropout_prob, config.attention_probs_dropout_prob
-    if not config.is_decoder:
-        return EncoderBlock(
-            *sizes, activation=activation, dropout=dropout, attention_dropout=attention_dropout, eps=eps
-        )
-    return DecoderBlock(
-        *sizes,
-        activation=activation,
-        dropout=dropout,
-        attention_dropout=attention_dropout,
-        eps=eps,
-        pre_norm=False,
-        cross_attention=config.add_cross_attention,
-    )
 
 
 # ---- pre-training heads (§3.1) ---------------------------------------------------------------------------------------
 
 
-class WithMaskedLMHead(BertPreTrainedModel):
-    """Models whose `mlm_head` scores the vocabulary."""
+class BertPredictionHeadTransform(nn.Module):
+    """norm(activation(dense(x))), before the vocabulary is scored."""
 
-    mlm_head: MaskedLMHead
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.transform_act_fn = activation_function(config.hidden_act)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
-    def get_output_embeddings(self) -> nn.Linear:
-        """The layer that scores the vocabulary."""
-        return self.mlm_head.decoder
-
-    def set_output_embeddings(self, embeddings: nn.Linear) -> None:
-        """Replace the layer that scores the vocabulary."""
-        self.mlm_head.decoder = embeddings
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """Transform every token by itself."""
+        return self.LayerNorm(self.transform_act_fn(self.dense(hidden_states)))  # type: ignore[no-any-return]
 
 
-class BertForPreTraining(WithMaskedLMHead):
+class BertLMPredictionHead(nn.Module):
+    """Scores of every token of the vocabulary; `decoder` shares its weight with the token embedding."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.transform = BertPredictionHeadTransform(config)
+        self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
+        self.bias = nn.Parameter(torch.zeros(config.vocab_size))  # tied to the decoder's
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """(batch, length, hidden) to (batch, length, vocabulary)."""
+        return self.decoder(self.transform(hidden_states))  # type: ignore[no-any-return]
+
+
+class BertOnlyMLMHead(nn.Module):
+    """The masked-token head alone."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.predictions = BertLMPredictionHead(config)
+
+    def forward(self, sequence_output: Tensor) -> Tensor:
+        """(batch, length, hidden) to (batch, length, vocabulary)."""
+        return self.predictions(sequence_output)  # type: ignore[no-any-return]
+
+
+class BertOnlyNSPHead(nn.Module):
+    """The next-sentence head alone."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.seq_relationship = nn.Linear(config.hidden_size, 2)
+
+    def forward(self, pooled_output: Tensor) -> Tensor:
+        """(batch, hidden) to (batch, 2)."""
+        return self.seq_relationship(pooled_output)  # type: ignore[no-any-return]
+
+
+class BertPreTrainingHeads(nn.Module):
+    """Both heads."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.predictions = BertLMPredictionHead(config)
+        self.seq_relationship = nn.Linear(config.hidden_size, 2)
+
+    def forward(self, sequence_output: Tensor, pooled_output: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores of tokens (batch, length, vocabulary), and of the next sentence (batch, 2)."""
+        return self.predictions(sequence_output), self.seq_relationship(pooled_output)
+
+
+class BertForPreTraining(BertPreTrainedModel):
     """BERT with both of its pre-training heads: masked tokens and next sentence (§3.1)."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
-        self.build_backbone()
-        self.build_mlm_head()
-        self.nsp_head = nn.Linear(config.hidden_size, 2)
+        self.bert = BertModel(config)
+        self.cls = BertPreTrainingHeads(config)
         self.post_init()
 
     def forward(
@@ -380,30 +490,26 @@ class BertForPreTraining(WithMaskedLMHead):
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         next_sentence_label: Tensor | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> BertForPreTrainingOutput:
         """Predict masked tokens and the next sentence; see `BertModel` for the inputs.
 
         `labels` (batch, length): the original token where one was masked, −100 elsewhere. `next_sentence_label`
         (batch,): 0 = sentence B follows sentence A, 1 = it does not. The loss, given both, is their sum.
         """
-        shape = read_shape(input_ids, inputs_embeds, self.embedding_size)
+        shape = read_shape(input_ids, inputs_embeds, self.config.hidden_size)
         check_labels(labels, shape, self.config.vocab_size)
         check_labels(next_sentence_label, shape[:1], 2, "next_sentence_label")
-        encoded = self.base_model(
+        encoded = self.bert(
             input_ids,
             attention_mask,
             token_type_ids,
             position_ids,
             inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
             return_dict=True,
+            **options,
         )
-        prediction_logits = self.mlm_head(encoded.last_hidden_state)
-        seq_relationship_logits = self.nsp_head(encoded.pooler_output)
+        prediction_logits, seq_relationship_logits = self.cls(encoded.last_hidden_state, encoded.pooler_output)
         loss = None
         if labels is not None and next_sentence_label is not None:
             loss = token_cross_entropy(prediction_logits, labels.view(shape)) + token_cross_entropy(
@@ -414,7 +520,7 @@ class BertForPreTraining(WithMaskedLMHead):
         )
 
 
-class BertForMaskedLM(WithMaskedLMHead):
+class BertForMaskedLM(BertPreTrainedModel):
     """BERT that fills in masked tokens (§3.1, task 1)."""
 
     def __init__(self, config: BertConfig) -> None:
@@ -423,8 +529,8 @@ class BertForMaskedLM(WithMaskedLMHead):
             logger.warning(
                 "%s sees both sides only with is_decoder=False; its config has is_decoder=True.", type(self).__name__
             )
-        self.build_backbone(add_pooling_layer=False)
-        self.build_mlm_head()
+        self.bert = BertModel(config, add_pooling_layer=False)
+        self.cls = BertOnlyMLMHead(config)
         self.post_init()
 
     def forward(
@@ -437,17 +543,15 @@ class BertForMaskedLM(WithMaskedLMHead):
         encoder_hidden_states: Tensor | None = None,
         encoder_attention_mask: Tensor | None = None,
         labels: Tensor | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> MaskedLMOutput:
         """Score the vocabulary at every position; see `BertModel` for the inputs.
 
         `labels` (batch, length): the original token where one was masked, −100 elsewhere.
         """
-        shape = read_shape(input_ids, inputs_embeds, self.embedding_size)
+        shape = read_shape(input_ids, inputs_embeds, self.config.hidden_size)
         check_labels(labels, shape, self.config.vocab_size)
-        encoded = self.base_model(
+        encoded = self.bert(
             input_ids,
             attention_mask,
             token_type_ids,
@@ -455,16 +559,15 @@ class BertForMaskedLM(WithMaskedLMHead):
             inputs_embeds,
             encoder_hidden_states,
             encoder_attention_mask,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
             return_dict=True,
+            **options,
         )
-        logits = self.mlm_head(encoded.last_hidden_state)
+        logits = self.cls(encoded.last_hidden_state)
         loss = None if labels is None else token_cross_entropy(logits, labels.view(shape))
         return MaskedLMOutput(loss, logits, encoded.hidden_states, encoded.attentions)
 
 
-class BertLMHeadModel(WithMaskedLMHead, GenerationMixin):
+class BertLMHeadModel(BertPreTrainedModel, GenerationMixin):
     """BERT as a decoder that predicts the next token; `config.is_decoder` should be True."""
 
     def __init__(self, config: BertConfig) -> None:
@@ -473,8 +576,8 @@ class BertLMHeadModel(WithMaskedLMHead, GenerationMixin):
             logger.warning(
                 "%s sees only what came before with is_decoder=True; its config has False.", type(self).__name__
             )
-        self.build_backbone(add_pooling_layer=False)
-        self.build_mlm_head()
+        self.bert = BertModel(config, add_pooling_layer=False)
+        self.cls = BertOnlyMLMHead(config)
         self.post_init()
 
     def forward(
@@ -487,23 +590,22 @@ class BertLMHeadModel(WithMaskedLMHead, GenerationMixin):
         encoder_hidden_states: Tensor | None = None,
         encoder_attention_mask: Tensor | None = None,
         labels: Tensor | None = None,
-        past_key_values: KeyValueCache | None = None,
+        past_key_values: Cache | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | Tensor = 0,
         *,
         num_items_in_batch: int | Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> CausalLMOutputWithCrossAttentions:
         """Score every next token; see `BertModel` for the inputs.
 
         `labels` (batch, length) are shifted inside: pass `labels=input_ids`, with −100 where nothing is to be learnt.
         `logits_to_keep` and `num_items_in_batch`: see `keep_positions` and `token_cross_entropy`.
         """
-        shape = read_shape(input_ids, inputs_embeds, self.embedding_size)
+        shape = read_shape(input_ids, inputs_embeds, self.config.hidden_size)
         check_labels(labels, shape, self.config.vocab_size)
         check_logits_to_keep(logits_to_keep, shape, labels)
-        encoded = self.base_model(
+        encoded = self.bert(
             input_ids,
             attention_mask,
             token_type_ids,
@@ -513,11 +615,10 @@ class BertLMHeadModel(WithMaskedLMHead, GenerationMixin):
             encoder_attention_mask,
             past_key_values,
             False if labels is not None else use_cache,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
             return_dict=True,
+            **options,
         )
-        logits = self.mlm_head(keep_positions(encoded.last_hidden_state, logits_to_keep))
+        logits = self.cls(keep_positions(encoded.last_hidden_state, logits_to_keep))
         loss = None if labels is None else causal_lm_loss(logits, labels.view(shape), num_items=num_items_in_batch)
         return CausalLMOutputWithCrossAttentions(
             loss,
@@ -534,8 +635,8 @@ class BertForNextSentencePrediction(BertPreTrainedModel):
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
-        self.build_backbone()
-        self.nsp_head = nn.Linear(config.hidden_size, 2)
+        self.bert = BertModel(config)
+        self.cls = BertOnlyNSPHead(config)
         self.post_init()
 
     def forward(
@@ -546,24 +647,21 @@ class BertForNextSentencePrediction(BertPreTrainedModel):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> NextSentencePredictorOutput:
         """Classify pairs; see `BertModel` for the inputs. `labels` (batch,): 0 = B follows A, 1 = it does not."""
-        shape = read_shape(input_ids, inputs_embeds, self.embedding_size)
+        shape = read_shape(input_ids, inputs_embeds, self.config.hidden_size)
         check_labels(labels, shape[:1], 2)
-        encoded = self.base_model(
+        encoded = self.bert(
             input_ids,
             attention_mask,
             token_type_ids,
             position_ids,
             inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
             return_dict=True,
+            **options,
         )
-        logits = self.nsp_head(encoded.pooler_output)
+        logits = self.cls(encoded.pooler_output)
         loss = None if labels is None else token_cross_entropy(logits, labels.view(-1))
         return NextSentencePredictorOutput(loss, logits, encoded.hidden_states, encoded.attentions)
 
@@ -571,15 +669,12 @@ class BertForNextSentencePrediction(BertPreTrainedModel):
 # ---- fine-tuning heads (§4) ------------------------------------------------------------------------------------------
 
 
-# Any relative's configuration will do that has a hidden_size, labels and a dropout for the head (`head_dropout`).
-
-
 class BertForSequenceClassification(BertPreTrainedModel):
     """BERT with a linear layer over the pooled vector: classes, several labels at once, or a number (§4.1)."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
-        self.build_backbone()
+        self.bert = BertModel(config)
         self.dropout = nn.Dropout(config.head_dropout)
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
@@ -592,26 +687,23 @@ class BertForSequenceClassification(BertPreTrainedModel):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> SequenceClassifierOutput:
         """Classify sequences; see `BertModel` for the inputs.
 
         `labels`: classes (batch,), numbers (batch,) if there is one label, or 0/1 (batch, labels) as floating point;
         see `sequence_classification_loss`.
         """
-        shape = read_shape(input_ids, inputs_embeds, self.embedding_size)
+        shape = read_shape(input_ids, inputs_embeds, self.config.hidden_size)
         check_sequence_labels(labels, shape[0], self.config.num_labels, self.config.problem_type)
-        encoded = self.base_model(
+        encoded = self.bert(
             input_ids,
             attention_mask,
             token_type_ids,
             position_ids,
             inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
             return_dict=True,
+            **options,
         )
         logits = self.classifier(self.dropout(encoded.pooler_output))
         loss = None if labels is None else sequence_classification_loss(logits, labels, self.config.problem_type)
@@ -621,9 +713,9 @@ class BertForSequenceClassification(BertPreTrainedModel):
 class BertForMultipleChoice(BertPreTrainedModel):
     """BERT that scores each of several choices for a text (§4.4)."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
-        self.build_backbone()
+        self.bert = BertModel(config)
         self.dropout = nn.Dropout(config.head_dropout)
         self.classifier = nn.Linear(config.hidden_size, 1)
         self.post_init()
@@ -636,9 +728,7 @@ class BertForMultipleChoice(BertPreTrainedModel):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> MultipleChoiceModelOutput:
         """Score choices. All inputs have one more dimension than `BertModel`'s: (batch, choices, length).
 
@@ -646,12 +736,11 @@ class BertForMultipleChoice(BertPreTrainedModel):
         """
         batch_size, num_choices, _ = choices_shape(input_ids, inputs_embeds)
         check_labels(labels, (batch_size,), num_choices)
-        encoded = self.base_model(
+        encoded = self.bert(
             *map(flatten_choices, (input_ids, attention_mask, token_type_ids, position_ids)),
             flatten_choices(inputs_embeds, ndim=4),
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
             return_dict=True,
+            **options,
         )
         logits = self.classifier(self.dropout(encoded.pooler_output)).view(batch_size, num_choices)
         loss = None if labels is None else token_cross_entropy(logits, labels.view(-1))
@@ -661,9 +750,9 @@ class BertForMultipleChoice(BertPreTrainedModel):
 class BertForTokenClassification(BertPreTrainedModel):
     """BERT with a linear layer over every token: named entities, parts of speech (§5.3)."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
-        self.build_backbone(add_pooling_layer=False)
+        self.bert = BertModel(config, add_pooling_layer=False)
         self.dropout = nn.Dropout(config.head_dropout)
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
@@ -676,22 +765,19 @@ class BertForTokenClassification(BertPreTrainedModel):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> TokenClassifierOutput:
         """Classify tokens; see `BertModel` for the inputs. `labels` (batch, length), −100 where none is wanted."""
-        shape = read_shape(input_ids, inputs_embeds, self.embedding_size)
+        shape = read_shape(input_ids, inputs_embeds, self.config.hidden_size)
         check_labels(labels, shape, self.config.num_labels)
-        encoded = self.base_model(
+        encoded = self.bert(
             input_ids,
             attention_mask,
             token_type_ids,
             position_ids,
             inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
             return_dict=True,
+            **options,
         )
         logits = self.classifier(self.dropout(encoded.last_hidden_state))
         loss = None if labels is None else token_cross_entropy(logits, labels.view(shape))
@@ -701,11 +787,11 @@ class BertForTokenClassification(BertPreTrainedModel):
 class BertForQuestionAnswering(BertPreTrainedModel):
     """BERT that finds the answer to a question in a text: where it starts and ends (§4.2)."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
         if config.num_labels != 2:
             raise ConfigError(f"{type(self).__name__} needs num_labels=2 (start and end), got {config.num_labels}.")
-        self.build_backbone(add_pooling_layer=False)
+        self.bert = BertModel(config, add_pooling_layer=False)
         self.qa_outputs = nn.Linear(config.hidden_size, 2)
         self.post_init()
 
@@ -718,26 +804,23 @@ class BertForQuestionAnswering(BertPreTrainedModel):
         inputs_embeds: Tensor | None = None,
         start_positions: Tensor | None = None,
         end_positions: Tensor | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> QuestionAnsweringModelOutput:
         """Score every token as start and as end; see `BertModel` for the inputs.
 
         `start_positions`, `end_positions` (batch,): the first and last token of the answer; see `span_loss`.
         """
-        shape = read_shape(input_ids, inputs_embeds, self.embedding_size)
+        shape = read_shape(input_ids, inputs_embeds, self.config.hidden_size)
         check_span("start_positions", start_positions, shape[0])
         check_span("end_positions", end_positions, shape[0])
-        encoded = self.base_model(
+        encoded = self.bert(
             input_ids,
             attention_mask,
             token_type_ids,
             position_ids,
             inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
             return_dict=True,
+            **options,
         )
         start_logits, end_logits = self.qa_outputs(encoded.last_hidden_state).unbind(dim=-1)
         loss = span_loss(start_logits, end_logits, start_positions, end_positions)

@@ -17,7 +17,7 @@ from minitransformers.errors import ConfigError
 from minitransformers.files.weight_names import WeightTable, rename, stored
 from minitransformers.models.base.checks import check_sequence_labels
 from minitransformers.models.vit import ImageConfig, ViTEmbeddings, ViTModel, ViTPreTrainedModel, sides
-from minitransformers.nn.blocks import Block
+from minitransformers.nn.legacy_blocks import Block
 from minitransformers.nn.losses import sequence_classification_loss
 from minitransformers.nn.patches import resize_positions
 from minitransformers.outputs import BaseModelOutputWithPooling, ImageClassifierOutput

@@ -27,7 +27,7 @@ from minitransformers.models.base.checks import (
 )
 from minitransformers.models.base.mask_arguments import check_mask
 from minitransformers.models.base.pretrained import PreTrainedModel, attention_kernel_name
-from minitransformers.nn.blocks import BlockOutput, EncoderBlock
+from minitransformers.nn.legacy_blocks import BlockOutput, EncoderBlock
 from minitransformers.nn.feed_forward import ACTIVATIONS
 from minitransformers.nn.heads import MaskedLMHead
 from minitransformers.nn.losses import (

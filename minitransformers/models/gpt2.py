@@ -1,24 +1,25 @@
 """GPT-2 (Radford et al., 2019): token and position embeddings, a stack of causal pre-norm blocks, and a head.
 
-Reads top to bottom: configuration, weight names, backbone, language model, further heads.
+Reads top to bottom: configuration, block, backbone, language model, further heads. Modules are named as in the
+checkpoints.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
+import torch
 from torch import Tensor, nn
 
 from minitransformers.configs.config import Config
 from minitransformers.configs.fields import choice, count, positive, probability, size
-from minitransformers.files.weight_names import WeightTable, drop, rename, tie, transpose
-from minitransformers.generation.search import GenerationMixin
+from minitransformers.files.checkpoint_names import CheckpointNames, drop, transpose
+from minitransformers.generation.mixin import GenerationMixin
+from minitransformers.models.base.checkpointing import GradientCheckpointingLayer
 from minitransformers.models.base.checks import (
-    check_dtype,
     check_ends_are_known,
     check_ids,
     check_labels,
-    check_length,
     check_logits_to_keep,
     check_sequence_labels,
     check_span,
@@ -26,20 +27,19 @@ from minitransformers.models.base.checks import (
     flatten_choices,
     read_shape,
 )
-from minitransformers.models.base.mask_arguments import check_context, read_causal_mask
-from minitransformers.models.base.pretrained import PreTrainedModel, attention_kernel_name
-from minitransformers.nn.blocks import DecoderBlock
-from minitransformers.nn.cache import KeyValueCache
-from minitransformers.nn.feed_forward import ACTIVATIONS
-from minitransformers.nn.heads import SequenceSummary, keep_positions, of_last_tokens
+from minitransformers.models.base.inputs import OutputOptions, Record
+from minitransformers.models.base.pretrained import PreTrainedModel
+from minitransformers.nn.attention import attend
+from minitransformers.nn.cache import Cache, CacheLayer
+from minitransformers.nn.feed_forward import ACTIVATIONS, activation_function
+from minitransformers.nn.heads import keep_positions, of_last_tokens
 from minitransformers.nn.losses import (
     causal_lm_loss,
     sequence_classification_loss,
     span_loss,
     token_cross_entropy,
 )
-from minitransformers.nn.normalization import LayerNorm
-from minitransformers.nn.positions import LearnedPositions, count_positions
+from minitransformers.nn.masks import AttentionMask
 from minitransformers.outputs import (
     BaseModelOutputWithPastAndCrossAttentions,
     CausalLMOutputWithCrossAttentions,
@@ -101,64 +101,149 @@ class GPT2Config(Config):
         self.check_multiple("n_embd", of="n_head")
 
 
-# ---- weight names ----------------------------------------------------------------------------------------------------
+# ---- blocks ----------------------------------------------------------------------------------------------------------
 
-# A block of GPT, first and second edition.
-BLOCK_WEIGHTS = (
-    drop("h.{layer}.attn.bias"),  # the causal mask, a buffer of old checkpoints
-    drop("h.{layer}.attn.masked_bias"),
-    # Matrices are stored as (in, out), and are (out, in) in nn.Linear.
-    transpose("h.{layer}.attn.c_attn.weight", "blocks.{layer}.self_attention.query_key_value.weight"),
-    rename("h.{layer}.attn.c_attn.bias", "blocks.{layer}.self_attention.query_key_value.bias"),
-    transpose("h.{layer}.attn.c_proj.weight", "blocks.{layer}.self_attention.output.weight"),
-    rename("h.{layer}.attn.c_proj.bias", "blocks.{layer}.self_attention.output.bias"),
-    rename("h.{layer}.ln_1.{kind}", "blocks.{layer}.self_attention_norm.{kind}"),
-    transpose("h.{layer}.mlp.c_fc.weight", "blocks.{layer}.feed_forward.intermediate.weight"),
-    rename("h.{layer}.mlp.c_fc.bias", "blocks.{layer}.feed_forward.intermediate.bias"),
-    transpose("h.{layer}.mlp.c_proj.weight", "blocks.{layer}.feed_forward.output.weight"),
-    rename("h.{layer}.mlp.c_proj.bias", "blocks.{layer}.feed_forward.output.bias"),
-    rename("h.{layer}.ln_2.{kind}", "blocks.{layer}.feed_forward_norm.{kind}"),
-)
 
-WEIGHTS = WeightTable(
-    rename("wte.weight", "token_embedding.weight"),
-    rename("wpe.weight", "position_embedding.weight"),
-    *BLOCK_WEIGHTS,
-    drop("h.{layer}.crossattention.bias"),
-    drop("h.{layer}.crossattention.masked_bias"),
-    transpose("h.{layer}.crossattention.q_attn.weight", "blocks.{layer}.cross_attention.query.weight"),
-    rename("h.{layer}.crossattention.q_attn.bias", "blocks.{layer}.cross_attention.query.bias"),
-    transpose("h.{layer}.crossattention.c_attn.weight", "blocks.{layer}.cross_attention.key_value.weight"),
-    rename("h.{layer}.crossattention.c_attn.bias", "blocks.{layer}.cross_attention.key_value.bias"),
-    transpose("h.{layer}.crossattention.c_proj.weight", "blocks.{layer}.cross_attention.output.weight"),
-    rename("h.{layer}.crossattention.c_proj.bias", "blocks.{layer}.cross_attention.output.bias"),
-    rename("h.{layer}.ln_cross_attn.{kind}", "blocks.{layer}.cross_attention_norm.{kind}"),
-    rename("ln_f.{kind}", "final_norm.{kind}"),
-    # Heads
-    tie("lm_head.weight", to="transformer.token_embedding.weight"),
-    rename("multiple_choice_head.summary.{kind}", "multiple_choice_head.projection.{kind}"),
-    base="transformer",
-)
+class GPT2Attention(nn.Module):
+    """Causal attention whose queries, keys and values come from one projection; or attention to a context."""
+
+    def __init__(self, config: Any, is_cross_attention: bool = False, layer_idx: int = 0) -> None:
+        super().__init__()
+        self.heads, self.is_cross_attention = config.n_head, is_cross_attention
+        self.scaling = (config.n_embd // config.n_head) ** -0.5 if config.scale_attn_weights else 1.0
+        if config.scale_attn_by_inverse_layer_idx:
+            self.scaling /= layer_idx + 1
+        self.upcast = config.reorder_and_upcast_attn
+        if is_cross_attention:
+            self.c_attn = nn.Linear(config.n_embd, 2 * config.n_embd)
+            self.q_attn = nn.Linear(config.n_embd, config.n_embd)
+        else:
+            self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd)
+        self.c_proj = nn.Linear(config.n_embd, config.n_embd)
+        self.attn_dropout = nn.Dropout(config.attn_pdrop)
+        self.resid_dropout = nn.Dropout(config.resid_pdrop)
+
+    def forward(
+        self,
+        x: Tensor,
+        mask: AttentionMask | Tensor | None = None,
+        *,
+        context: Tensor | None = None,
+        cache: CacheLayer | None = None,
+        kernel: str = "sdpa",
+    ) -> tuple[Tensor, Tensor | None]:
+        """Attend from `x` (batch, length, hidden) to itself and the cache, or to `context`."""
+        if not self.is_cross_attention:
+            query, key, value = self.c_attn(x).chunk(3, dim=-1)
+        else:
+            query, key, value = self.q_attn(x), None, None
+            if cache is None or not cache.length:  # the context does not change between steps
+                key, value = self.c_attn(context).chunk(2, dim=-1)
+        attended, weights = attend(
+            query,
+            key,
+            value,
+            heads=self.heads,
+            mask=mask,
+            cache=cache,
+            scale=self.scaling,
+            dropout=self.attn_dropout.p if self.training else 0.0,
+            upcast=self.upcast,
+            kernel=kernel,
+        )
+        return self.resid_dropout(self.c_proj(attended)), weights
+
+
+class GPT2MLP(nn.Module):
+    """The feed-forward network: c_proj(activation(c_fc(x)))."""
+
+    def __init__(self, intermediate_size: int, config: Any) -> None:
+        super().__init__()
+        self.c_fc = nn.Linear(config.n_embd, intermediate_size)
+        self.c_proj = nn.Linear(intermediate_size, config.n_embd)
+        self.act = activation_function(config.activation_function)
+        self.dropout = nn.Dropout(config.resid_pdrop)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform every token by itself."""
+        return self.dropout(self.c_proj(self.act(self.c_fc(x))))  # type: ignore[no-any-return]
+
+
+class GPT2Block(GradientCheckpointingLayer):
+    """Pre-norm: attention, attention to a context where there is one, and feed-forward, each added to its input."""
+
+    def __init__(self, config: GPT2Config, layer_idx: int = 0) -> None:
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+        self.attn = GPT2Attention(config, layer_idx=layer_idx)
+        self.ln_2 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+        if config.add_cross_attention:
+            self.crossattention = GPT2Attention(config, is_cross_attention=True, layer_idx=layer_idx)
+            self.ln_cross_attn = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+        self.mlp = GPT2MLP(config.intermediate_size, config)
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        attention_mask: AttentionMask | Tensor | None = None,
+        *,
+        context: Tensor | None = None,
+        context_mask: AttentionMask | Tensor | None = None,
+        cache: CacheLayer | None = None,
+        cross_cache: CacheLayer | None = None,
+        kernel: str = "sdpa",
+        record: Record | None = None,
+    ) -> Tensor:
+        """Transform (batch, length, hidden); `record` is given the attention weights."""
+        x, cross_weights = hidden_states, None
+        attended, weights = self.attn(self.ln_1(x), attention_mask, cache=cache, kernel=kernel)
+        x = x + attended
+        if context is not None:
+            attended, cross_weights = self.crossattention(
+                self.ln_cross_attn(x), context_mask, context=context, cache=cross_cache, kernel=kernel
+            )
+            x = x + attended
+        x = x + self.mlp(self.ln_2(x))
+        if record is not None:
+            record(weights, cross_weights)
+        return x
 
 
 # ---- the backbone ----------------------------------------------------------------------------------------------------
 
 
 class GPT2PreTrainedModel(PreTrainedModel):
-    """What all GPT-2 classes share."""
+    """The base of all GPT-2 classes."""
 
     config_class = GPT2Config
     base_model_prefix = "transformer"
-    weights = WEIGHTS
-    optional_weights = (".cross_attention.", ".cross_attention_norm.")
+    checkpoint_names = CheckpointNames(
+        # The causal mask, a buffer of old checkpoints
+        *(
+            drop(f"h.{{layer}}.{part}.{mask}")
+            for part in ("attn", "crossattention")
+            for mask in ("bias", "masked_bias")
+        ),
+        # Matrices are stored as (in, out), and are (out, in) in nn.Linear.
+        *(transpose(f"h.{{layer}}.{part}.c_attn.weight") for part in ("attn", "crossattention")),
+        *(transpose(f"h.{{layer}}.{part}.c_proj.weight") for part in ("attn", "crossattention", "mlp")),
+        transpose("h.{layer}.crossattention.q_attn.weight"),
+        transpose("h.{layer}.mlp.c_fc.weight"),
+        base="transformer",
+    )
+    optional_weights = (".crossattention.", ".ln_cross_attn.")
+    _input_embeddings = "wte"
+    _output_embeddings = "lm_head"
+    _tied_weights_keys: ClassVar[dict[str, str]] = {"lm_head.weight": "transformer.wte.weight"}
+    _no_split_modules: ClassVar[list[str]] = ["GPT2Block"]
 
     config: GPT2Config
 
-    def init_parameter(self, module: nn.Module, name: str, parameter: Tensor) -> None:
+    def _init_weights(self, module: nn.Module) -> None:
         """As everywhere, except for layers that write into the residual stream: divided by √(number of them) (§2.3)."""
-        super().init_parameter(module, name, parameter)
-        if name == "weight" and getattr(module, "writes_to_residual", False):
-            parameter.div_((2 * self.config.n_layer) ** 0.5)
+        super()._init_weights(module)
+        if isinstance(module, (GPT2Attention, GPT2MLP)):
+            nn.init.normal_(module.c_proj.weight, 0.0, self.config.initializer_range / (2 * self.config.n_layer) ** 0.5)
 
 
 class GPT2Model(GPT2PreTrainedModel):
@@ -166,25 +251,17 @@ class GPT2Model(GPT2PreTrainedModel):
 
     def __init__(self, config: GPT2Config) -> None:
         super().__init__(config)
-        self.token_embedding = nn.Embedding(config.vocab_size, config.n_embd)
-        self.position_embedding = LearnedPositions(config.n_positions, config.n_embd)
-        self.dropout = nn.Dropout(config.embd_pdrop)
-        self.blocks = nn.ModuleList(_block(config, layer) for layer in range(config.n_layer))
-        self.final_norm = LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+        self.wte = nn.Embedding(config.vocab_size, config.n_embd)
+        self.wpe = nn.Embedding(config.n_positions, config.n_embd)
+        self.drop = nn.Dropout(config.embd_pdrop)
+        self.h = nn.ModuleList(GPT2Block(config, layer_idx=layer) for layer in range(config.n_layer))
+        self.ln_f = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
         self.post_init()
-
-    def get_input_embeddings(self) -> nn.Embedding:
-        """The token embedding."""
-        return self.token_embedding
-
-    def set_input_embeddings(self, embeddings: nn.Embedding) -> None:
-        """Replace the token embedding."""
-        self.token_embedding = embeddings
 
     def forward(
         self,
         input_ids: Tensor | None = None,
-        past_key_values: KeyValueCache | None = None,
+        past_key_values: Cache | None = None,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
@@ -192,9 +269,7 @@ class GPT2Model(GPT2PreTrainedModel):
         encoder_hidden_states: Tensor | None = None,
         encoder_attention_mask: Tensor | None = None,
         use_cache: bool | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> BaseModelOutputWithPastAndCrossAttentions:
         """Encode a batch, or the next tokens of one.
 
@@ -205,128 +280,72 @@ class GPT2Model(GPT2PreTrainedModel):
             attention_mask: (batch, cached + length) with 1 for tokens and 0 for padding, or (batch, heads, query,
                 key); see `read_attention_mask`.
             token_type_ids: (batch, length), ids of the vocabulary whose embeddings are added.
-            position_ids: (batch, length); counted on from the cache if None, padding included. Where there is neither
-                mask nor cache and positions start anew, the row is several documents that do not see each other.
-            encoder_hidden_states, encoder_attention_mask: what cross-attention attends to.
-            output_attentions, output_hidden_states: None means what the config says.
+            position_ids: (batch, length); counted on from the cache if None, padding included. Without mask and cache,
+                positions that start again separate documents, which do not see each other.
+            encoder_hidden_states, encoder_attention_mask: input of the cross-attention.
+            options: `output_attentions`, `output_hidden_states`; None means the config's value.
 
         Raises:
             InputError: an argument whose shape, type or range is wrong.
         """
-        config = self.config
-        output_attentions = config.output_attentions if output_attentions is None else output_attentions
-        output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        kernel = attention_kernel_name(config, output_attentions)
-
-        batch_size, length = read_shape(input_ids, inputs_embeds, config.n_embd)
-        use_cache = self.uses_cache(use_cache)
-        cache = self.read_cache(past_key_values, use_cache, batch_size)
-        past_length = 0 if cache is None else cache.length
-        check_dtype("inputs_embeds", inputs_embeds, self.dtype, may_be_widened=True)
-        check_ids("input_ids", input_ids, (batch_size, length), config.vocab_size, "vocab_size")
-        check_ids("token_type_ids", token_type_ids, (batch_size, length), config.vocab_size, "vocab_size")
-        check_ids("position_ids", position_ids, (batch_size, length), config.n_positions, "n_positions")
-        if position_ids is None:
-            check_length(length, past_length, config.n_positions)
-        mask = read_causal_mask(
+        inputs = self.prepare_inputs(
+            input_ids,
+            inputs_embeds,
             attention_mask,
             position_ids,
-            cache,
-            batch_size=batch_size,
-            length=length,
-            num_heads=config.n_head,
-            dtype=self.dtype,
-            device=self.device,
-        )
-        context_mask = check_context(
+            token_type_ids,
             encoder_hidden_states,
             encoder_attention_mask,
-            batch_size=batch_size,
-            query_length=length,
-            context_size=config.n_embd if config.add_cross_attention else None,
-            num_heads=config.n_head,
-            dtype=self.dtype,
-            cache=cache,
+            past_key_values,
+            use_cache,
+            **options,
+            is_causal=True,
+            has_cross_attention=self.config.add_cross_attention,
+            max_positions="n_positions",
+            token_types="vocab_size",
         )
-
-        hidden_states = self.token_embedding(input_ids) if inputs_embeds is None else inputs_embeds
-        if position_ids is None:
-            position_ids = count_positions(length, past_length, device=hidden_states.device)
-        hidden_states = hidden_states + self.position_embedding(position_ids)
+        x = (self.wte(input_ids) if inputs_embeds is None else inputs_embeds) + self.wpe(inputs.position_ids)
         if token_type_ids is not None:
-            hidden_states = hidden_states + self.token_embedding(token_type_ids)
-        hidden_states = self.dropout(hidden_states)
-
-        all_hidden_states, attentions, cross_attentions = [], [], []
-        for index, block in enumerate(self.blocks):
-            all_hidden_states.append(hidden_states)
-            hidden_states, attention, cross_attention = self.run_block(
-                block,
-                hidden_states,
-                mask,
-                context=encoder_hidden_states,
-                context_mask=context_mask,
-                cache=None if cache is None else cache.self_attention[index],
-                cross_cache=None if cache is None else cache.cross_attention[index],
-                kernel=kernel,
-            )
-            attentions.append(attention)
-            cross_attentions.append(cross_attention)
-        hidden_states = self.final_norm(hidden_states)
-        all_hidden_states.append(hidden_states)  # of the last block, its normed output is given
-
-        has_context = encoder_hidden_states is not None
-        return BaseModelOutputWithPastAndCrossAttentions(
-            last_hidden_state=hidden_states,
-            past_key_values=cache if use_cache else None,
-            hidden_states=tuple(all_hidden_states) if output_hidden_states else None,
-            attentions=tuple(attentions) if output_attentions else None,
-            cross_attentions=tuple(cross_attentions) if output_attentions and has_context else None,
-        )
+            x = x + self.wte(token_type_ids)
+        x = self.drop(x)
+        for index, block in enumerate(self.h):
+            inputs.keep(x)
+            x = block(x, inputs.mask, **inputs.for_layer(index))
+        x = self.ln_f(x)
+        inputs.keep(x)  # the last entry is the output after the final norm
+        return BaseModelOutputWithPastAndCrossAttentions(x, inputs.past_key_values, **inputs.kept(cross=True))
 
 
-def _block(config: GPT2Config, layer: int) -> DecoderBlock:
-    scale = (config.n_embd // config.n_head) ** -0.5 if config.scale_attn_weights else 1.0
-    if config.scale_attn_by_inverse_layer_idx:
-        scale /= layer + 1
-    block = DecoderBlock(
-        config.n_embd,
-        config.n_head,
-        config.intermediate_size,
-        activation=config.activation_function,
-        dropout=config.resid_pdrop,
-        attention_dropout=config.attn_pdrop,
-        eps=config.layer_norm_epsilon,
-        pre_norm=True,
-        cross_attention=config.add_cross_attention,
-        fused=True,
-        scale=scale,
-        upcast=config.reorder_and_upcast_attn,
-    )
-    writers: tuple[Any, ...] = (block.self_attention.output, block.feed_forward.output)
-    for writer in writers:
-        writer.writes_to_residual = True
-    return block
+class GPT2SequenceSummary(nn.Module):
+    """One vector for a sequence, then a projection: the multiple-choice head of GPT (Radford et al., 2018, §3.2)."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.summary_type = config.summary_type
+        width = config.num_labels if config.summary_proj_to_labels else config.n_embd
+        self.summary = nn.Linear(config.n_embd, width) if config.summary_use_proj else nn.Identity()
+        self.activation = activation_function(config.summary_activation or "linear")
+        dropout = config.summary_first_dropout
+        self.first_dropout = nn.Dropout(dropout) if dropout > 0 else nn.Identity()
+        self.last_dropout = nn.Identity()
+
+    def forward(self, hidden_states: Tensor, cls_index: Tensor | None = None) -> Tensor:
+        """(…, length, hidden) to (…, width); `cls_index` (…): the position that the type "cls_index" reads."""
+        if self.summary_type == "first":
+            x = hidden_states[..., 0, :]
+        elif self.summary_type == "mean":
+            x = hidden_states.mean(dim=-2)
+        elif self.summary_type == "last" or cls_index is None:
+            x = hidden_states[..., -1, :]
+        else:
+            x = torch.take_along_dim(hidden_states, cls_index[..., None, None], dim=-2).squeeze(-2)
+        return self.last_dropout(self.activation(self.summary(self.first_dropout(x))))  # type: ignore[no-any-return]
 
 
 # ---- the language model ----------------------------------------------------------------------------------------------
 
 
-class _WithLMHead(GPT2PreTrainedModel, GenerationMixin):
-    """Models whose `lm_head` scores the vocabulary."""
-
-    lm_head: nn.Linear
-
-    def get_output_embeddings(self) -> nn.Linear:
-        """The layer that scores the vocabulary."""
-        return self.lm_head
-
-    def set_output_embeddings(self, embeddings: nn.Linear) -> None:
-        """Replace the layer that scores the vocabulary."""
-        self.lm_head = embeddings
-
-
-class GPT2LMHeadModel(_WithLMHead):
+class GPT2LMHeadModel(GPT2PreTrainedModel, GenerationMixin):
     """GPT-2 as a language model: which token comes next (§2)."""
 
     def __init__(self, config: GPT2Config) -> None:
@@ -338,7 +357,7 @@ class GPT2LMHeadModel(_WithLMHead):
     def forward(
         self,
         input_ids: Tensor | None = None,
-        past_key_values: KeyValueCache | None = None,
+        past_key_values: Cache | None = None,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
@@ -350,8 +369,7 @@ class GPT2LMHeadModel(_WithLMHead):
         logits_to_keep: int | Tensor = 0,
         *,
         num_items_in_batch: int | Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> CausalLMOutputWithCrossAttentions:
         """Score every next token; see `GPT2Model` for the inputs.
 
@@ -371,9 +389,8 @@ class GPT2LMHeadModel(_WithLMHead):
             encoder_hidden_states,
             encoder_attention_mask,
             use_cache,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
             return_dict=True,
+            **options,
         )
         logits = self.lm_head(keep_positions(decoded.last_hidden_state, logits_to_keep))
         loss = None if labels is None else causal_lm_loss(logits, labels.view(shape), num_items=num_items_in_batch)
@@ -387,7 +404,7 @@ class GPT2LMHeadModel(_WithLMHead):
         )
 
 
-class GPT2DoubleHeadsModel(_WithLMHead):
+class GPT2DoubleHeadsModel(GPT2PreTrainedModel, GenerationMixin):
     """GPT-2 as a language model that also chooses among continuations (Radford et al., 2018, §3.2 and figure 1)."""
 
     def __init__(self, config: GPT2Config) -> None:
@@ -395,20 +412,13 @@ class GPT2DoubleHeadsModel(_WithLMHead):
         config.num_labels = 1  # one score for each choice
         self.transformer = GPT2Model(config)
         self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
-        output_size = 1 if config.summary_proj_to_labels else config.n_embd
-        self.multiple_choice_head = SequenceSummary(
-            config.n_embd,
-            output_size if config.summary_use_proj else None,
-            pick=config.summary_type,
-            activation=config.summary_activation,
-            dropout=config.summary_first_dropout,
-        )
+        self.multiple_choice_head = GPT2SequenceSummary(config)
         self.post_init()
 
     def forward(
         self,
         input_ids: Tensor | None = None,
-        past_key_values: KeyValueCache | None = None,
+        past_key_values: Cache | None = None,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
@@ -417,9 +427,7 @@ class GPT2DoubleHeadsModel(_WithLMHead):
         labels: Tensor | None = None,
         mc_labels: Tensor | None = None,
         use_cache: bool | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> GPT2DoubleHeadsModelOutput:
         """Score next tokens and choices; see `GPT2Model`.
 
@@ -438,9 +446,8 @@ class GPT2DoubleHeadsModel(_WithLMHead):
             *map(flatten_choices, (attention_mask, token_type_ids, position_ids)),
             flatten_choices(inputs_embeds, ndim=4),
             use_cache=use_cache,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
             return_dict=True,
+            **options,
         )
         hidden_states = decoded.last_hidden_state.view(*batch, num_choices, length, self.config.n_embd)
         logits = self.lm_head(hidden_states)
@@ -477,16 +484,14 @@ class GPT2ForSequenceClassification(GPT2PreTrainedModel):
     def forward(
         self,
         input_ids: Tensor | None = None,
-        past_key_values: KeyValueCache | None = None,
+        past_key_values: Cache | None = None,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         use_cache: bool | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> SequenceClassifierOutputWithPast:
         """Classify sequences; see `GPT2Model` for the inputs.
 
@@ -508,9 +513,8 @@ class GPT2ForSequenceClassification(GPT2PreTrainedModel):
             position_ids,
             inputs_embeds,
             use_cache=use_cache,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
             return_dict=True,
+            **options,
         )
         logits = of_last_tokens(self.score(decoded.last_hidden_state), input_ids, self.config.pad_token_id)
         loss = None if labels is None else sequence_classification_loss(logits, labels, self.config.problem_type)
@@ -532,16 +536,14 @@ class GPT2ForTokenClassification(GPT2PreTrainedModel):
     def forward(
         self,
         input_ids: Tensor | None = None,
-        past_key_values: KeyValueCache | None = None,
+        past_key_values: Cache | None = None,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         use_cache: bool | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> TokenClassifierOutput:
         """Classify tokens; see `GPT2Model` for the inputs. `labels` (batch, length), −100 where none is wanted."""
         shape = read_shape(input_ids, inputs_embeds, self.config.n_embd)
@@ -554,9 +556,8 @@ class GPT2ForTokenClassification(GPT2PreTrainedModel):
             position_ids,
             inputs_embeds,
             use_cache=use_cache,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
             return_dict=True,
+            **options,
         )
         logits = self.classifier(self.dropout(decoded.last_hidden_state))
         loss = None if labels is None else token_cross_entropy(logits, labels.view(shape))
@@ -581,9 +582,7 @@ class GPT2ForQuestionAnswering(GPT2PreTrainedModel):
         inputs_embeds: Tensor | None = None,
         start_positions: Tensor | None = None,
         end_positions: Tensor | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> QuestionAnsweringModelOutput:
         """Score every token as start and as end; see `GPT2Model` for the inputs.
 
@@ -599,9 +598,8 @@ class GPT2ForQuestionAnswering(GPT2PreTrainedModel):
             token_type_ids,
             position_ids,
             inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
             return_dict=True,
+            **options,
         )
         start_logits, end_logits = self.qa_outputs(decoded.last_hidden_state).unbind(dim=-1)
         loss = span_loss(start_logits, end_logits, start_positions, end_positions)

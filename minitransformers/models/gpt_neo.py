@@ -15,7 +15,7 @@ from minitransformers.configs.config import Config
 from minitransformers.configs.fields import choice, count, positive, probability, size
 from minitransformers.errors import ConfigError
 from minitransformers.files.weight_names import WeightTable, drop, rename, tie
-from minitransformers.generation.search import GenerationMixin
+from minitransformers.generation.mixin import GenerationMixin
 from minitransformers.models.base.checks import (
     check_dtype,
     check_ends_are_known,
@@ -29,9 +29,9 @@ from minitransformers.models.base.checks import (
 )
 from minitransformers.models.base.mask_arguments import read_causal_mask, within_window
 from minitransformers.models.base.pretrained import PreTrainedModel, attention_kernel_name
-from minitransformers.nn.attention import MultiHeadAttention
-from minitransformers.nn.blocks import Block
-from minitransformers.nn.cache import KeyValueCache
+from minitransformers.nn.legacy_attention import MultiHeadAttention
+from minitransformers.nn.legacy_blocks import Block
+from minitransformers.nn.cache import Cache
 from minitransformers.nn.feed_forward import ACTIVATIONS, FeedForward
 from minitransformers.nn.heads import keep_positions, of_last_tokens
 from minitransformers.nn.losses import (
@@ -163,7 +163,7 @@ class GPTNeoModel(GPTNeoPreTrainedModel):
     def forward(
         self,
         input_ids: Tensor | None = None,
-        past_key_values: KeyValueCache | None = None,
+        past_key_values: Cache | None = None,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
@@ -198,7 +198,7 @@ class GPTNeoModel(GPTNeoPreTrainedModel):
         batch_size, length = read_shape(input_ids, inputs_embeds, config.hidden_size)
         use_cache = self.uses_cache(use_cache)
         cache = self.read_cache(past_key_values, use_cache, batch_size)
-        past_length = 0 if cache is None else cache.length
+        past_length = 0 if cache is None else cache.get_seq_length()
         check_dtype("inputs_embeds", inputs_embeds, self.dtype, may_be_widened=True)
         check_ids("input_ids", input_ids, (batch_size, length), config.vocab_size, "vocab_size")
         check_ids("token_type_ids", token_type_ids, (batch_size, length), config.vocab_size, "vocab_size")
@@ -241,7 +241,7 @@ class GPTNeoModel(GPTNeoPreTrainedModel):
                 block,
                 hidden_states,
                 masks[kind],
-                cache=None if cache is None else cache.self_attention[index],
+                cache=None if cache is None else cache.self_layer(index),
                 kernel=kernel,
             )
             attentions.append(attention)
@@ -302,7 +302,7 @@ class GPTNeoForCausalLM(GPTNeoPreTrainedModel, GenerationMixin):
     def forward(
         self,
         input_ids: Tensor | None = None,
-        past_key_values: KeyValueCache | None = None,
+        past_key_values: Cache | None = None,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
@@ -356,7 +356,7 @@ class GPTNeoForSequenceClassification(GPTNeoPreTrainedModel):
     def forward(
         self,
         input_ids: Tensor | None = None,
-        past_key_values: KeyValueCache | None = None,
+        past_key_values: Cache | None = None,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
@@ -411,7 +411,7 @@ class GPTNeoForTokenClassification(GPTNeoPreTrainedModel):
     def forward(
         self,
         input_ids: Tensor | None = None,
-        past_key_values: KeyValueCache | None = None,
+        past_key_values: Cache | None = None,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,

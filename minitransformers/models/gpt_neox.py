@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from minitransformers.configs.fields import choice, count, positive, probability, size
 from minitransformers.errors import InputError
 from minitransformers.files.weight_names import WeightTable, alias, drop, rename, tie
-from minitransformers.generation.search import GenerationMixin
+from minitransformers.generation.mixin import GenerationMixin
 from minitransformers.models.base.checks import (
     check_dtype,
     check_ends_are_known,
@@ -31,9 +31,9 @@ from minitransformers.models.base.checks import (
 from minitransformers.models.base.mask_arguments import read_causal_mask
 from minitransformers.models.base.pretrained import PreTrainedModel, attention_kernel_name
 from minitransformers.models.base.rotary import RotaryConfig, rotary_from_parameters
-from minitransformers.nn.attention import MultiHeadAttention
-from minitransformers.nn.blocks import Block, BlockOutput
-from minitransformers.nn.cache import AttentionCache, KeyValueCache
+from minitransformers.nn.legacy_attention import MultiHeadAttention
+from minitransformers.nn.legacy_blocks import Block, BlockOutput
+from minitransformers.nn.cache import Cache, CacheLayer
 from minitransformers.nn.feed_forward import ACTIVATIONS, FeedForward
 from minitransformers.nn.heads import keep_positions, of_last_tokens
 from minitransformers.nn.losses import (
@@ -138,7 +138,7 @@ class ParallelBlock(Block):
         hidden_states: Float[Tensor, "batch length hidden"],
         mask: AttentionMask | None = None,
         *,
-        cache: AttentionCache | None = None,
+        cache: CacheLayer | None = None,
         rotary: Rotary | None = None,
         kernel: str = "sdpa",
     ) -> BlockOutput:
@@ -205,7 +205,7 @@ class GPTNeoXModel(GPTNeoXPreTrainedModel):
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
-        past_key_values: KeyValueCache | None = None,
+        past_key_values: Cache | None = None,
         use_cache: bool | None = None,
         *,
         output_attentions: bool | None = None,
@@ -234,7 +234,7 @@ class GPTNeoXModel(GPTNeoXPreTrainedModel):
         batch_size, length = read_shape(input_ids, inputs_embeds, config.hidden_size)
         use_cache = self.uses_cache(use_cache)
         cache = self.read_cache(past_key_values, use_cache, batch_size)
-        past_length = 0 if cache is None else cache.length
+        past_length = 0 if cache is None else cache.get_seq_length()
         check_dtype("inputs_embeds", inputs_embeds, self.dtype)
         check_ids("input_ids", input_ids, (batch_size, length), config.vocab_size, "vocab_size")
         check_unlimited_positions(position_ids, (batch_size, length))
@@ -268,7 +268,7 @@ class GPTNeoXModel(GPTNeoXPreTrainedModel):
                 block,
                 hidden_states,
                 mask,
-                cache=None if cache is None else cache.self_attention[index],
+                cache=None if cache is None else cache.self_layer(index),
                 rotary=rotary,
                 kernel=kernel,
             )
@@ -315,7 +315,7 @@ class GPTNeoXForCausalLM(GPTNeoXPreTrainedModel, GenerationMixin):
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
-        past_key_values: KeyValueCache | None = None,
+        past_key_values: Cache | None = None,
         labels: Tensor | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | Tensor = 0,
@@ -366,7 +366,7 @@ class GPTNeoXForSequenceClassification(GPTNeoXPreTrainedModel):
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
-        past_key_values: KeyValueCache | None = None,
+        past_key_values: Cache | None = None,
         labels: Tensor | None = None,
         use_cache: bool | None = None,
         *,
@@ -416,7 +416,7 @@ class GPTNeoXForTokenClassification(GPTNeoXPreTrainedModel):
     def forward(
         self,
         input_ids: Tensor | None = None,
-        past_key_values: KeyValueCache | None = None,
+        past_key_values: Cache | None = None,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,

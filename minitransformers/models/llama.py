@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from minitransformers.configs.fields import choice, count, positive, probability, size
 from minitransformers.errors import ConfigError
 from minitransformers.files.weight_names import WeightTable, alias, drop, rename, tie
-from minitransformers.generation.search import GenerationMixin
+from minitransformers.generation.mixin import GenerationMixin
 from minitransformers.models.base.checks import (
     check_dtype,
     check_ends_are_known,
@@ -30,9 +30,9 @@ from minitransformers.models.base.checks import (
 from minitransformers.models.base.mask_arguments import read_causal_mask, within_window
 from minitransformers.models.base.pretrained import PreTrainedModel, attention_kernel_name
 from minitransformers.models.base.rotary import RotaryConfig, rotary_from_parameters
-from minitransformers.nn.attention import MultiHeadAttention
-from minitransformers.nn.blocks import Block
-from minitransformers.nn.cache import KeyValueCache
+from minitransformers.nn.legacy_attention import MultiHeadAttention
+from minitransformers.nn.legacy_blocks import Block
+from minitransformers.nn.cache import Cache
 from minitransformers.nn.feed_forward import ACTIVATIONS, GatedFeedForward
 from minitransformers.nn.heads import keep_positions, of_last_tokens
 from minitransformers.nn.losses import (
@@ -193,7 +193,7 @@ class LlamaModel(LlamaPreTrainedModel):
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
-        past_key_values: KeyValueCache | None = None,
+        past_key_values: Cache | None = None,
         inputs_embeds: Tensor | None = None,
         use_cache: bool | None = None,
         *,
@@ -223,7 +223,7 @@ class LlamaModel(LlamaPreTrainedModel):
         batch_size, length = read_shape(input_ids, inputs_embeds, config.hidden_size)
         use_cache = self.uses_cache(use_cache)
         cache = self.read_cache(past_key_values, use_cache, batch_size)
-        past_length = 0 if cache is None else cache.length
+        past_length = 0 if cache is None else cache.get_seq_length()
         check_dtype("inputs_embeds", inputs_embeds, self.dtype)
         check_ids("input_ids", input_ids, (batch_size, length), config.vocab_size, "vocab_size")
         check_unlimited_positions(position_ids, (batch_size, length))
@@ -261,7 +261,7 @@ class LlamaModel(LlamaPreTrainedModel):
                 block,
                 hidden_states,
                 masks[window],
-                cache=None if cache is None else cache.self_attention[index],
+                cache=None if cache is None else cache.self_layer(index),
                 rotary=rotary,
                 kernel=kernel,
             )
@@ -328,7 +328,7 @@ class LlamaForCausalLM(LlamaPreTrainedModel, GenerationMixin):
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
-        past_key_values: KeyValueCache | None = None,
+        past_key_values: Cache | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         use_cache: bool | None = None,
@@ -379,7 +379,7 @@ class LlamaForSequenceClassification(LlamaPreTrainedModel):
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
-        past_key_values: KeyValueCache | None = None,
+        past_key_values: Cache | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         use_cache: bool | None = None,
@@ -432,7 +432,7 @@ class LlamaForTokenClassification(LlamaPreTrainedModel):
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
-        past_key_values: KeyValueCache | None = None,
+        past_key_values: Cache | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         use_cache: bool | None = None,
@@ -476,7 +476,7 @@ class LlamaForQuestionAnswering(LlamaPreTrainedModel):
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
-        past_key_values: KeyValueCache | None = None,
+        past_key_values: Cache | None = None,
         inputs_embeds: Tensor | None = None,
         start_positions: Tensor | None = None,
         end_positions: Tensor | None = None,

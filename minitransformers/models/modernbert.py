@@ -31,8 +31,8 @@ from minitransformers.models.base.checks import (
 from minitransformers.models.base.mask_arguments import check_mask
 from minitransformers.models.base.pretrained import PreTrainedModel, attention_kernel_name
 from minitransformers.models.base.rotary import RotaryConfig, rotary_from_parameters
-from minitransformers.nn.attention import MultiHeadAttention
-from minitransformers.nn.blocks import Block
+from minitransformers.nn.legacy_attention import MultiHeadAttention
+from minitransformers.nn.legacy_blocks import Block
 from minitransformers.nn.feed_forward import ACTIVATIONS, activation_function
 from minitransformers.nn.losses import (
     sequence_classification_loss,

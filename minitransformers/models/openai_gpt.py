@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from minitransformers.configs.config import Config
 from minitransformers.configs.fields import choice, count, positive, probability, size
 from minitransformers.files.weight_names import WeightTable, rename, tie
-from minitransformers.generation.search import GenerationMixin
+from minitransformers.generation.mixin import GenerationMixin
 from minitransformers.models.base.checks import (
     check_dtype,
     check_ends_are_known,
@@ -29,7 +29,7 @@ from minitransformers.models.base.checks import (
 from minitransformers.models.base.mask_arguments import check_mask, warn_if_left_padded
 from minitransformers.models.base.pretrained import PreTrainedModel, attention_kernel_name
 from minitransformers.models.gpt2 import BLOCK_WEIGHTS
-from minitransformers.nn.blocks import DecoderBlock
+from minitransformers.nn.legacy_blocks import DecoderBlock
 from minitransformers.nn.feed_forward import ACTIVATIONS
 from minitransformers.nn.heads import SequenceSummary, keep_positions, of_last_tokens
 from minitransformers.nn.losses import (

@@ -15,7 +15,7 @@ from minitransformers.configs.config import Config
 from minitransformers.configs.fields import constrained, positive, probability, size
 from minitransformers.errors import ConfigError, InputError
 from minitransformers.files.weight_names import Rule, WeightTable, drop, rename, tie
-from minitransformers.generation.search import GenerationMixin
+from minitransformers.generation.mixin import GenerationMixin
 from minitransformers.models.base.checks import (
     check_dtype,
     check_ids,
@@ -27,9 +27,9 @@ from minitransformers.models.base.checks import (
 from minitransformers.models.base.encoder_decoder import EncoderDecoderModel, kept_finite, sentence_vectors
 from minitransformers.models.base.mask_arguments import check_context, check_mask
 from minitransformers.models.base.pretrained import attention_kernel_name
-from minitransformers.nn.attention import MultiHeadAttention
-from minitransformers.nn.blocks import Block
-from minitransformers.nn.cache import KeyValueCache
+from minitransformers.nn.legacy_attention import MultiHeadAttention
+from minitransformers.nn.legacy_blocks import Block
+from minitransformers.nn.cache import Cache
 from minitransformers.nn.feed_forward import ACTIVATIONS, FeedForward, GatedFeedForward
 from minitransformers.nn.heads import DenseClassifier
 from minitransformers.nn.losses import (
@@ -283,7 +283,7 @@ class T5Stack(T5PreTrainedModel):
         encoder_hidden_states: Tensor | None = None,
         encoder_attention_mask: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
-        past_key_values: KeyValueCache | None = None,
+        past_key_values: Cache | None = None,
         use_cache: bool | None = None,
         *,
         output_attentions: bool | None = None,
@@ -312,7 +312,7 @@ class T5Stack(T5PreTrainedModel):
             raise InputError("use_cache and past_key_values are for the decoder: an encoder sees all tokens at once.")
         use_cache = self.is_decoder and self.uses_cache(use_cache)
         cache = self.read_cache(past_key_values, use_cache, batch_size)
-        past_length = 0 if cache is None else cache.length
+        past_length = 0 if cache is None else cache.get_seq_length()
         check_dtype(f"{prefix}inputs_embeds", inputs_embeds, self.dtype)
         check_mask(f"{prefix}attention_mask", attention_mask, config.num_heads)
         check_ids(f"{prefix}input_ids", input_ids, (batch_size, length), config.vocab_size, "vocab_size")
@@ -350,8 +350,8 @@ class T5Stack(T5PreTrainedModel):
                 mask,
                 context=encoder_hidden_states,
                 context_mask=context_mask,
-                cache=None if cache is None else cache.self_attention[index],
-                cross_cache=None if cache is None else cache.cross_attention[index],
+                cache=None if cache is None else cache.self_layer(index),
+                cross_cache=None if cache is None else cache.cross_layer(index),
                 kernel=kernel,
             )
             attentions.append(attention)
@@ -427,7 +427,7 @@ class T5Model(_EncoderDecoder):
         decoder_input_ids: Tensor | None = None,
         decoder_attention_mask: Tensor | None = None,
         encoder_outputs: Any = None,
-        past_key_values: KeyValueCache | None = None,
+        past_key_values: Cache | None = None,
         inputs_embeds: Tensor | None = None,
         decoder_inputs_embeds: Tensor | None = None,
         use_cache: bool | None = None,
@@ -486,7 +486,7 @@ class T5ForConditionalGeneration(_EncoderDecoder, GenerationMixin):
         decoder_input_ids: Tensor | None = None,
         decoder_attention_mask: Tensor | None = None,
         encoder_outputs: Any = None,
-        past_key_values: KeyValueCache | None = None,
+        past_key_values: Cache | None = None,
         inputs_embeds: Tensor | None = None,
         decoder_inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,

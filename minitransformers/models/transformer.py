@@ -14,14 +14,14 @@ from torch.nn import functional as F
 from minitransformers.configs.config import Config
 from minitransformers.configs.fields import choice, positive, probability, size
 from minitransformers.files.weight_names import WeightTable, tie
-from minitransformers.generation.search import GenerationMixin
+from minitransformers.generation.mixin import GenerationMixin
 from minitransformers.models.base.checks import check_dtype, check_ids, check_labels, read_shape
 from minitransformers.models.base.encoder_decoder import EncoderDecoderModel
 from minitransformers.models.base.mask_arguments import check_context, check_mask
 from minitransformers.models.base.pretrained import attention_kernel_name
-from minitransformers.nn.attention import MultiHeadAttention
-from minitransformers.nn.blocks import Block
-from minitransformers.nn.cache import KeyValueCache
+from minitransformers.nn.legacy_attention import MultiHeadAttention
+from minitransformers.nn.legacy_blocks import Block
+from minitransformers.nn.cache import Cache
 from minitransformers.nn.feed_forward import ACTIVATIONS, FeedForward
 from minitransformers.nn.losses import IGNORED, token_cross_entropy
 from minitransformers.nn.masks import read_attention_mask
@@ -132,7 +132,7 @@ class TransformerStack(TransformerPreTrainedModel):
         encoder_hidden_states: Tensor | None = None,
         encoder_attention_mask: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
-        past_key_values: KeyValueCache | None = None,
+        past_key_values: Cache | None = None,
         use_cache: bool | None = None,
         *,
         output_attentions: bool | None = None,
@@ -148,7 +148,7 @@ class TransformerStack(TransformerPreTrainedModel):
         batch_size, length = read_shape(input_ids, inputs_embeds, config.d_model, prefix)
         use_cache = self.is_decoder and self.uses_cache(use_cache)
         cache = self.read_cache(past_key_values, use_cache, batch_size)
-        past_length = 0 if cache is None else cache.length
+        past_length = 0 if cache is None else cache.get_seq_length()
         check_dtype(f"{prefix}inputs_embeds", inputs_embeds, self.dtype)
         check_mask(f"{prefix}attention_mask", attention_mask, config.num_heads)
         check_ids(f"{prefix}input_ids", input_ids, (batch_size, length), config.vocab_size, "vocab_size")
@@ -186,8 +186,8 @@ class TransformerStack(TransformerPreTrainedModel):
                 mask,
                 context=encoder_hidden_states,
                 context_mask=context_mask,
-                cache=None if cache is None else cache.self_attention[index],
-                cross_cache=None if cache is None else cache.cross_attention[index],
+                cache=None if cache is None else cache.self_layer(index),
+                cross_cache=None if cache is None else cache.cross_layer(index),
                 kernel=kernel,
             )
             all_hidden_states.append(hidden_states)
@@ -238,7 +238,7 @@ class TransformerModel(TransformerPreTrainedModel):
         decoder_input_ids: Tensor | None = None,
         decoder_attention_mask: Tensor | None = None,
         encoder_outputs: Any = None,
-        past_key_values: KeyValueCache | None = None,
+        past_key_values: Cache | None = None,
         inputs_embeds: Tensor | None = None,
         decoder_inputs_embeds: Tensor | None = None,
         use_cache: bool | None = None,
@@ -289,7 +289,7 @@ class TransformerForConditionalGeneration(TransformerPreTrainedModel, Generation
         decoder_input_ids: Tensor | None = None,
         decoder_attention_mask: Tensor | None = None,
         encoder_outputs: Any = None,
-        past_key_values: KeyValueCache | None = None,
+        past_key_values: Cache | None = None,
         inputs_embeds: Tensor | None = None,
         decoder_inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,

@@ -19,8 +19,8 @@ from minitransformers.files.weight_names import WeightTable, rename, stored
 from minitransformers.models.base.checks import check_pixels, check_sequence_labels
 from minitransformers.models.base.mask_arguments import check_mask
 from minitransformers.models.base.pretrained import PreTrainedModel, attention_kernel_name
-from minitransformers.nn.attention import MultiHeadAttention
-from minitransformers.nn.blocks import Block
+from minitransformers.nn.legacy_attention import MultiHeadAttention
+from minitransformers.nn.legacy_blocks import Block
 from minitransformers.nn.feed_forward import ACTIVATIONS, FeedForward, activation_function
 from minitransformers.nn.losses import sequence_classification_loss
 from minitransformers.nn.masks import can_read_values, read_attention_mask

@@ -1,16 +1,17 @@
 """The bricks: plain numbers in, no config, no model. Import any of them alone and build your own model with it."""
 
 from minitransformers.nn.attention import (
-    Attended,
+    AttentionOutput,
     MultiHeadAttention,
+    attend,
     attention_kernel,
     eager_attention,
     fused_attention,
     merge_heads,
     split_heads,
 )
-from minitransformers.nn.blocks import Block, BlockOutput, DecoderBlock, EncoderBlock
-from minitransformers.nn.cache import AttentionCache, KeyValueCache
+from minitransformers.nn.blocks import BlockOutput, DecoderBlock, EncoderBlock
+from minitransformers.nn.cache import Cache, CacheLayer, DynamicCache, EncoderDecoderCache
 from minitransformers.nn.embeddings import Embeddings
 from minitransformers.nn.feed_forward import ACTIVATIONS, FeedForward, GatedFeedForward, activation_function
 from minitransformers.nn.heads import DenseClassifier, MaskedLMHead, Pooler, SequenceSummary
@@ -40,18 +41,19 @@ from minitransformers.nn.positions import (
 
 __all__ = [
     "ACTIVATIONS",
-    "Attended",
-    "AttentionCache",
     "AttentionMask",
-    "Block",
+    "AttentionOutput",
     "BlockOutput",
+    "Cache",
+    "CacheLayer",
     "DecoderBlock",
     "DenseClassifier",
+    "DynamicCache",
     "Embeddings",
     "EncoderBlock",
+    "EncoderDecoderCache",
     "FeedForward",
     "GatedFeedForward",
-    "KeyValueCache",
     "LayerNorm",
     "LearnedPositions",
     "MaskedLMHead",
@@ -64,6 +66,7 @@ __all__ = [
     "SequenceSummary",
     "SinusoidalPositions",
     "activation_function",
+    "attend",
     "attention_kernel",
     "causal_mask",
     "count_positions",

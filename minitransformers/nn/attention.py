@@ -12,15 +12,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minitransformers.errors import InputError, UnknownNameError, nearest
-from minitransformers.nn.cache import AttentionCache
+from minitransformers.nn.cache import CacheLayer
 from minitransformers.nn.masks import AttentionMask, causal_mask
 from minitransformers.nn.positions import Rotary, rotate
 
 
-class Attended(NamedTuple):
-    """What attention gives: the averaged values, and the weights of the average where the kernel has them."""
+class AttentionOutput(NamedTuple):
+    """The averaged values, and the weights of the average where the kernel computes them."""
 
-    output: Float[Tensor, "batch heads query value_dim"]
+    output: Float[Tensor, "batch heads query value_dim"] | Float[Tensor, "batch query hidden"]
     weights: Float[Tensor, "batch heads query key"] | None
 
 
@@ -35,7 +35,7 @@ def eager_attention(
     scale: float | None = None,
     dropout: float = 0.0,
     upcast: bool = False,
-) -> Attended:
+) -> AttentionOutput:
     r"""softmax(QKᵀ·scale + bias) V over the keys that `mask` allows, with the weights (Vaswani et al., 2017, eq. 1).
 
     This is the specification that other kernels are tested against. A query that may attend to nothing gets zeros:
@@ -46,7 +46,7 @@ def eager_attention(
         bias: added to the scores, for instance relative positions.
         is_causal: a query sees the keys up to its own, aligned to the lower right.
         scale: factor of the scores; 1/√dim where it is None.
-        dropout: probability with which a weight is dropped in the average; the returned weights are the undropped.
+        dropout: probability with which a weight is dropped in the average; the returned weights have none dropped.
         upcast: compute scores and softmax in at least float32, as Mistral's GPT-2 training and GPT-Neo did.
     """
     scale = query.shape[-1] ** -0.5 if scale is None else scale
@@ -64,10 +64,10 @@ def eager_attention(
         scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
     weights = scores.softmax(dim=-1)
     if mask is not None:
-        # Does something only in rows without any key, whose softmax is uniform: finite, so that gradients stay finite.
+        # Matters only in rows without any key, whose softmax is uniform (finite, so that gradients stay finite).
         weights = weights.masked_fill(~mask, 0.0)
     weights = weights.to(value.dtype)
-    return Attended(F.dropout(weights, dropout) @ value, weights)
+    return AttentionOutput(F.dropout(weights, dropout) @ value, weights)
 
 
 def fused_attention(
@@ -81,7 +81,7 @@ def fused_attention(
     scale: float | None = None,
     dropout: float = 0.0,
     upcast: bool = False,
-) -> Attended:
+) -> AttentionOutput:
     """The same as `eager_attention` in one fused kernel of PyTorch, which never has the weights in memory.
 
     `upcast` changes nothing here: fused kernels accumulate in float32 as they are.
@@ -111,13 +111,13 @@ def fused_attention(
     )
     if without_keys is not None:
         output = output.masked_fill(without_keys, 0.0)
-    return Attended(output, None)
+    return AttentionOutput(output, None)
 
 
-KERNELS: dict[str, Callable[..., Attended]] = {"eager": eager_attention, "sdpa": fused_attention}
+KERNELS: dict[str, Callable[..., AttentionOutput]] = {"eager": eager_attention, "sdpa": fused_attention}
 
 
-def attention_kernel(name: str) -> Callable[..., Attended]:
+def attention_kernel(name: str) -> Callable[..., AttentionOutput]:
     """The kernel of that name: the one entry point through which every model attends.
 
     Raises:
@@ -130,24 +130,85 @@ def attention_kernel(name: str) -> Callable[..., Attended]:
     return KERNELS[name]
 
 
+def attend(
+    query: Float[Tensor, "batch query hidden"],
+    key: Float[Tensor, "batch key key_hidden"] | None,
+    value: Float[Tensor, "batch key value_hidden"] | None,
+    *,
+    heads: int,
+    mask: AttentionMask | Tensor | None = None,
+    cache: CacheLayer | None = None,
+    rotary: Rotary | None = None,
+    scale: float | None = None,
+    dropout: float = 0.0,
+    upcast: bool = False,
+    kernel: str = "sdpa",
+) -> AttentionOutput:
+    """Attention of several heads side by side, from projected vectors to their merged output (§3.2.2).
+
+    Every model attends through this function: split into heads, rotate, add to the cache, run the kernel, merge.
+
+    Args:
+        query: `heads` vectors of width hidden / heads each, side by side.
+        key, value: likewise. They may have fewer heads than the queries, each shared by as many queries' heads
+            (grouped-query attention: Ainslie et al., 2023). None: those in the cache, for cross-attention after its
+            first step.
+        mask: who may attend to whom; a bool tensor (True = may attend) or a float one (added to the scores) is
+            converted. None: everyone to everyone.
+        cache: keys and values of earlier tokens; the new ones are added to it.
+        rotary: the positions by which queries and keys are rotated.
+        scale: factor of the scores; 1/√width of a head where it is None.
+        dropout: probability of dropping an attention weight.
+        upcast: see `eager_attention`.
+        kernel: "sdpa" (fused) or "eager" (the formula, and returns the weights).
+
+    Returns:
+        (batch, query, heads · value width), and the weights or None.
+    """
+    query = split_heads(query, heads)
+    if key is None or value is None:
+        if cache is None or not cache.length:
+            raise InputError("Cross-attention needs a context, or a cache that holds its keys and values.")
+        key, value = cache.read()
+    else:
+        key_heads = key.shape[-1] // query.shape[-1]
+        key, value = split_heads(key, key_heads), split_heads(value, key_heads)
+        if rotary is not None:
+            query, key = rotate(query, rotary), rotate(key, rotary)
+        if cache is not None:
+            key, value = cache.update(key, value)
+    if key.shape[1] != heads:
+        key, value = (shared.repeat_interleave(heads // key.shape[1], dim=1) for shared in (key, value))
+    if not isinstance(mask, AttentionMask):
+        is_rule = mask is None or mask.dtype == torch.bool
+        mask = AttentionMask(allowed=mask) if is_rule else AttentionMask(bias=mask)
+    output, weights = attention_kernel(kernel)(
+        query,
+        key,
+        value,
+        mask=mask.allowed,
+        bias=mask.bias,
+        is_causal=mask.is_causal,
+        scale=scale,
+        dropout=dropout,
+        upcast=upcast,
+    )
+    return AttentionOutput(merge_heads(output), weights)
+
+
 class MultiHeadAttention(nn.Module):
     """Several attentions side by side, each in its own projection (Vaswani et al., 2017, §3.2.2).
 
-    Attends to the input itself, or to a `context` (cross-attention).
+    Attends to the input itself or, where `forward` is given a `context`, to that (cross-attention).
 
     Args:
         hidden_size: width of input and output.
-        num_heads: number of heads; must divide `hidden_size` unless `head_dim` is given.
-        num_key_value_heads: number of heads that keys and values have, each of which serves as many heads of queries
-            (grouped-query attention: Ainslie et al., 2023); default: `num_heads`.
-        dropout: probability with which an attention weight is dropped while training.
-        bias: whether the projections have biases; `output_bias` says it for the last one, where that differs.
+        num_heads: number of heads; must divide `hidden_size`.
+        num_key_value_heads: number of heads of keys and values; default `num_heads`. See `attend`.
+        dropout: probability of dropping an attention weight during training.
+        bias: whether the projections have biases.
         causal: a query sees only itself and what came before it.
-        cross: the keys and values come from a context of width `context_size` (default: `hidden_size`).
-        fused: queries, keys and values come from one projection `query_key_value` (with `cross`: keys and values from
-            `key_value`) instead of three, as GPT-2 stores them.
-        scale: factor of the scores; 1/√head_dim where it is None.
-        upcast: see `eager_attention`.
+        context_size: width of the context; default `hidden_size`.
 
     Raises:
         InputError: `num_heads` does not divide `hidden_size`, or `num_key_value_heads` does not divide `num_heads`.
@@ -158,126 +219,63 @@ class MultiHeadAttention(nn.Module):
         hidden_size: int,
         num_heads: int,
         *,
-        head_dim: int | None = None,
         num_key_value_heads: int | None = None,
         dropout: float = 0.0,
         bias: bool = True,
-        output_bias: bool | None = None,
         causal: bool = False,
-        cross: bool = False,
         context_size: int | None = None,
-        fused: bool = False,
-        scale: float | None = None,
-        upcast: bool = False,
     ) -> None:
         super().__init__()
-        if head_dim is None and hidden_size % num_heads:
+        num_key_value_heads = num_key_value_heads or num_heads
+        if hidden_size % num_heads:
             raise InputError(f"hidden_size={hidden_size} is not a multiple of num_heads={num_heads}.")
-        self.num_heads = num_heads
-        self.num_key_value_heads = num_key_value_heads or num_heads
-        if num_heads % self.num_key_value_heads:
+        if num_heads % num_key_value_heads:
             raise InputError(f"num_heads={num_heads} is not a multiple of num_key_value_heads={num_key_value_heads}.")
-        self.head_dim = head_dim or hidden_size // num_heads
-        self.dropout = dropout
+        self.num_heads = num_heads
         self.causal = causal
-        self.scale = scale
-        self.upcast = upcast
-        self.fused = fused
-        self.cross = cross
-
-        inner_size, key_size = num_heads * self.head_dim, self.num_key_value_heads * self.head_dim
-        context_size = context_size or hidden_size
-        if not fused or cross:
-            self.query = nn.Linear(hidden_size, inner_size, bias=bias)
-        if not fused:
-            self.key = nn.Linear(context_size, key_size, bias=bias)
-            self.value = nn.Linear(context_size, key_size, bias=bias)
-        elif cross:
-            self.key_value = nn.Linear(context_size, 2 * key_size, bias=bias)
-        else:
-            self.query_key_value = nn.Linear(hidden_size, inner_size + 2 * key_size, bias=bias)
-        self.output = nn.Linear(inner_size, hidden_size, bias=bias if output_bias is None else output_bias)
+        key_size = hidden_size // num_heads * num_key_value_heads
+        self.query = nn.Linear(hidden_size, hidden_size, bias=bias)
+        self.key = nn.Linear(context_size or hidden_size, key_size, bias=bias)
+        self.value = nn.Linear(context_size or hidden_size, key_size, bias=bias)
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(hidden_size, hidden_size, bias=bias)
 
     def forward(
         self,
         hidden_states: Float[Tensor, "batch query hidden"],
         *,
         context: Float[Tensor, "batch key context"] | None = None,
-        mask: AttentionMask | Bool[Tensor, "#batch #heads #query key_and_past"] | None = None,
-        cache: AttentionCache | None = None,
+        mask: Bool[Tensor, "#batch #heads #query key_and_past"] | None = None,
+        cache: CacheLayer | None = None,
         rotary: Rotary | None = None,
         kernel: str = "sdpa",
     ) -> tuple[Float[Tensor, "batch query hidden"], Float[Tensor, "batch heads query key_and_past"] | None]:
-        """Attend; give the output and, from the eager kernel, the attention weights.
+        """Attend; return the output and, from the eager kernel, the attention weights.
 
         Args:
-            hidden_states: where the queries come from, and without `context` also keys and values.
-            context: where keys and values come from; needed by cross-attention unless `cache` has them.
-            mask: who may attend to whom, True = may; joined with causality if the module is causal. An
-                `AttentionMask` is the whole rule: causality is not added to it.
-            cache: keys and values of earlier tokens; the new ones are added to it. In cross-attention it is filled
-                once, by the first call.
-            rotary: the positions of `hidden_states`, by which queries and keys are turned (self-attention only).
-            kernel: "sdpa" (fused) or "eager" (gives the weights).
+            hidden_states: input of the queries, and without `context` also of keys and values.
+            context: input of keys and values. Its keys and values are computed once: later calls read the cache.
+            mask: True = may attend; combined with causality if the module is causal.
+            cache: keys and values of earlier tokens; the new ones are added to it.
+            rotary: the positions of `hidden_states`, by which queries and keys are rotated (self-attention only).
+            kernel: "sdpa" (fused) or "eager" (returns the weights).
         """
-        query, key, value = self._project(hidden_states, context, cache, rotary)
-        if not isinstance(mask, AttentionMask):
-            mask = AttentionMask(allowed=mask, is_causal=self.causal)
-        output, weights = attention_kernel(kernel)(
-            query,
+        key = value = None
+        if context is None or cache is None or not cache.length:
+            source = hidden_states if context is None else context
+            key, value = self.key(source), self.value(source)
+        output, weights = attend(
+            self.query(hidden_states),
             key,
             value,
-            mask=mask.allowed,
-            bias=mask.bias,
-            is_causal=mask.is_causal,
-            scale=self.scale,
-            dropout=self.dropout if self.training else 0.0,
-            upcast=self.upcast,
+            heads=self.num_heads,
+            mask=AttentionMask(allowed=mask, is_causal=self.causal),
+            cache=cache,
+            rotary=rotary,
+            dropout=self.dropout.p if self.training else 0.0,
+            kernel=kernel,
         )
-        return self.output(merge_heads(output)), weights
-
-    def _project(
-        self,
-        hidden_states: Tensor,
-        context: Tensor | None,
-        cache: AttentionCache | None,
-        rotary: Rotary | None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        if not self.cross:
-            if self.fused:
-                query, key, value = self.split_fused(self.query_key_value(hidden_states))
-            else:
-                query, key, value = self.query(hidden_states), self.key(hidden_states), self.value(hidden_states)
-        else:
-            query = self.query(hidden_states)
-            if cache is not None and cache.length:  # the context does not change between steps
-                key, value = cache.read()
-                return split_heads(query, self.num_heads), self._for_all_heads(key), self._for_all_heads(value)
-            if context is None:
-                raise InputError("Cross-attention needs context=…, or a cache that holds its keys and values.")
-            if self.fused:
-                key, value = self.key_value(context).chunk(2, dim=-1)
-            else:
-                key, value = self.key(context), self.value(context)
-
-        query = split_heads(query, self.num_heads)
-        key, value = split_heads(key, self.num_key_value_heads), split_heads(value, self.num_key_value_heads)
-        if rotary is not None:
-            query, key = rotate(query, rotary), rotate(key, rotary)
-        if cache is not None:
-            key, value = cache.append(key, value)
-        return query, self._for_all_heads(key), self._for_all_heads(value)
-
-    def split_fused(self, fused: Float[Tensor, "batch length all"]) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values of all heads: they lie one after the other, unless a family has another order."""
-        widths = (self.num_heads, self.num_key_value_heads, self.num_key_value_heads)
-        query, key, value = torch.split(fused, [heads * self.head_dim for heads in widths], dim=-1)
-        return query, key, value
-
-    def _for_all_heads(self, per_head: Tensor) -> Tensor:
-        """Keys or values, each head of them repeated for the heads of queries that share it."""
-        copies = self.num_heads // self.num_key_value_heads
-        return per_head if copies == 1 else per_head.repeat_interleave(copies, dim=1)
+        return self.output(output), weights
 
 
 def split_heads(

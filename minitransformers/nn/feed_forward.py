@@ -12,8 +12,6 @@ from torch.nn import functional as F
 
 from minitransformers.errors import UnknownNameError, nearest
 
-Activation = Callable[[Tensor], Tensor]
-
 
 def gelu_formula(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """x · Φ(x), Φ being the normal distribution function (Hendrycks & Gimpel, 2016, §2): BERT's activation."""
@@ -25,51 +23,59 @@ def gelu_tanh_formula(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     return 0.5 * x * (1.0 + torch.tanh((2 / torch.pi) ** 0.5 * (x + 0.044715 * x**3)))
 
 
-def _quick_gelu(x: Tensor) -> Tensor:
-    return x * torch.sigmoid(1.702 * x)
+class QuickGELU(nn.Module):
+    """x · sigmoid(1.702 x), a cheap approximation of GELU (Hendrycks & Gimpel, 2016, §2)."""
+
+    def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """Apply it to every element."""
+        return x * torch.sigmoid(1.702 * x)
 
 
-def _clipped_gelu(x: Tensor) -> Tensor:
-    return F.gelu(x).clip(-10, 10)
+class ClippedGELU(nn.Module):
+    """GELU within −10 … 10, for quantization."""
+
+    def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """Apply it to every element."""
+        return F.gelu(x).clip(-10, 10)
 
 
-def _squared_relu(x: Tensor) -> Tensor:
-    return F.relu(x).square()
+class SquaredReLU(nn.Module):
+    """max(x, 0)² (So et al., 2021, §4)."""
+
+    def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """Apply it to every element."""
+        return F.relu(x).square()
 
 
-def _linear(x: Tensor) -> Tensor:
-    return x
+_tanh_gelu = partial(nn.GELU, approximate="tanh")
 
-
-_tanh_gelu = partial(F.gelu, approximate="tanh")
-
-# Several names stand for one function: the implementations that they once told apart give the same numbers.
-ACTIVATIONS: dict[str, Activation] = {
-    "gelu": F.gelu,
-    "gelu_python": F.gelu,
+# Several names stand for one function: they denote different implementations elsewhere, which give the same numbers.
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "gelu": nn.GELU,
+    "gelu_python": nn.GELU,
     "gelu_new": _tanh_gelu,
     "gelu_fast": _tanh_gelu,
     "gelu_accurate": _tanh_gelu,
     "gelu_pytorch_tanh": _tanh_gelu,
     "gelu_python_tanh": _tanh_gelu,
-    "gelu_10": _clipped_gelu,
-    "quick_gelu": _quick_gelu,
-    "relu": F.relu,
-    "relu2": _squared_relu,
-    "relu6": F.relu6,
-    "leaky_relu": F.leaky_relu,
-    "silu": F.silu,
-    "swish": F.silu,
-    "mish": F.mish,
-    "hardswish": F.hardswish,
-    "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
-    "linear": _linear,
+    "gelu_10": ClippedGELU,
+    "quick_gelu": QuickGELU,
+    "relu": nn.ReLU,
+    "relu2": SquaredReLU,
+    "relu6": nn.ReLU6,
+    "leaky_relu": nn.LeakyReLU,
+    "silu": nn.SiLU,
+    "swish": nn.SiLU,
+    "mish": nn.Mish,
+    "hardswish": nn.Hardswish,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "linear": nn.Identity,
 }
 
 
-def activation_function(name: str) -> Activation:
-    """The activation of that name.
+def activation_function(name: str) -> nn.Module:
+    """A new module of the activation of that name.
 
     Raises:
         UnknownNameError: there is none; the message has the nearest name.
@@ -78,7 +84,7 @@ def activation_function(name: str) -> Activation:
         raise UnknownNameError(
             f"There is no activation {name!r}; there are {', '.join(ACTIVATIONS)}.{nearest(name, ACTIVATIONS)}"
         )
-    return ACTIVATIONS[name]
+    return ACTIVATIONS[name]()
 
 
 class FeedForward(nn.Module):

@@ -13,7 +13,7 @@ import transformers
 from torch import Tensor
 
 import minitransformers
-from minitransformers import InputError, KeyValueCache, MinitransformersError, UnknownArgumentError
+from minitransformers import DynamicCache, InputError, MinitransformersError, UnknownArgumentError
 
 IDS = torch.tensor([[3, 4, 5, 6], [7, 8, 9, 0]])
 ONES = torch.ones(2, 4, dtype=torch.long)
@@ -349,9 +349,9 @@ def test_labels_for_logits_that_are_not_kept(name: str) -> None:
 WITH_CACHE = ["BertLMHeadModel", "GPT2Model", "GPT2LMHeadModel", "GPT2ForSequenceClassification"]
 
 
-def cache_of(name: str, length: int = 4, **overrides: Any) -> KeyValueCache:
+def cache_of(name: str, length: int = 4, **overrides: Any) -> DynamicCache:
     with torch.no_grad():
-        cache: KeyValueCache = tiny.model(name, **overrides)(IDS[:, :length], use_cache=True).past_key_values
+        cache: DynamicCache = tiny.model(name, **overrides)(IDS[:, :length], use_cache=True).past_key_values
     return cache
 
 
@@ -379,7 +379,7 @@ def test_cache_that_does_not_fit(name: str) -> None:
     cases: list[tuple[dict[str, Any], list[str]]] = [
         ({"input_ids": IDS[:1, :1], "past_key_values": cache_of(name)}, ["2 sequences and the input 1", "reorder"]),
         ({"input_ids": ONES.repeat(2, 1), "past_key_values": cache_of(name)}, ["2 sequences and the input 4"]),
-        ({"input_ids": IDS, "past_key_values": KeyValueCache(3)}, ["a model with 3 layers; this one has 2"]),
+        ({"input_ids": IDS, "past_key_values": DynamicCache()}, ["a model with 3 layers; this one has 2"]),
         ({"input_ids": IDS, "past_key_values": cache_of(name, **{heads: 2})}, ["2 heads", "this one has 3"]),
         ({"input_ids": IDS, "past_key_values": cache_of(name, **{layers: 1})}, ["with 1 layers; this one has 2"]),
         (
@@ -397,9 +397,9 @@ def test_cache_that_does_not_fit(name: str) -> None:
     ]
     for arguments, parts in cases:
         cache = arguments["past_key_values"]
-        length = cache.length
+        length = cache.get_seq_length()
         refuses(tiny.model(name), arguments, parts)
-        assert cache.length == length, "the cache can be used on"
+        assert cache.get_seq_length() == length, "the cache can be used on"
 
 
 def test_cache_for_an_encoder() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, strategies as st
 
 from minitransformers.errors import InputError
 from minitransformers.models.bert import BertForTokenClassification
-from minitransformers.nn.cache import KeyValueCache
+from minitransformers.nn.cache import DynamicCache
 from minitransformers.nn.masks import causal_mask
 from minitransformers.nn.positions import positions_from_mask
 from minitransformers.testing import laws, strategies
@@ -43,7 +43,7 @@ def test_any_way_of_cutting_a_text_gives_the_same(classes, grad, data):
             data.draw(strategies.cut_points(ids.shape[1])),
             attention_mask=data.draw(st.sampled_from([None, mask])),
             position_ids=positions_from_mask(mask) if side == "left" else None,
-            cache=None if capacity is None else KeyValueCache(model.cache_layout[0], capacity),
+            cache=None if capacity is None else DynamicCache(capacity=capacity),
             output_hidden_states=data.draw(st.booleans()),
         )
 
@@ -80,7 +80,7 @@ def test_pieces_may_be_given_in_different_grad_modes(data):
     ids = data.draw(strategies.token_ids(min_length=3))
     cuts = data.draw(strategies.cut_points(ids.shape[1]))
     modes = [torch.enable_grad, torch.no_grad, torch.inference_mode]
-    cache = KeyValueCache(model.cache_layout[0], capacity=data.draw(st.sampled_from([0, 20])))
+    cache = DynamicCache(capacity=data.draw(st.sampled_from([0, 20])))
     logits, start = [], 0
     for end in (*cuts, ids.shape[1]):
         with data.draw(st.sampled_from(modes))():
@@ -175,7 +175,7 @@ def test_a_context_in_the_cache_is_reordered_with_it(data):
     rows = torch.tensor(data.draw(st.lists(st.integers(0, 2), min_size=1, max_size=4)))
     cut = data.draw(st.integers(1, ids.shape[1] - 1))
     cache = model(ids[:, :cut], encoder_hidden_states=context, use_cache=True).past_key_values
-    cache.reorder(rows)
+    cache.reorder_cache(rows)
     went_on = model(ids[rows][:, cut:], encoder_hidden_states=context[rows], past_key_values=cache).logits
     assert_close(went_on, model(ids[rows], encoder_hidden_states=context[rows]).logits[:, cut:])
 
@@ -191,7 +191,7 @@ def test_the_cache_of_a_target_is_cropped_and_reordered(classes, data):
     rows = torch.tensor(data.draw(st.lists(st.integers(0, len(ids) - 1), min_size=1, max_size=4)))
     source = {name: tensor[rows] for name, tensor in side.source.items()}
     cache = side(ids[:, :cut], use_cache=True).past_key_values
-    cache.reorder(rows)
+    cache.reorder_cache(rows)
     went_on = side.model(**source, decoder_input_ids=ids[rows][:, cut:], past_key_values=cache, use_cache=True)[0]
     assert_close(went_on, side.model(**source, decoder_input_ids=ids[rows])[0][:, cut:])
 
@@ -242,7 +242,7 @@ def test_a_mask_that_leaves_out_the_cached_tokens_is_refused(data):
     cache = model(ids[:, :2], use_cache=True).past_key_values
     with pytest.raises(InputError, match=rf"expected \({len(ids)}, {ids.shape[1]}\) \(2 cached and"):
         model(ids[:, 2:], past_key_values=cache, attention_mask=torch.ones_like(ids[:, 2:]))
-    assert cache.length == 2  # refused before any work
+    assert cache.get_seq_length() == 2  # refused before any work
 
 
 @given(st.data())

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, strategies as st
 
 from minitransformers.errors import InputError
-from minitransformers.nn.cache import KeyValueCache
+from minitransformers.nn.cache import DynamicCache
 from minitransformers.outputs import MaskedLMOutput
 from minitransformers.testing.comparing import TOLERANCES, assert_close, assert_gradients_close, named_tensors
 from minitransformers.testing.weights import draw_weights
@@ -89,8 +89,8 @@ def test_what_nobody_can_look_into_is_an_error():
 
 
 def test_tensors_are_found_in_outputs_sequences_and_caches():
-    cache = KeyValueCache(1)
-    cache.self_attention[0].append(torch.zeros(1, 1, 2, 1), torch.ones(1, 1, 2, 1))
+    cache = DynamicCache()
+    cache.self_layer(0).update(torch.zeros(1, 1, 2, 1), torch.ones(1, 1, 2, 1))
     found = dict(
         named_tensors({"a": [torch.zeros(1), None], "cache": cache, "b": MaskedLMOutput(loss=torch.zeros(()))})
     )

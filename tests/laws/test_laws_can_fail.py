@@ -12,8 +12,8 @@ from torch import nn
 from minitransformers.errors import InputError
 from minitransformers.files.weight_names import WeightTable, rename, transpose
 from minitransformers.models.gpt2 import GPT2Config, GPT2LMHeadModel
-from minitransformers.nn.attention import Attended, MultiHeadAttention, eager_attention, fused_attention
-from minitransformers.nn.cache import AttentionCache, KeyValueCache
+from minitransformers.nn.attention import AttentionOutput, MultiHeadAttention, eager_attention, fused_attention
+from minitransformers.nn.cache import CacheLayer, DynamicCache
 from minitransformers.nn.losses import causal_lm_loss
 from minitransformers.nn.masks import causal_mask, padding_mask
 from minitransformers.outputs import CausalLMOutputWithCrossAttentions
@@ -23,13 +23,13 @@ from minitransformers.testing.weights import draw_weights
 VOCAB_SIZE, WIDTH = 11, 8
 
 
-class NeverForgets(KeyValueCache):
-    def crop(self, length):
+class NeverForgets(DynamicCache):
+    def crop(self, max_length):
         pass
 
 
-class NeverReorders(KeyValueCache):
-    def reorder(self, rows):
+class NeverReorders(DynamicCache):
+    def reorder_cache(self, beam_idx, start=0):
         pass
 
 
@@ -66,8 +66,8 @@ class Toy(nn.Module):
         cache = past_key_values
         if cache is None and use_cache:
             kinds = {"a crop that keeps": NeverForgets, "a reorder that keeps": NeverReorders}
-            cache = kinds.get(mistake, KeyValueCache)(1)
-        past = 0 if cache is None else cache.length
+            cache = kinds.get(mistake, DynamicCache)()
+        past = 0 if cache is None else cache.get_seq_length()
         start = 0 if mistake == "positions that restart" else past
         if position_ids is None or mistake == "deaf to positions":
             position_ids = torch.arange(start, start + input_ids.shape[1])[None]
@@ -81,16 +81,16 @@ class Toy(nn.Module):
             allowed = causal_mask(past + length)[:, :, :length]
         if attention_mask is not None and mistake != "deaf to the mask":
             allowed = allowed & padding_mask(attention_mask)
-        layer = None if cache is None else cache.self_attention[0]
+        layer = None if cache is None else cache.self_layer(0)
         if mistake == "a cache that is replaced" and layer is not None:
             allowed = allowed[..., -length:]
-            cache = KeyValueCache(1)
-            layer = cache.self_attention[0]
+            cache = DynamicCache()
+            layer = cache.self_layer(0)
         kernel = self.config.attn_implementation
         self.attention.scale = 0.9 if mistake == "another scale in sdpa" and kernel == "sdpa" else None
         attended, _ = self.attention(hidden, mask=allowed, cache=layer, kernel=kernel)
         if mistake == "a detached cache" and layer is not None:
-            layer._key, layer._value = layer._key.detach(), layer._value.detach()
+            layer._keys, layer._values = layer._keys.detach(), layer._values.detach()
         hidden = hidden + attended
         if mistake == "rows that leak":
             hidden = hidden + hidden.mean(dim=0, keepdim=True)
@@ -223,13 +223,13 @@ def _upper_left(query, key, value, *, mask=None, is_causal=False, **options):
 def _infinities(query, key, value, *, mask=None, bias=None, is_causal=False, scale=None):
     scores = query @ key.transpose(-1, -2) * (scale or query.shape[-1] ** -0.5)
     scores = scores if mask is None else scores.masked_fill(~mask, -torch.inf)
-    return Attended(scores.softmax(-1) @ value, None)
+    return AttentionOutput(scores.softmax(-1) @ value, None)
 
 
 def _uniform_where_empty(query, key, value, *, mask=None, bias=None, is_causal=False, scale=None):
     scores = query @ key.transpose(-1, -2) * (scale or query.shape[-1] ** -0.5)
     scores = scores if mask is None else scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
-    return Attended(scores.softmax(-1) @ value, None)
+    return AttentionOutput(scores.softmax(-1) @ value, None)
 
 
 def _without_gradient_of_key(query, key, value, **options):
@@ -386,4 +386,4 @@ def test_an_argument_that_would_compare_nothing_is_an_error(law, message):
 
 
 def test_the_cache_of_the_toys_is_the_librarys():
-    assert isinstance(Toy()(IDS, use_cache=True).past_key_values.self_attention[0], AttentionCache)
+    assert isinstance(Toy()(IDS, use_cache=True).past_key_values.self_attention[0], CacheLayer)

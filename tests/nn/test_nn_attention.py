@@ -16,7 +16,7 @@ from minitransformers.nn.attention import (
     merge_heads,
     split_heads,
 )
-from minitransformers.nn.cache import AttentionCache
+from minitransformers.nn.cache import CacheLayer
 from minitransformers.nn.masks import AttentionMask, causal_mask
 from minitransformers.testing.comparing import assert_close
 from minitransformers.testing.weights import draw_weights
@@ -270,7 +270,7 @@ def test_cross_attention_is_not_causal_and_takes_a_mask_of_the_context():
 def test_a_context_is_read_from_the_cache_after_the_first_step(fused):
     attention = draw_weights(MultiHeadAttention(6, 2, cross=True, fused=fused).double(), 0)
     hidden, context = random(1, 3, 6), random(1, 4, 6, seed=1)
-    cache = AttentionCache()
+    cache = CacheLayer()
     first, _ = attention(hidden[:, :1], context=context, cache=cache)
     rest, _ = attention(hidden[:, 1:], cache=cache)  # no context any more
     assert cache.length == 4
@@ -280,7 +280,7 @@ def test_a_context_is_read_from_the_cache_after_the_first_step(fused):
 @pytest.mark.parametrize("fused", [False, True])
 def test_self_attention_goes_on_from_its_cache(fused):
     attention = draw_weights(MultiHeadAttention(6, 2, causal=True, fused=fused).double(), 0)
-    hidden, cache = random(2, 4, 6), AttentionCache()
+    hidden, cache = random(2, 4, 6), CacheLayer()
     steps = [attention(hidden[:, i : i + 1], cache=cache)[0] for i in range(4)]
     assert_close(torch.cat(steps, dim=1), attention(hidden)[0])
 
@@ -343,7 +343,7 @@ def test_heads_that_do_not_divide_the_hidden_size_are_refused():
 
 def test_cross_attention_without_a_context_is_refused():
     attention = MultiHeadAttention(6, 2, cross=True)
-    for cache in (None, AttentionCache()):
+    for cache in (None, CacheLayer()):
         with pytest.raises(InputError, match="needs context"):
             attention(torch.zeros(1, 2, 6), cache=cache)
 

@@ -7,8 +7,8 @@ from torch.nn import functional as F
 
 from minitransformers.errors import InputError
 from minitransformers.nn import (
-    AttentionCache,
     Block,
+    CacheLayer,
     FeedForward,
     GatedFeedForward,
     LayerNorm,
@@ -100,7 +100,7 @@ def test_shared_keys_and_values_are_those_of_repeated_heads(kernel, fused):
 def test_the_cache_holds_shared_heads_once():
     attention = MultiHeadAttention(8, 4, num_key_value_heads=1, causal=True).double()
     draw_weights(attention, 0)
-    x, cache = normal(1, 2, 5, 8), AttentionCache()
+    x, cache = normal(1, 2, 5, 8), CacheLayer()
     pieces = [attention(piece, cache=cache)[0] for piece in x.split([2, 3], dim=1)]
     assert cache.read()[0].shape == (2, 1, 5, 2)
     assert_close(torch.cat(pieces, dim=1), attention(x)[0])
@@ -159,7 +159,7 @@ def test_a_block_of_later_models_goes_on_from_its_cache(kernel):
         pre_norm=True,
     ).double()
     draw_weights(block, 0)
-    x, rotary, cache = normal(1, 2, 6, 16), turns(range(6), width=4), AttentionCache()
+    x, rotary, cache = normal(1, 2, 6, 16), turns(range(6), width=4), CacheLayer()
     whole = block(x, rotary=rotary, kernel=kernel).hidden_states
     pieces = []
     for start, stop in ((0, 3), (3, 4), (4, 6)):

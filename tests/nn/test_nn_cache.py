@@ -3,10 +3,11 @@
 import pytest
 import torch
 import torch.utils._pytree as pytree
+import transformers
 from hypothesis import given, strategies as st
 
 from minitransformers.errors import InputError
-from minitransformers.nn.cache import AttentionCache, KeyValueCache
+from minitransformers.nn.cache import CacheLayer, DynamicCache, EncoderDecoderCache, as_cache
 from minitransformers.testing.comparing import assert_close
 
 MODES = {"grad": torch.enable_grad, "no_grad": torch.no_grad, "inference": torch.inference_mode}
@@ -27,13 +28,13 @@ def held(cache, row=0):
 
 def append(cache, *numbers, batch=2):
     new = tokens(*numbers, batch=batch)
-    return cache.append(new, -new)
+    return cache.update(new, -new)
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("capacity", [0, 1, 3, 100])
 def test_what_is_appended_is_there_in_order(mode, capacity):
-    cache = AttentionCache(capacity)
+    cache = CacheLayer(capacity)
     with MODES[mode]():
         key, value = append(cache, 1, 2)
         assert (cache.length, held(cache)) == (2, [1, 2])
@@ -58,7 +59,7 @@ def test_what_is_appended_is_there_in_order(mode, capacity):
     st.sampled_from([0, 1, 5, 40]),
 )
 def test_any_sequence_of_steps_in_any_modes_does_what_a_list_does(steps, capacity):
-    cache, expected, number = AttentionCache(capacity), [[0], [0.1]], 0
+    cache, expected, number = CacheLayer(capacity), [[0], [0.1]], 0
     append(cache, 0)
     for step, mode, argument in steps:
         with MODES[mode]():
@@ -90,8 +91,8 @@ def test_any_sequence_of_steps_in_any_modes_does_what_a_list_does(steps, capacit
 def test_the_callers_tensors_are_never_written_to(mode):
     with MODES[mode]():
         key = tokens(1, 2, 3).clone()
-        kept, cache = key.clone(), AttentionCache()
-        cache.append(key, -key)
+        kept, cache = key.clone(), CacheLayer()
+        cache.update(key, -key)
         cache.crop(1)
         append(cache, 9)
         assert held(cache) == [1, 9]
@@ -99,7 +100,7 @@ def test_the_callers_tensors_are_never_written_to(mode):
 
 
 def test_memory_is_taken_ahead_and_doubles_as_it_fills():
-    cache = AttentionCache(capacity=4)
+    cache = CacheLayer(capacity=4)
     with torch.no_grad():
         append(cache, 1)
         place = cache.read()[0].data_ptr()
@@ -117,15 +118,15 @@ def test_memory_is_taken_ahead_and_doubles_as_it_fills():
 
 def test_a_forward_pass_that_does_not_go_on_copies_nothing():
     key = tokens(1, 2)
-    cache = AttentionCache()
-    assert cache.append(key, -key)[0].data_ptr() == key.data_ptr()
+    cache = CacheLayer()
+    assert cache.update(key, -key)[0].data_ptr() == key.data_ptr()
 
 
 def test_gradients_flow_to_every_token():
     keys = [tokens(n).clone().requires_grad_() for n in (1, 2, 3)]
-    cache = AttentionCache()
+    cache = CacheLayer()
     for key in keys:
-        cache.append(key, -key)
+        cache.update(key, -key)
     (cache.read()[0] * torch.tensor([1.0, 2.0, 3.0])[:, None]).sum().backward()
     assert [key.grad.unique().tolist() for key in keys] == [[1.0], [2.0], [3.0]]
 
@@ -133,8 +134,8 @@ def test_gradients_flow_to_every_token():
 @pytest.mark.parametrize("last", ["no_grad", "grad"])
 def test_a_step_without_gradients_does_not_break_those_of_earlier_steps(last):
     key = tokens(1, 2).clone().requires_grad_()
-    cache = AttentionCache(capacity=10)
-    first, _ = cache.append(key, -key)
+    cache = CacheLayer(capacity=10)
+    first, _ = cache.update(key, -key)
     result = first.square().sum()
     with MODES[last]():
         cache.crop(1)
@@ -146,7 +147,7 @@ def test_a_step_without_gradients_does_not_break_those_of_earlier_steps(last):
 @pytest.mark.parametrize("first", MODES)
 @pytest.mark.parametrize("second", MODES)
 def test_modes_may_change_between_steps(first, second):
-    cache = AttentionCache(capacity=5)
+    cache = CacheLayer(capacity=5)
     for mode, numbers in ((first, (1, 2)), (second, (3,)), (first, (4,)), (second, (5, 6))):
         with MODES[mode]():
             append(cache, *numbers)
@@ -154,7 +155,7 @@ def test_modes_may_change_between_steps(first, second):
 
 
 def test_crop_forgets_the_end_and_never_makes_longer():
-    cache = AttentionCache()
+    cache = CacheLayer()
     append(cache, 1, 2, 3, 4)
     cache.crop(10)
     assert held(cache) == [1, 2, 3, 4]
@@ -166,7 +167,7 @@ def test_crop_forgets_the_end_and_never_makes_longer():
 
 @pytest.mark.parametrize("mode", MODES)
 def test_reorder_takes_rows_some_twice_and_more_than_there_were(mode):
-    cache = AttentionCache(capacity=8)
+    cache = CacheLayer(capacity=8)
     with MODES[mode]():
         append(cache, 1, 2)
         cache.reorder(torch.tensor([1, 1, 0]))
@@ -178,7 +179,7 @@ def test_reorder_takes_rows_some_twice_and_more_than_there_were(mode):
 
 
 def test_an_empty_cache():
-    cache = AttentionCache()
+    cache = CacheLayer()
     assert cache.length == 0
     with pytest.raises(InputError, match="empty"):
         cache.read()
@@ -189,7 +190,7 @@ def test_an_empty_cache():
 
 @pytest.mark.parametrize("mode", MODES)
 def test_another_batch_is_refused(mode):
-    cache = AttentionCache()
+    cache = CacheLayer()
     with MODES[mode]():
         append(cache, 1)
         with pytest.raises(InputError, match="2 sequences and the input 3"):
@@ -201,39 +202,73 @@ def test_another_batch_is_refused(mode):
 
 
 def test_a_model_has_a_cache_for_each_layer():
-    cache = KeyValueCache(3, capacity=9)
-    assert len(cache) == 3
-    assert cache.length == cache.get_seq_length() == 0
-    for layer in cache.self_attention:
-        append(layer, 1, 2)
-    append(cache.cross_attention[0], 7, 8, 9)
-    assert cache.length == cache.get_seq_length() == 2
-    assert [key.shape[2] for key, _ in cache] == [2, 2, 2]
+    cache = EncoderDecoderCache(DynamicCache(capacity=9), DynamicCache())
+    assert cache.get_seq_length() == 0
+    for index in range(3):
+        append(cache.self_layer(index), 1, 2)
+    append(cache.cross_layer(0), 7, 8, 9)
+    assert (len(cache), cache.get_seq_length(), cache.is_updated) == (3, 2, {0: True})
+    assert [layer.keys.shape[2] for layer in cache.self_attention_cache.layers] == [2, 2, 2]
     cache.crop(1)
-    assert cache.length == 1
-    assert cache.cross_attention[0].length == 3  # the context stays
-    cache.reorder(torch.tensor([1]))
-    assert [key.shape[0] for key, _ in cache] == [1, 1, 1]
-    assert cache.cross_attention[0].read()[0].shape == (1, 1, 3, 1)
+    assert cache.get_seq_length() == 1
+    assert cache.cross_layer(0).length == 3  # the context stays
+    cache.reorder_cache(torch.tensor([1]))
+    assert [key.shape[0] for key, _ in cache.self_attention_cache] == [1, 1, 1]
+    assert cache.cross_layer(0).read()[0].shape == (1, 1, 3, 1)
+    cache.reset()
+    assert (cache.get_seq_length(), len(cache), cache.is_updated) == (0, 0, {})
 
 
-def test_a_model_without_layers_has_an_empty_cache():
-    assert KeyValueCache(0).length == 0
-    assert list(KeyValueCache(0)) == []
+def test_an_empty_cache_has_no_tokens():
+    assert DynamicCache().get_seq_length() == 0
+    assert list(DynamicCache()) == []
+
+
+def test_it_answers_as_the_reference_does():
+    """The same calls on our cache and on transformers': the same keys, values and lengths."""
+    ours, theirs = DynamicCache(), transformers.DynamicCache()
+    for step, numbers in enumerate([(1, 2, 3), (4,), (5, 6)]):
+        for layer in range(2):
+            new = tokens(*numbers) + layer
+            for mine, other in zip(ours.update(new, -new, layer), theirs.update(new, -new, layer), strict=True):
+                assert_close(mine, other)
+        if step == 1:
+            for cache in (ours, theirs):
+                cache.batch_repeat_interleave(2)
+                cache.crop(3)
+                cache.batch_select_indices(torch.tensor([0, 2]))
+    for cache in (ours, theirs):
+        cache.reorder_cache(torch.tensor([1, 0]))
+        cache.crop(-1)
+    assert ours.get_seq_length() == theirs.get_seq_length() == 4
+    for mine, other in zip(ours.layers, theirs.layers, strict=True):
+        assert_close((mine.keys, mine.values), (other.keys, other.values))
+
+
+def test_a_cache_of_the_reference_is_taken_over():
+    theirs = transformers.EncoderDecoderCache(transformers.DynamicCache(), transformers.DynamicCache())
+    theirs.self_attention_cache.update(tokens(1, 2), -tokens(1, 2), 0)
+    theirs.cross_attention_cache.update(tokens(7), -tokens(7), 0)
+    ours = as_cache(theirs)
+    assert isinstance(ours, EncoderDecoderCache)
+    assert (held(ours.self_layer(0)), held(ours.cross_layer(0))) == ([1, 2], [7])
+    assert held(as_cache(theirs.self_attention_cache).self_layer(0)) == [1, 2]
+    with pytest.raises(InputError, match="past_key_values must be the cache"):
+        as_cache("cache")
 
 
 def test_as_a_pytree_it_comes_back_as_it_was():
-    cache = KeyValueCache(2)
-    append(cache.self_attention[0], 1, 2)
-    append(cache.self_attention[1], 3, 4)
-    append(cache.cross_attention[1], 5)
+    cache = EncoderDecoderCache()
+    append(cache.self_layer(0), 1, 2)
+    append(cache.self_layer(1), 3, 4)
+    append(cache.cross_layer(1), 5)
     leaves, spec = pytree.tree_flatten(cache)
     assert len(leaves) == 6
     again = pytree.tree_unflatten([2 * leaf for leaf in leaves], spec)
-    assert isinstance(again, KeyValueCache)
-    assert again.length == 2
-    assert [layer.length for layer in again.cross_attention] == [0, 1]
-    assert_close(again.self_attention[1].read(), tuple(2 * t for t in cache.self_attention[1].read()))
+    assert isinstance(again, EncoderDecoderCache)
+    assert again.get_seq_length() == 2
+    assert again.is_updated == {0: False, 1: True}
+    assert_close(again.self_layer(1).read(), tuple(2 * t for t in cache.self_layer(1).read()))
     with torch.no_grad():
-        append(again.self_attention[0], 9)  # and it goes on
-    assert again.self_attention[0].length == 3
+        append(again.self_layer(0), 9)  # and it goes on
+    assert again.self_layer(0).length == 3

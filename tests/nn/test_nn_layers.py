@@ -10,7 +10,7 @@ from torch import nn
 from minitransformers.errors import InputError, UnknownNameError
 from minitransformers.nn.attention import KERNELS
 from minitransformers.nn.blocks import DecoderBlock, EncoderBlock
-from minitransformers.nn.cache import AttentionCache
+from minitransformers.nn.cache import CacheLayer
 from minitransformers.nn.embeddings import Embeddings
 from minitransformers.nn.feed_forward import (
     ACTIVATIONS,
@@ -271,7 +271,7 @@ def test_a_mask_adds_to_causality_unless_it_is_the_whole_rule():
 def test_a_decoder_block_goes_on_from_its_caches(pre_norm):
     block = draw_weights(DecoderBlock(6, 2, 9, pre_norm=pre_norm, cross_attention=True).double(), 0)
     x, context = random(2, 4, 6), random(2, 3, 6, seed=1)
-    cache, cross_cache = AttentionCache(), AttentionCache()
+    cache, cross_cache = CacheLayer(), CacheLayer()
     steps = [
         block(x[:, i : i + 1], context=context, cache=cache, cross_cache=cross_cache).hidden_states for i in range(4)
     ]

@@ -119,7 +119,7 @@ class Pair:
         redraw_parameters(self.reference, example.seed)
         to_dtype(self.reference, dtype)
         self.ours = case.ours(case.ours.config_class(**example.config), **example.constructor).eval()
-        self.ours.load_hf_state_dict({name: tensor.clone() for name, tensor in self.reference.state_dict().items()})
+        to_dtype(self.ours, dtype).load_state_dict(self.reference.state_dict())
         self.our_arguments = cast(example.arguments, dtype)
         self.reference_arguments = as_the_reference_takes_it(self.our_arguments, dtype)
 
@@ -196,7 +196,7 @@ class Pair:
             cache = self.cache_that_keeps_all()
             arguments = {**arguments, **({} if cache is None else {"past_key_values": cache})}
         tensors = flat(model(**arguments), self.example.real, per_token)
-        return tensors, gradients(model, tensors, self.ours.weights)
+        return tensors, gradients(model, tensors, self.ours.checkpoint_names)
 
 
 @contextmanager

@@ -28,8 +28,7 @@ import torch
 from torch import Tensor, nn
 
 import minitransformers as mt
-from minitransformers.files.saving import to_reference_names
-from minitransformers.files.weight_names import WeightTable
+from minitransformers.files.checkpoint_names import CheckpointNames
 
 TOLERANCE = 1e-9
 """In float64: the largest difference, relative to the largest value but at least to 1; of gradients, to their norm."""
@@ -86,32 +85,24 @@ def cached(cache: Any) -> list[tuple[Tensor, Tensor]]:
 
 def cached_context(cache: Any) -> list[tuple[Tensor, Tensor]]:
     """Keys and values of each layer's cross-attention, where there are any."""
-    if isinstance(cache, mt.KeyValueCache):
-        return [layer.read() for layer in cache.cross_attention if layer.length]
     layers = getattr(cache, "cross_attention_cache", ())
     return [(layer[0], layer[1]) for layer in layers if layer[0] is not None]
 
 
-def gradients(model: nn.Module, tensors: Flat, table: WeightTable) -> Flat:
+def gradients(model: nn.Module, tensors: Flat, names: CheckpointNames) -> Flat:
     """The gradient of what is trained on with respect to every parameter, under the reference's names.
 
     That is the loss where there is one, else a projection of all outputs on fixed random directions.
 
     Args:
-        table: the names of our model's family.
+        names: of our model's family; they tell which matrices the reference holds transposed.
     """
     losses = [tensor for name, tensor in tensors.items() if name in ("loss", "mc_loss")]
     objective = sum(losses) if losses else _projection(tensors)
     named = dict(model.named_parameters())
     found = torch.autograd.grad(objective, list(named.values()), allow_unused=True)
     by_name = {name: gradient for name, gradient in zip(named, found, strict=True) if gradient is not None}
-    if isinstance(model, mt.PreTrainedModel):
-        return to_reference_names(by_name, table, shared=False)
-    # What is tied is called as in the backbone, whichever module comes first.
-    tied = {table.to_theirs(name).name: table.to_theirs(source).name for name, source in table.ties.items()}
-    canonical = {name: source for name, source in tied.items() if source not in named}
-    by_name = {table.doubles.get(name, name): gradient for name, gradient in by_name.items()}
-    return {canonical.get(name, name): gradient for name, gradient in by_name.items()}
+    return names.transposed(by_name) if isinstance(model, mt.PreTrainedModel) else by_name
 
 
 def _projection(tensors: Flat) -> Tensor:

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 
 from minitransformers.models.dinov2 import ScaledLinear
 from minitransformers.models.vit import ViTEmbeddings
-from minitransformers.nn.attention import MultiHeadAttention
-from minitransformers.nn.blocks import Block
+from minitransformers.nn.legacy_attention import MultiHeadAttention
+from minitransformers.nn.legacy_blocks import Block
 from minitransformers.nn.feed_forward import ACTIVATIONS, FeedForward, GatedFeedForward
 from minitransformers.nn.heads import DenseClassifier, MaskedLMHead
 from minitransformers.nn.positions import LearnedPositions, RelativePositionBias, count_positions

@@ -28,7 +28,7 @@ from families import CASES, CLASSES
 from hypothesis import given, strategies as st
 from mutations import MUTATIONS
 
-from minitransformers.nn.attention import MultiHeadAttention
+from minitransformers.nn.legacy_attention import MultiHeadAttention
 
 EVERYTHING = {"output_hidden_states": True, "output_attentions": True}
 

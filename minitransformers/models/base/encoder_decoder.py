@@ -17,7 +17,7 @@ from minitransformers.generation.config import as_list
 from minitransformers.models.base.checks import check_ids, check_labels, check_length, check_type, read_shape
 from minitransformers.models.base.mask_arguments import check_mask
 from minitransformers.models.base.pretrained import PreTrainedModel
-from minitransformers.nn.cache import KeyValueCache
+from minitransformers.nn.cache import Cache
 from minitransformers.nn.masks import can_read_values, read_attention_mask
 from minitransformers.outputs import BaseModelOutput, Seq2SeqModelOutput
 
@@ -108,7 +108,7 @@ class EncoderDecoderModel(PreTrainedModel):
         decoder_input_ids: Tensor | None,
         decoder_attention_mask: Tensor | None,
         encoder_outputs: Any,
-        past_key_values: KeyValueCache | None,
+        past_key_values: Cache | None,
         inputs_embeds: Tensor | None,
         decoder_inputs_embeds: Tensor | None,
         use_cache: bool | None,
@@ -161,7 +161,7 @@ class EncoderDecoderModel(PreTrainedModel):
         input_ids: Tensor | None,
         attention_mask: Tensor | None,
         inputs_embeds: Tensor | None,
-        past_key_values: KeyValueCache | None,
+        past_key_values: Cache | None,
     ) -> None:
         """Refuse a decoder's input that is wrong by itself, or of another batch than the source."""
         config: Any = self.config
@@ -172,7 +172,7 @@ class EncoderDecoderModel(PreTrainedModel):
                     f"The source has {source.shape[0]} rows and the decoder's input {batch_size}: each text needs a "
                     f"target."
                 )
-        past_length = past_key_values.length if isinstance(past_key_values, KeyValueCache) else 0
+        past_length = 0 if past_key_values is None else past_key_values.get_seq_length()
         check_ids("decoder_input_ids", input_ids, (batch_size, length), config.vocab_size, "vocab_size")
         if self.max_target_length is not None:
             check_length(length, past_length, self.max_target_length)

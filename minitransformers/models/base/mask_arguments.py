@@ -10,7 +10,7 @@ from torch import Tensor
 
 from minitransformers.errors import InputError, warn
 from minitransformers.models.base.checks import check_dtype, kind_of
-from minitransformers.nn.cache import KeyValueCache
+from minitransformers.nn.cache import Cache
 from minitransformers.nn.masks import (
     AttentionMask,
     can_read_values,
@@ -37,7 +37,7 @@ def check_mask(name: str, mask: Tensor | None, num_heads: int) -> None:
 def read_causal_mask(
     attention_mask: Tensor | None,
     position_ids: Tensor | None,
-    cache: KeyValueCache | None,
+    cache: Cache | None,
     *,
     batch_size: int,
     length: int,
@@ -55,7 +55,7 @@ def read_causal_mask(
         documents = documents_from_positions(position_ids)
         if not can_read_values(documents) or documents.any():
             return AttentionMask(causal_mask(length, device=documents.device) & document_mask(documents))
-    past_length = 0 if cache is None else cache.length
+    past_length = 0 if cache is None else cache.get_seq_length()
     warn_if_left_padded(attention_mask, position_ids, past_length)
     if cache is not None:
         warn_if_packed(attention_mask, position_ids, past_length)
@@ -91,7 +91,7 @@ def check_context(
     context_size: int | None,
     num_heads: int,
     dtype: torch.dtype,
-    cache: KeyValueCache | None = None,
+    cache: Cache | None = None,
 ) -> AttentionMask:
     """Who may attend to whom in cross-attention, after a check that the encoder's output fits this model.
 
@@ -118,7 +118,8 @@ def check_context(
             f"encoder_hidden_states has shape {shape}; expected ({batch_size}, length of the source, {context_size})."
         )
     check_dtype("encoder_hidden_states", encoder_hidden_states, dtype)
-    cached_length = cache.cross_attention[0].length if cache is not None and cache.cross_attention else 0
+    of_context = None if cache is None else cache.cross_layer(0)
+    cached_length = 0 if of_context is None else of_context.length
     if cached_length and cached_length != shape[1]:  # not `in`: a number that is traced is no entry of a tuple
         raise InputError(
             f"encoder_hidden_states has {shape[1]} positions and past_key_values is of a source with {cached_length}: "

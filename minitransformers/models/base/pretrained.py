@@ -1,14 +1,13 @@
 """PreTrainedModel: what every model can do besides its forward pass.
 
-First values, loading and saving, and the properties that people ask a model for are here. Tied embeddings and their
-resizing are in token_tables.py; gradient checkpointing and the cache in block_runner.py.
+Loading, saving, and the properties that people ask a model for. Its bases are a file each: initialization.py,
+inputs.py, token_embeddings.py, checkpointing.py.
 """
 
 from __future__ import annotations
 
 import copy
 import inspect
-import logging
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -17,47 +16,55 @@ from typing import Any, ClassVar, Literal, TypeVar, overload
 import torch
 from torch import Tensor, nn
 
+from minitransformers.compat.forward import IGNORED_ARGUMENTS
 from minitransformers.configs.config import Config
 from minitransformers.errors import ConfigError, InputError, UnknownArgumentError, nearest
+from minitransformers.files.checkpoint_names import CheckpointNames
 from minitransformers.files.hub import Source
 from minitransformers.files.loading import LoadingReport, load_weights
 from minitransformers.files.pushing import PushToHub
 from minitransformers.files.reading import open_checkpoint
-from minitransformers.files.saving import to_reference_names, write_checkpoint
-from minitransformers.files.weight_names import WeightTable
+from minitransformers.files.saving import named_for_files, write_checkpoint
 from minitransformers.generation.config import GenerationConfig
 from minitransformers.models.base.block_runner import BlockRunner
-from minitransformers.models.base.token_embeddings import TokenTables
+from minitransformers.models.base.checkpointing import Checkpointing
+from minitransformers.models.base.initialization import Initialization, WithoutWeights
+from minitransformers.models.base.inputs import OutputOptions, PreparesInputs
+from minitransformers.models.base.token_embeddings import TokenEmbeddings
 from minitransformers.nn.attention import attention_kernel
-
-logger = logging.getLogger(__name__)
+from minitransformers.outputs import ModelOutput
 
 ModelType = TypeVar("ModelType", bound="PreTrainedModel")
 
 
-class PreTrainedModel(TokenTables, BlockRunner, PushToHub):
+class PreTrainedModel(TokenEmbeddings, Initialization, PreparesInputs, Checkpointing, PushToHub, BlockRunner):
     """The base of all models.
 
     A family sets `config_class`, `base_model_prefix` (the attribute under which models with a head keep their
-    backbone), `weights` (its table of names), `optional_weights` (parts of the backbone that a checkpoint may lack:
-    they are newly initialised), and `wide_weights` (parts that stay float32 where a model is loaded in float16).
+    backbone), `checkpoint_names` (where names in files differ), `optional_weights` (parts of the backbone that a
+    checkpoint may lack: they are newly initialized) and `keep_in_fp32` (parts that stay float32 in a float16 model).
     """
 
-    config_class: ClassVar[type[Config]]
-    base_model_prefix: ClassVar[str]
-    weights: WeightTable
+    config_class: ClassVar[type[Config]] = Config
+    base_model_prefix: ClassVar[str] = ""
+    checkpoint_names: ClassVar[CheckpointNames]
     optional_weights: ClassVar[tuple[str, ...]] = ()
-    wide_weights: ClassVar[tuple[str, ...]] = ()
+    keep_in_fp32: ClassVar[tuple[str, ...]] = ()
 
     config: Config
     _forward_arguments: ClassVar[frozenset[str]] = frozenset()
-    _place_of_return_dict: ClassVar[int | None] = None
+    _takes_any_argument: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        _, *arguments = inspect.signature(cls.forward).parameters
-        cls._forward_arguments = frozenset(arguments)
-        cls._place_of_return_dict = arguments.index("return_dict") if "return_dict" in arguments else None
+        if "checkpoint_names" not in cls.__dict__ and not hasattr(cls, "checkpoint_names"):
+            cls.checkpoint_names = getattr(cls, "weights", CheckpointNames(base=cls.base_model_prefix))
+        _, *parameters = inspect.signature(cls.forward).parameters.values()
+        names = {parameter.name for parameter in parameters}
+        any_name = [parameter for parameter in parameters if parameter.kind is parameter.VAR_KEYWORD]
+        is_ours = any("OutputOptions" in str(parameter.annotation) for parameter in any_name)
+        cls._forward_arguments = frozenset(names | (OutputOptions.__annotations__.keys() if is_ours else set()))
+        cls._takes_any_argument = bool(any_name) and not is_ours
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -72,48 +79,34 @@ class PreTrainedModel(TokenTables, BlockRunner, PushToHub):
             self.generation_config = GenerationConfig.from_model_config(config)
 
     def __call__(self, *args: Any, return_dict: bool | None = None, **kwargs: Any) -> Any:
-        """Run `forward`, after refusing arguments that it does not have, with the nearest name.
+        """Run `forward`; arguments that it does not have are refused with the nearest name.
 
-        `return_dict=False`, here or in the config, gives the output as a plain tuple. Families in which the reference
-        takes it by position too have it among their `forward`'s arguments, but it is read here.
+        `return_dict=False`, here or in the config, returns the output as a plain tuple. Fields that tokenizers and
+        collators put into a batch, and that the model does not use, are ignored (compat/forward.py).
         """
-        place = self._place_of_return_dict
-        if place is not None and len(args) > place:
-            return_dict = args[place]
-        for name in kwargs:
-            if name not in self._forward_arguments:
-                raise UnknownArgumentError(
-                    f"{type(self).__name__} takes no argument {name!r}.{nearest(name, self._forward_arguments)}"
-                )
+        known = self._forward_arguments
+        if not self._takes_any_argument and not kwargs.keys() <= known:
+            for name in kwargs.keys() - known:
+                if name not in IGNORED_ARGUMENTS and kwargs[name] is not None:
+                    raise UnknownArgumentError(
+                        f"{type(self).__name__} takes no argument {name!r}.{nearest(name, known)}"
+                    )
+            kwargs = {name: value for name, value in kwargs.items() if name in known}
+        if "return_dict" in known:  # a user's own forward, which reads it
+            return super().__call__(*args, return_dict=return_dict, **kwargs)
         output = super().__call__(*args, **kwargs)
         as_output = self.config.return_dict if return_dict is None else return_dict
-        return output if as_output else output.to_tuple()
-
-    # ---- first values ------------------------------------------------------------------------------------------------
+        return output.to_tuple() if not as_output and isinstance(output, ModelOutput) else output
 
     def post_init(self) -> None:
-        """The last line of every constructor: give parameters their first values, and tie the embeddings."""
-        with torch.no_grad():
-            for module in _modules_outside_models(self):
-                for name, parameter in module.named_parameters(recurse=False):
-                    if not parameter.is_meta:
-                        self.init_parameter(module, name, parameter)
+        """The last line of every constructor: initialize what is new, and tie the embeddings."""
+        self.init_weights()
+
+    def init_weights(self) -> None:
+        """Initialize modules that are neither loaded nor initialized yet, and tie the embeddings."""
+        if not any(parameter.is_meta for parameter in self.parameters()):
+            self.initialize_weights()
         self.tie_weights()
-
-    def init_parameter(self, module: nn.Module, name: str, parameter: Tensor) -> None:
-        """The first value of one parameter, in place.
-
-        N(0, initializer_range²) for matrices and embeddings, 0 for biases and the padding token's vector, 1 for the
-        weights of norms (Devlin et al., 2018, appendix A.2 and the released code).
-        """
-        if name == "bias":
-            parameter.zero_()
-        elif parameter.ndim == 1:
-            parameter.fill_(1.0)
-        else:
-            parameter.normal_(0.0, self.config.initializer_range)
-            if isinstance(module, nn.Embedding) and module.padding_idx is not None:
-                parameter[module.padding_idx].zero_()
 
     # ---- loading and saving ------------------------------------------------------------------------------------------
 
@@ -155,9 +148,9 @@ class PreTrainedModel(TokenTables, BlockRunner, PushToHub):
             pretrained_model_name_or_path: a directory, or a name such as "google-bert/bert-base-uncased".
             config: a configuration, or where to read one, in place of the checkpoint's own.
             dtype: torch.float32, "bfloat16", … for the weights; None or "auto" takes what config.json says, or the
-                file. `torch_dtype` is its former name. In float16, a family's `wide_weights` stay float32.
+                file. `torch_dtype` is its former name. In float16, a family's `keep_in_fp32` stay float32.
             attn_implementation: "sdpa" (default) or "eager".
-            ignore_mismatched_sizes: newly initialise a head whose size differs from the file's.
+            ignore_mismatched_sizes: newly initialize a head whose size differs from the file's.
             output_loading_info: also return what was missing, unused, or of another size.
             cache_dir, force_download, local_files_only, token, revision, subfolder: see `Source`.
             overrides: fields of the config (`num_labels=3`) and arguments of the constructor
@@ -178,26 +171,18 @@ class PreTrainedModel(TokenTables, BlockRunner, PushToHub):
         wanted = _read_dtype(dtype if dtype is not None else torch_dtype)
 
         weights = open_checkpoint(source)
-        with torch.device("meta"):
+        with WithoutWeights():
             model = cls(config, *model_args, **constructor)
         report = load_weights(
             model,
             weights,
-            model.weights,
-            may_be_missing=model._may_be_missing,
-            stays_wide=model._stays_wide,
-            initialise=model.init_parameter,
-            tied=config.tie_word_embeddings,
+            model.checkpoint_names,
+            ties=model._ties_in_files(),
             shape_of=weights.shape,
             dtype=wanted or config.dtype,
             ignore_mismatched_sizes=ignore_mismatched_sizes,
             origin=source.name,
         )
-        if any(buffer.is_meta for buffer in model.buffers()):  # one that the file has not, of a user's own class
-            computed = cls(config, *model_args, **constructor)
-            for name, buffer in model.named_buffers():
-                path, _, leaf = name.rpartition(".")
-                setattr(model.get_submodule(path), leaf, computed.get_buffer(name) if buffer.is_meta else buffer)
         model._note_untied()
         config.dtype = model.dtype
         model.eval()
@@ -206,28 +191,19 @@ class PreTrainedModel(TokenTables, BlockRunner, PushToHub):
         return (model, dict(vars(report))) if output_loading_info else model
 
     def load_hf_state_dict(self, state_dict: Mapping[str, Tensor], **options: Any) -> LoadingReport:
-        """Take over weights named as in `transformers`, the inverse of `hf_state_dict`.
+        """Take over weights named as in files, which may lack a head; the inverse of `hf_state_dict`.
 
         Tensors are shared, not copied; clone them first where both models are trained. `options`: `dtype`,
         `ignore_mismatched_sizes`.
         """
-        report = load_weights(
-            self,
-            state_dict,
-            self.weights,
-            may_be_missing=self._may_be_missing,
-            stays_wide=self._stays_wide,
-            initialise=self.init_parameter,
-            tied=self.config.tie_word_embeddings,
-            origin="the state dict",
-            **options,
-        )
+        ties = self._ties_in_files()
+        report = load_weights(self, state_dict, self.checkpoint_names, ties=ties, origin="the state dict", **options)
         self._note_untied()
         return report
 
     def hf_state_dict(self) -> dict[str, Tensor]:
-        """All weights under the names, and in the layout, that `transformers` has for this architecture."""
-        return to_reference_names(self.state_dict(), self.weights)
+        """All weights in the layout of `transformers`: the state dict, with GPT-1's and GPT-2's matrices transposed."""
+        return self.checkpoint_names.transposed(self.state_dict())
 
     def save_pretrained(
         self,
@@ -243,9 +219,9 @@ class PreTrainedModel(TokenTables, BlockRunner, PushToHub):
 
         Args:
             save_directory: made where it is missing; may be the directory that the model was loaded from.
-            state_dict: the weights to write, with our names; by default the model's own.
+            state_dict: the weights to write, in place of the model's own.
             max_shard_size: larger checkpoints are split; a number of bytes, or a text such as "5GB".
-            safe_serialization: True, as scripts say who ask for safetensors; pickles are not written.
+            safe_serialization: must be True; pickles are not written.
             push_to_hub: push the files, too.
             hub_options: `repo_id` and others of `push_to_hub`.
         """
@@ -255,10 +231,11 @@ class PreTrainedModel(TokenTables, BlockRunner, PushToHub):
         if directory.is_file():
             raise InputError(f"save_directory={str(directory)!r} is a file; pass a directory.")
         state = self.state_dict() if state_dict is None else state_dict
-        tensors = to_reference_names(state, self.weights, shared=not self.config.tie_word_embeddings)
-        tensors = {self.weights.in_files(name): tensor for name, tensor in tensors.items()}
+        ties = self._ties_in_files()
         with self._pushing(directory, push_to_hub, hub_options):
-            write_checkpoint(directory, tensors, max_shard_size=max_shard_size)
+            write_checkpoint(
+                directory, named_for_files(state, self.checkpoint_names, ties), max_shard_size=max_shard_size
+            )
             self.config.architectures = [type(self).__name__]
             self.config.dtype = self.dtype
             self.config.save_pretrained(directory)
@@ -295,9 +272,15 @@ class PreTrainedModel(TokenTables, BlockRunner, PushToHub):
         in_backbone = self.base_model is self or name.startswith(f"{self.base_model_prefix}.")
         return not in_backbone or any(part in f".{name}" for part in self.optional_weights)
 
-    def _stays_wide(self, name: str) -> bool:
+    def _keeps_fp32(self, name: str, dtype: torch.dtype | None) -> bool:
         """Whether a parameter is float32 in a model that is loaded in float16."""
-        return any(part in f".{name}" for part in self.wide_weights)
+        return dtype == torch.float16 and any(part in f".{name}" for part in self.keep_in_fp32)
+
+    def _ties_in_files(self) -> dict[str, str]:
+        """Tied pairs of the family, of which a file may have either; none where the config does not tie."""
+        if not self.config.tie_word_embeddings:
+            return {}
+        return self._tied_weights_keys or getattr(getattr(self, "weights", None), "ties", {})
 
     # ---- what people ask a model for ---------------------------------------------------------------------------------
 
@@ -336,39 +319,26 @@ class PreTrainedModel(TokenTables, BlockRunner, PushToHub):
         attention_kernel(attn_implementation)
         self.config.attn_implementation = attn_implementation
 
-    def can_generate(self) -> bool:
+    @classmethod
+    def can_generate(cls) -> bool:
         """Whether the model has `generate`."""
-        return hasattr(self, "generate")
+        return hasattr(cls, "generate")
 
-    def __getattr__(self, name: str) -> Any:  # only what is not found otherwise
+    def __getattr__(self, name: str) -> Any:  # only names that are not found otherwise
         try:
             return super().__getattr__(name)
         except AttributeError:
             if name not in ("generate", "generate_steps", "generation_config"):
                 raise
-        able = " or ".join(_generating_classes(PreTrainedModel, self.config_class)) or "a model of another family"
-        raise AttributeError(f"{type(self).__name__} cannot continue a text, and has no {name!r}: load {able}.")
+        raise AttributeError(
+            f"{type(self).__name__} cannot continue a text, and has no {name!r}: load a class with a language-model "
+            f"head, with AutoModelForCausalLM or AutoModelForSeq2SeqLM."
+        )
 
 
 def attention_kernel_name(config: Config, output_attentions: bool) -> str:
     """Which kernel a forward pass uses: only the eager one has the weights that `output_attentions=True` asks for."""
     return "eager" if output_attentions else config.attn_implementation or "sdpa"
-
-
-def _generating_classes(base: type[PreTrainedModel], config_class: type[Config]) -> list[str]:
-    """The names of the family's own classes that can generate; a user's subclasses are not offered to others."""
-    names = [name for child in base.__subclasses__() for name in _generating_classes(child, config_class)]
-    is_own = base.__module__ == config_class.__module__ and not base.__name__.startswith("_")
-    return [base.__name__, *names] if is_own and hasattr(base, "generate") else names
-
-
-def _modules_outside_models(model: nn.Module) -> list[nn.Module]:
-    """`model` and its parts, except for those of a model inside it, which has given them their first values itself."""
-    modules = [model]
-    for child in model.children():
-        if not isinstance(child, PreTrainedModel):
-            modules += _modules_outside_models(child)
-    return modules
 
 
 def _read_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:

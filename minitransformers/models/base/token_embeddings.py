@@ -1,8 +1,8 @@
-"""The tables of a model that have one row a token: which of them are one and the same, and how many tokens they hold.
+"""The token embedding and the layer that scores the vocabulary: tied or not, and resized together.
 
-The token embedding looks vectors up by token; the layer that scores the vocabulary multiplies by one such vector a
-token. In most models both are the same parameter (Press and Wolf, 2017), and must stay so wherever PyTorch makes new
-parameters: on another device or in another type, from a state dict, after resizing.
+The embedding looks vectors up by token; the output layer multiplies by one such vector a token. In most models both are
+the same parameter (Press and Wolf, 2017), and must stay so wherever PyTorch makes new parameters: on another device or
+in another type, from a state dict, after resizing.
 """
 
 from __future__ import annotations
@@ -14,42 +14,66 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
-from minitransformers.configs.config import Config
 from minitransformers.errors import InputError
-from minitransformers.files.weight_names import WeightTable
+from minitransformers.files.checkpoint_names import CheckpointNames
 
 logger = logging.getLogger(__name__)
 
-ModelType = TypeVar("ModelType", bound="TokenTables")
+ModelType = TypeVar("ModelType", bound="TokenEmbeddings")
 
 
-class TokenTables(nn.Module):
-    """What every model can do with its token tables: a base of `PreTrainedModel`."""
+class TokenEmbeddings(nn.Module):
+    """Tied and resized token embeddings, a base of `PreTrainedModel`.
+
+    A family sets the names of three things:
+
+    - `_input_embeddings`, the token embedding in the backbone;
+    - `_output_embeddings`, the layer that scores the vocabulary, in models that have one;
+    - `_tied_weights_keys`, pairs of parameters that are one: the name of each, and of its source. A class has those
+      pairs of which it has both.
+    """
+
+    _input_embeddings: ClassVar[str] = ""
+    _output_embeddings: ClassVar[str] = ""
 
     base_model_prefix: ClassVar[str]
-    weights: WeightTable
-    config: Config
-    init_parameter: Callable[[nn.Module, str, Tensor], None]
+    checkpoint_names: ClassVar[CheckpointNames]
+    _tied_weights_keys: ClassVar[dict[str, str]] = {}
+    config: Any
+    _init_weights: Callable[[nn.Module], None]
 
-    # ---- which tables there are --------------------------------------------------------------------------------------
+    # ---- which embeddings there are ----------------------------------------------------------------------------------
 
     @property
     def base_model(self) -> Any:
         """The backbone: this model without its head."""
         return getattr(self, self.base_model_prefix, self)
 
-    def get_input_embeddings(self) -> nn.Embedding:
+    def get_input_embeddings(self) -> Any:
         """The token embedding."""
-        embeddings: nn.Embedding = self.base_model.get_input_embeddings()
-        return embeddings
+        base = self.base_model
+        return base.get_submodule(base._input_embeddings) if base is self else base.get_input_embeddings()
 
-    def set_input_embeddings(self, embeddings: nn.Embedding) -> None:
+    def set_input_embeddings(self, value: nn.Module) -> None:
         """Replace the token embedding; an output layer that was tied to it stays as it is until `tie_weights()`."""
-        self.base_model.set_input_embeddings(embeddings)
+        base = self.base_model
+        if base is not self:
+            base.set_input_embeddings(value)
+        else:
+            _replace(self, self._input_embeddings, value)
 
-    def get_output_embeddings(self) -> nn.Linear | None:
+    def get_output_embeddings(self) -> Any:
         """The layer that scores the vocabulary; None where the model has none."""
-        return None
+        return self.get_submodule(self._output_embeddings) if self._has_output_embeddings() else None
+
+    def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
+        """Replace the layer that scores the vocabulary."""
+        if not self._has_output_embeddings():
+            raise InputError(f"{type(self).__name__} has no layer that scores the vocabulary.")
+        _replace(self, self._output_embeddings, new_embeddings)
+
+    def _has_output_embeddings(self) -> bool:
+        return self._output_embeddings in dict(self.named_modules()).keys() - {""}
 
     # ---- which of them are one ---------------------------------------------------------------------------------------
 
@@ -65,14 +89,15 @@ class TokenTables(nn.Module):
             setattr(self.get_submodule(path), leaf, names[source])
 
     def _tied(self) -> dict[str, str]:
-        """Those of the weight table's pairs that are one parameter now."""
+        """The pairs that are one parameter now."""
         names = dict(self.named_parameters(remove_duplicate=False))
         return {name: source for name, source in self._pairs().items() if names[name] is names[source]}
 
     def _pairs(self) -> dict[str, str]:
-        """Those of the weight table's pairs that this model has: the name of each, and of what it may be tied to."""
+        """The pairs of `_tied_weights_keys` of which this model has both parameters."""
         names = dict(self.named_parameters(remove_duplicate=False))
-        return {name: source for name, source in self.weights.ties.items() if name in names and source in names}
+        ties = self._tied_weights_keys or getattr(getattr(self, "weights", None), "ties", {})
+        return {name: source for name, source in ties.items() if name in names and source in names}
 
     def _apply(self: ModelType, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ModelType:
         """What `.to()`, `.half()`, `.to_empty()` and the like do; tied weights stay so, on the meta device too."""
@@ -82,14 +107,22 @@ class TokenTables(nn.Module):
         return self
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """As in every module, with our names; tied weights stay so, also with `assign=True`."""
+        """As in every module; tied weights stay tied, also with `assign=True`.
+
+        Takes the state dict of the same class of transformers too. Its matrices of GPT-1 and GPT-2 are transposed,
+        which the shapes tell.
+        """
+        shapes = {name: tuple(parameter.shape) for name, parameter in self.state_dict().items()}
+        matrices = [name for name in state_dict if name in shapes and self.checkpoint_names.is_transposed(name)]
+        if any(tuple(state_dict[name].shape) == shapes[name][::-1] != shapes[name] for name in matrices):
+            state_dict = {name: value.t() if name in matrices else value for name, value in state_dict.items()}
         tied = self._tied()
         result = super().load_state_dict(state_dict, strict=strict, assign=assign)
         self._tie(tied)
         return result
 
     def _note_untied(self) -> None:
-        """Where the file has two different weights for what the config ties, both are kept, and the config says so."""
+        """Keep both weights where the file has two different ones for a tied pair, and let the config say so."""
         pairs = self._pairs()
         if self.config.tie_word_embeddings and self._tied() != pairs:
             self.config.tie_word_embeddings = False
@@ -109,8 +142,8 @@ class TokenTables(nn.Module):
         Args:
             new_num_tokens: the new vocabulary size, `len(tokenizer)`; None changes nothing.
             pad_to_multiple_of: round it up to a multiple of this.
-            mean_resizing: new tokens start at the mean of the old ones, with the slightest spread, so that they
-                neither win nor lose against them (Hewitt, 2021); otherwise as in a new model.
+            mean_resizing: new tokens start at the mean of the old ones with a tiny spread, so that they are neither
+                likelier nor less likely than those (Hewitt, 2021); otherwise as in a new model.
 
         Returns:
             The token embedding.
@@ -145,18 +178,27 @@ class TokenTables(nn.Module):
         return embeddings
 
     def _token_embeddings(self) -> list[nn.Embedding]:
-        """Every table in which tokens are looked up; an encoder–decoder has several, which may be tied or not."""
+        """Every embedding of tokens; an encoder–decoder has several, which may be tied or not."""
         return [self.get_input_embeddings()]
 
     @torch.no_grad()
     def _resize(self, module: nn.Module, name: str, size: int, mean_resizing: bool) -> None:
         old: nn.Parameter = getattr(module, name)
-        new = nn.Parameter(old.new_empty(size, *old.shape[1:]), requires_grad=old.requires_grad)
         kept = min(size, old.shape[0])
+        new = old.new_empty(size, *old.shape[1:])
         if mean_resizing:
             spread = old.float().std(dim=0, correction=0) * 1e-9**0.5
             new.copy_((old.float().mean(dim=0) + spread * torch.randn_like(new, dtype=torch.float32)).to(new.dtype))
+        elif old.ndim == 1:
+            new.zero_()
         else:
-            self.init_parameter(module, name, new)
+            drawn = nn.Embedding(size, old.shape[1], dtype=old.dtype, device=old.device)
+            self._init_weights(drawn)
+            new = drawn.weight.data
         new[:kept] = old[:kept]
-        setattr(module, name, new)
+        setattr(module, name, nn.Parameter(new, requires_grad=old.requires_grad))
+
+
+def _replace(model: nn.Module, path: str, module: nn.Module) -> None:
+    parent, _, name = path.rpartition(".")
+    setattr(model.get_submodule(parent), name, module)

@@ -63,7 +63,7 @@ def compiled_continues_from_a_cache() -> None:
     with torch.no_grad():
         first = faster(input_ids[:, :4], use_cache=True)
         second = faster(input_ids[:, 4:], past_key_values=first.past_key_values, use_cache=True)
-        assert second.past_key_values.length == LENGTH
+        assert second.past_key_values.get_seq_length() == LENGTH
         assert_close(torch.cat([first.logits, second.logits], dim=1), model(input_ids).logits)
 
 

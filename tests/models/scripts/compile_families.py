@@ -6,7 +6,7 @@ import torch
 from torch.export import Dim, export
 
 import minitransformers as mt
-from minitransformers.nn.cache import KeyValueCache
+from minitransformers.nn.cache import DynamicCache
 from minitransformers.testing import laws
 from minitransformers.testing.comparing import assert_close, assert_gradients_close
 from minitransformers.testing.examples import example_batch, tiny_model
@@ -40,7 +40,7 @@ def continues(compiled, model):
         compiled, model = (laws.TargetSide(one, {"input_ids": ids[:, :3]}) for one in (compiled, model))
     with torch.no_grad():
         expected = model(ids, use_cache=False)[0]
-        pieces = laws.run_in_chunks(compiled, ids, range(1, LENGTH), cache=KeyValueCache(capacity=LENGTH))
+        pieces = laws.run_in_chunks(compiled, ids, range(1, LENGTH), cache=DynamicCache(capacity=LENGTH))
     assert_close(torch.cat([piece[0] for piece in pieces], dim=1), expected)
 
 

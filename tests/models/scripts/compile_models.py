@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 
-from minitransformers.nn.cache import KeyValueCache
+from minitransformers.nn.cache import DynamicCache
 from minitransformers.testing import laws
 from minitransformers.testing.comparing import assert_close, assert_gradients_close
 from minitransformers.testing.examples import LABELS, example_batch, tiny_model
@@ -73,7 +73,7 @@ def caching(model):
     expected = model(input_ids=ids, attention_mask=mask).logits
     with torch.no_grad():
         for cuts, capacity in ((range(1, 14), 20), ((3, 8, 10), 0)):
-            cache = KeyValueCache(model.config.num_hidden_layers, capacity)
+            cache = DynamicCache(capacity=capacity)
             pieces = laws.run_in_chunks(compiled, ids, list(cuts), attention_mask=mask, cache=cache)
             assert_close(torch.cat([piece.logits for piece in pieces], dim=1), expected)
             torch.compiler.reset()
