@@ -65,6 +65,9 @@ class ClassTable(Mapping[str, Any]):
         prefix, module = PREFIXES[model_type]
         return getattr(import_module(f"minitransformers.models.{module}"), prefix + ending)
 
+    def __contains__(self, model_type: object) -> bool:
+        return model_type in self._registered or model_type in self._endings
+
     def __iter__(self) -> Iterator[str]:
         return iter([*self._endings, *(name for name in self._registered if name not in self._endings)])
 
@@ -94,15 +97,16 @@ class ModelMapping(Mapping[type[Config], Any]):
         self._table = table
 
     def __getitem__(self, config_class: type[Config]) -> Any:
-        if config_class not in list(self):
-            raise UnknownNameError(f"There is no class for {config_class.__name__}.")
-        return self._table[config_class.model_type]
+        model_type = config_class.model_type
+        if model_type not in self._table or CONFIG_MAPPING.get(model_type) is not config_class:
+            raise UnknownNameError(f"There is no model class for {config_class.__name__}.")
+        return self._table[model_type]
 
     def __iter__(self) -> Iterator[type[Config]]:
-        return (CONFIG_MAPPING[model_type] for model_type in self._table if model_type in CONFIG_MAPPING)
+        return (CONFIG_MAPPING[model_type] for model_type in self._table)
 
     def __len__(self) -> int:
-        return len(list(iter(self)))
+        return len(self._table)
 
     def register(self, key: type[Config], value: type, exist_ok: bool = False) -> None:
         """Add a user's class; see `ClassTable.register`."""

@@ -96,7 +96,7 @@ class ModelOutput(OrderedDict[str, Any]):
         """
         raise InputError(f"The fields of a {type(self).__name__} are fixed: assign None to one to leave it out.")
 
-    __delitem__ = pop = popitem = clear = setdefault = update = _refuse  # type: ignore[assignment]
+    __delitem__ = pop = popitem = clear = setdefault = update = _refuse
 
 
 def _as_pairs(value: Any) -> list[tuple[str, Any]] | None:

@@ -73,5 +73,6 @@ def apply_chunking_to_forward(
     lengths = {tensor.shape[chunk_dim] for tensor in input_tensors}
     if len(lengths) != 1 or next(iter(lengths)) % chunk_size:
         raise InputError(f"chunk_size={chunk_size} must divide the length of dimension {chunk_dim}, {lengths}.")
-    pieces = zip(*(tensor.split(chunk_size, chunk_dim) for tensor in input_tensors), strict=True)
+    number = next(iter(lengths)) // chunk_size
+    pieces = zip(*(tensor.chunk(number, chunk_dim) for tensor in input_tensors), strict=True)
     return torch.cat([forward_fn(*piece) for piece in pieces], dim=chunk_dim)
