@@ -170,8 +170,8 @@ def test_what_is_kept_is_the_longest_end_that_fits(chat: list[Message], system: 
 @pytest.mark.parametrize(
     ("chat", "message"),
     [
-        ([], "nothing to answer"),
-        ([SYSTEM], "nothing to answer"),
+        ([], "no message of the user"),
+        ([SYSTEM], "no message of the user"),
         ([{"role": "pirate", "content": "Ahoy"}], "has the role 'pirate'; roles are system, user and assistant"),
         ([{"role": "user"}], "must be .*'content'"),
         ([{"role": "user", "content": "Hi", "text": "Hi"}], "must be .*'content'"),

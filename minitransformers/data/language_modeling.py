@@ -242,10 +242,7 @@ class DataCollatorForLanguageModeling(DataCollatorMixin, Seeded):
         Args:
             inputs: ids, (batch, length). They are not changed.
             special_tokens_mask: 1 at further positions, besides special tokens, that are never selected.
-            offset_mapping: (batch, length, 2), for whole words.
-
-        Raises:
-            InputError: no `offset_mapping` for whole words.
+            offset_mapping: (batch, length, 2), for whole words. Without it, they raise an InputError.
         """
         special_ids = torch.tensor([index for index in self.tokenizer.all_special_ids if index is not None]).long()
         maskable = ~torch.isin(inputs, special_ids)
@@ -259,13 +256,12 @@ class DataCollatorForLanguageModeling(DataCollatorMixin, Seeded):
                     "tokenize with return_offsets_mapping=True."
                 )
             word_ids = words_from_offsets(torch.as_tensor(offset_mapping), maskable)
-        generator = self.generator
         selected = select_tokens(
             maskable,
             float(self.mlm_probability or 0.0),
             word_ids=word_ids,
             at_least_one=self.at_least_one,
-            generator=generator,
+            generator=self.generator,
         )
         replaced = replace_tokens(
             inputs,
@@ -275,7 +271,7 @@ class DataCollatorForLanguageModeling(DataCollatorMixin, Seeded):
             special_ids=special_ids,
             mask_replace_prob=float(self.mask_replace_prob),
             random_replace_prob=float(self.random_replace_prob),
-            generator=generator,
+            generator=self.generator,
         )
         return replaced, inputs.masked_fill(~selected, IGNORED)
 

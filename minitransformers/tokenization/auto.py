@@ -1,4 +1,4 @@
-"""AutoTokenizer: the tokenizer class that a directory or repository names."""
+"""AutoTokenizer: chooses the tokenizer class from the files of a directory or repository."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from minitransformers.tokenization.families.roberta import RobertaTokenizer
 from minitransformers.tokenization.families.t5 import T5Tokenizer
 from minitransformers.tokenization.families.xlm_roberta import XLMRobertaTokenizer
 
-# The names of tokenizer classes in files, without the "Fast" that transformers 4 put behind them.
+# The names of tokenizer classes in files, without the ending "Fast" of transformers 4.
 CLASSES: dict[str, type[PreTrainedTokenizer]] = {
     "AlbertTokenizer": AlbertTokenizer,
     "BartTokenizer": RobertaTokenizer,
@@ -37,11 +37,11 @@ CLASSES: dict[str, type[PreTrainedTokenizer]] = {
     "XLMRobertaTokenizer": XLMRobertaTokenizer,
 }
 
-# `model_type` in config.json -> the class, for checkpoints whose files name none.
+# `model_type` in config.json -> the class, for checkpoints whose files name no class.
 MODEL_TYPES: dict[str, type[PreTrainedTokenizer]] = {
     "albert": AlbertTokenizer,
     "bart": RobertaTokenizer,
-    "distilbert": DistilBertTokenizer,  # transformers has BertTokenizer, whose token_type_ids its model drops unseen
+    "distilbert": DistilBertTokenizer,  # transformers has BertTokenizer, and its model ignores token_type_ids
     "roberta": RobertaTokenizer,
     "t5": T5Tokenizer,
     "xlm-roberta": XLMRobertaTokenizer,
@@ -55,7 +55,7 @@ MODEL_TYPES: dict[str, type[PreTrainedTokenizer]] = {
 
 
 class AutoTokenizer:
-    """Loads the tokenizer of a checkpoint, whatever its class; it has no instances of its own."""
+    """Loads the tokenizer of a checkpoint, of any class. It has no instances."""
 
     def __init__(self) -> NoReturn:
         raise InputError("AutoTokenizer has no instances: use AutoTokenizer.from_pretrained(name_or_path).")
@@ -79,21 +79,20 @@ class AutoTokenizer:
     ) -> PreTrainedTokenizer:
         """Load a tokenizer from a directory or a repository of a hub.
 
-        The class is the one that tokenizer_config.json names, else the one that config.json names, else the one that
-        models of this `model_type` have. A class that this library does not have is replaced by PreTrainedTokenizer
-        where there is a tokenizer.json, which describes the whole pipeline.
+        The class is given by tokenizer_config.json, or else by config.json, or else by the `model_type`. For a class
+        that this library does not have, PreTrainedTokenizer takes the whole pipeline from tokenizer.json.
 
         Args:
             pretrained_model_name_or_path: the directory or the repository's name.
             config: a configuration to read instead of config.json.
-            tokenizer_type: a `model_type` whose tokenizer class is meant, whatever the files say.
-            use_fast: accepted for scripts that pass it; every tokenizer here is a fast one.
-            trust_remote_code: accepted for scripts that pass it. No code of a repository is ever run.
-            cache_dir, force_download, local_files_only, token, revision, subfolder: how a hub is asked, see `Source`.
-            overrides: arguments of the class that count before those of the files.
+            tokenizer_type: a `model_type` that sets the class in place of the files.
+            use_fast: has no effect; every tokenizer of this library is a fast one.
+            trust_remote_code: has no effect. No code of a repository is ever run.
+            cache_dir, force_download, local_files_only, token, revision, subfolder: see `Source`.
+            overrides: arguments of the class; they replace those of the files.
 
         Raises:
-            TokenizationError: the files name no class, or one that can't be had.
+            TokenizationError: the files name no class, or an unknown one without a tokenizer.json.
             MissingFileError: no such directory or repository.
         """
         name: Any = pretrained_model_name_or_path
@@ -137,7 +136,7 @@ def _choose(source: Source, config: Any) -> type[PreTrainedTokenizer]:
     if name is not None:
         raise TokenizationError(
             f"{source} names the tokenizer class {name!r}, which this library does not have (it has {known}), and has "
-            "no tokenizer.json, which would do without the class. Save one with transformers: "
+            "no tokenizer.json, which replaces the class. Save one with transformers: "
             "AutoTokenizer.from_pretrained(…).save_pretrained(…)."
         )
     raise TokenizationError(

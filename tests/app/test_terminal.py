@@ -241,7 +241,7 @@ def test_the_oldest_turns_are_forgotten_and_the_system_message_is_not(session: S
 def test_a_message_that_is_too_long_is_not_kept(session: Session) -> None:
     terminal = run(Chatting, session, "Hi", "x" * 300, "Who?")
     assert isinstance(terminal, Chatting)
-    assert "The last message has 317 tokens with what stands around it, and there is room for 248" in noted(terminal)
+    assert "The last message has 317 tokens with the text around it, and there is room for 248" in noted(terminal)
     assert [turn["content"] for turn in terminal.turns[::2]] == ["Hi", "Who?"]
 
 

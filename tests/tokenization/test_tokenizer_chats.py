@@ -69,7 +69,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
     "two ends": ({"continue_final_message": True, "add_generation_prompt": True}, "Pass only one"),
     "nothing to continue": ({"continue_final_message": "thinking"}, "the final message has no 'thinking'"),
     "never read": ({"continue_final_message": "role"}, "never reads this field"),
-    "not written": ({"continue_final_message": True, "chat_template": "content"}, "does not write the final message"),
+    "not written": ({"continue_final_message": True, "chat_template": "content"}, "changes the final message"),
     "sanitize and more": ({"sanitize_control_tokens": True, "tokenizer_kwargs": {"verbose": 1}}, "tokenizer_kwargs"),
     "sanitize text": ({"sanitize_control_tokens": True, "tokenize": False}, "sanitize_control_tokens=True needs"),
 }

@@ -38,7 +38,7 @@ def gpt2() -> GPT2Tokenizer:
 
 CALLS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     # texts
-    "nothing": (lambda: bert()(), TokenizationError, "text is None"),
+    "nothing": (lambda: bert()(), TokenizationError, "text must be a str, got None"),
     "number": (lambda: bert()(5), TokenizationError, "text must be a str, got 5 of type int"),
     "bytes": (lambda: bert()(b"a"), TokenizationError, "type bytes"),
     "array": (lambda: bert()(np.array(["a"])), TokenizationError, "type ndarray"),

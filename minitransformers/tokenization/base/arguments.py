@@ -43,10 +43,10 @@ class TruncationStrategy(StrEnum):
 
 
 def read_texts(text: Any, text_pair: Any, is_split_into_words: bool) -> tuple[list[Any], bool]:
-    """One list of the texts to encode, and whether they are a batch.
+    """The texts to encode (each a str, a list of words, or a pair of either) as a list, and whether they are a batch.
 
-    Each item is a str, a list of words, or a pair of either. A pair is `text` with `text_pair`, or an item of two
-    texts: `[("a", "b"), …]`. As in transformers, an empty `text_pair` beside a single text is ignored.
+    A pair is `text` with `text_pair`, or an item of two texts: `[("a", "b"), …]`. As in transformers, an empty
+    `text_pair` beside a single text is ignored.
 
     Raises:
         TokenizationError: a value of another form; the message names its place.
@@ -126,16 +126,16 @@ class Lengths:
 
     Attributes:
         padding: None for no padding.
-        padding_side: "left" or "right".
         truncation: None for no truncation.
+        padding_side: "left" or "right".
         max_length: in tokens; set where `padding` is "max_length" or `truncation` is set.
         stride: how many tokens each overflowing piece repeats.
         pad_to_multiple_of: the padded length is rounded up to a multiple of it.
     """
 
     padding: str | None
-    padding_side: str
     truncation: str | None
+    padding_side: str
     max_length: int | None
     stride: int
     pad_to_multiple_of: int | None
@@ -164,8 +164,8 @@ def choose_lengths(
     is padded or truncated to it.
 
     Raises:
-        InputError: an unknown strategy or side, a length that is no whole number or too small, or a `max_length` that
-            is no multiple of `pad_to_multiple_of` where sequences are both truncated and padded.
+        InputError: an unknown strategy or side, an invalid length, or, with truncation and padding, a `max_length` that
+            is no multiple of `pad_to_multiple_of`.
     """
     if max_length is not None:
         max_length = check_count("max_length", max_length)
@@ -199,9 +199,8 @@ def choose_lengths(
             f"max_length={max_length} is no multiple of pad_to_multiple_of={pad_to_multiple_of}, but sequences are "
             f"truncated and padded. Pass max_length={max_length // pad_to_multiple_of * pad_to_multiple_of}."
         )
-    return Lengths(
-        str(pad) if pads else None, padding_side, str(cut) if cuts else None, max_length, stride, pad_to_multiple_of
-    )
+    strategies = (str(pad) if pads else None, str(cut) if cuts else None)
+    return Lengths(*strategies, padding_side, max_length, stride, pad_to_multiple_of)
 
 
 def _unknown_strategy(name: str, value: Any, strategies: type[StrEnum]) -> InputError:

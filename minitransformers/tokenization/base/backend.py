@@ -138,7 +138,7 @@ def unigram(vocab: Iterable[Any], unk_id: int) -> Unigram:
         raise TokenizationError(f"vocab must be a list of (token, score), in the order of the ids; got {vocab!r}.")
     pairs = [_scored(entry) for entry in vocab]
     if len(pairs) <= unk_id:
-        raise TokenizationError(f"vocab has {len(pairs)} tokens, and the unknown token must be number {unk_id}.")
+        raise TokenizationError(f"vocab has {len(pairs)} tokens, but the unknown token must have the id {unk_id}.")
     with rust_errors(lambda message: f"vocab can't be used: {message}."):
         return Unigram(pairs, unk_id=unk_id, byte_fallback=False)
 

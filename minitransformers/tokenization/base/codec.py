@@ -118,13 +118,11 @@ class Codec(Vocabulary):
             max_target_length: `max_length` for the targets.
 
         Returns:
-            A BatchEncoding. Its fields are lists of ids for one text, and lists of lists for a batch or for overflowing
-            tokens. Tensors always have the axis of the batch.
+            Lists of ids for one text, lists of lists for a batch and for overflowing tokens, tensors (batch, length).
 
         Raises:
             TokenizationError: no text, or a value that is no text.
-            InputError: a length that is not possible (see `choose_lengths`), no token for padding, or rows of different
-                lengths with `return_tensors`.
+            InputError: an impossible length, no token for padding, or `return_tensors` and rows of different lengths.
             UnknownArgumentError: an argument that does not exist.
         """
         if tokenizer_kwargs:
@@ -151,8 +149,6 @@ class Codec(Vocabulary):
             return self(text, text_pair, text_target, text_pair_target, **{**direct, **unknown, **tokenizer_kwargs})
         if unknown:
             _refuse_unknown(self.__call__, unknown)
-        if text is None and text_target is None:
-            raise TokenizationError("There is nothing to encode: text is None, and so is text_target.")
         fields = {
             "input_ids": True,
             "token_type_ids": return_token_type_ids,
@@ -173,10 +169,8 @@ class Codec(Vocabulary):
             return_tensors=return_tensors,
             verbose=verbose,
         )
-        side = self.padding_side if padding_side is None else padding_side
-        lengths = choose_lengths(
-            padding, side, truncation, max_length, stride, pad_to_multiple_of, self.model_max_length, verbose
-        )
+        side, limit = self.padding_side if padding_side is None else padding_side, self.model_max_length
+        lengths = choose_lengths(padding, side, truncation, max_length, stride, pad_to_multiple_of, limit, verbose)
         if text_target is None:
             return encode(text, text_pair, lengths)
         encoded = None if text is None else encode(text, text_pair, lengths)
@@ -359,16 +353,14 @@ class Codec(Vocabulary):
         """Pad encoded examples to one length, as collators do with the examples of a batch.
 
         Args:
-            encoded_inputs: a dictionary of lists (one sequence) or of lists of lists (a batch), or a list of
-                dictionaries. Arrays and tensors may stand for lists. It is not changed.
+            encoded_inputs: one sequence or a batch, as for `read_examples`. It is not changed.
             padding, max_length, pad_to_multiple_of, padding_side: as in a call.
             return_attention_mask: make and pad `attention_mask`; by default, whether `self.model_input_names` has it.
             return_tensors: "pt", "np" or None: the type of the ids.
             verbose: False turns warnings off.
 
         Returns:
-            `input_ids`, `attention_mask`, `token_type_ids` and `special_tokens_mask` padded, all other fields (such as
-            labels) unchanged.
+            `input_ids`, `attention_mask`, `token_type_ids` and `special_tokens_mask` padded, other fields unchanged.
 
         Raises:
             InputError: no `input_ids`, fields that don't fit each other, or a length as in a call.
@@ -378,10 +370,8 @@ class Codec(Vocabulary):
         ids = rows[ids_name]
         if not len(ids):
             return BatchEncoding(rows)
-        side = self.padding_side if padding_side is None else padding_side
-        lengths = choose_lengths(
-            padding, side, False, max_length, 0, pad_to_multiple_of, self.model_max_length, verbose
-        )
+        side, limit = self.padding_side if padding_side is None else padding_side, self.model_max_length
+        lengths = choose_lengths(padding, side, False, max_length, 0, pad_to_multiple_of, limit, verbose)
         fillers = {ids_name: self.pad_token_id, "token_type_ids": self.pad_token_type_id, "special_tokens_mask": 1}
         if return_attention_mask or (return_attention_mask is None and "attention_mask" in self.model_input_names):
             fillers["attention_mask"] = 0

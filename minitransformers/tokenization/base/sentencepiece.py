@@ -1,7 +1,7 @@
-"""The model files of SentencePiece: pieces, their log-probabilities, and how characters are normalised.
+"""Model files of SentencePiece: pieces, their log-probabilities, and the normalization of characters.
 
-Such a file is one message of protocol buffers, `ModelProto` in sentencepiece_model.proto (Kudo & Richardson, 2018, §3).
-A message is a row of fields: a key, which holds the field's number and the kind of its value, then the value.
+A file is one message of protocol buffers, `ModelProto` in sentencepiece_model.proto (Kudo & Richardson, 2018, §3). A
+message is a sequence of fields: a key with the field's number and the kind of its value, then the value.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from minitransformers.errors import TokenizationError
 from minitransformers.tokenization.base.backend import unigram_options
 from minitransformers.tokenization.base.tokenizer_files import TOKENIZER_FILE, TokenizerFiles, read_json
 
-# The kinds of a piece that are no pieces of text.
+# The kinds of pieces that are not part of ordinary text.
 CONTROL, USER_DEFINED = 3, 4
 UNIGRAM = 1
 
 
 @dataclass(frozen=True)
 class SentencePieceModel:
-    """What a model file says.
+    """The content of a model file.
 
     Args:
         pieces: (piece, log-probability) in the order of the ids.
-        added: the pieces that are never split: control tokens such as "</s>", and those that the user has named.
-        unk_id: the number of the unknown piece.
-        charsmap: the compiled table that characters are normalised by; None where they stay as they are.
+        added: pieces that are never split: control tokens such as "</s>", and those defined by the user.
+        unk_id: the id of the unknown piece.
+        charsmap: the compiled table for the normalization of characters; None for no normalization.
     """
 
     pieces: list[tuple[str, float]]
@@ -44,7 +44,7 @@ def read_sentencepiece(path: Path) -> SentencePieceModel:
     """Read a unigram model.
 
     Raises:
-        TokenizationError: the file is cut off, is no model of SentencePiece, or one of another kind.
+        TokenizationError: the file is truncated, or is no unigram model of SentencePiece.
     """
     pieces: list[tuple[str, float]] = []
     added: list[AddedToken] = []
@@ -64,7 +64,7 @@ def read_sentencepiece(path: Path) -> SentencePieceModel:
                 normalizer = dict(_fields(value))
     except (ValueError, TypeError, LookupError, AttributeError, struct.error) as error:
         raise TokenizationError(
-            f"{str(path)!r} is cut off or no model file of SentencePiece ({error}): get it again."
+            f"{str(path)!r} is truncated or no model file of SentencePiece ({error}): get it again."
         ) from error
     if not pieces:
         raise TokenizationError(f"{str(path)!r} holds no pieces: it is no model file of SentencePiece. Get it again.")
@@ -78,21 +78,21 @@ def read_sentencepiece(path: Path) -> SentencePieceModel:
 
 
 def unigram_files(files: TokenizerFiles, filename: str, unk_id: int, wanted_by: str) -> dict[str, Any]:
-    """The arguments of a class with a unigram model, from tokenizer.json or, where there is none, from a model file.
+    """The arguments of a class with a unigram model, from tokenizer.json or, without this file, from a model file.
 
     Args:
-        files: those of a directory.
+        files: the files of a directory.
         filename: the name of the model file.
-        unk_id: the number that the unknown token must have in it.
-        wanted_by: the class, for errors.
+        unk_id: the id that the unknown token must have in the model file.
+        wanted_by: the name of the class, for errors.
     """
     if files.tokenizer is not None or (path := files.source.find(filename)) is None:
         return unigram_options(files.tokenizer or read_json(files.source.file(TOKENIZER_FILE)), wanted_by)
     model = read_sentencepiece(path)
     if model.unk_id != unk_id:
         raise TokenizationError(
-            f"{str(path)!r} has the unknown token as number {model.unk_id}, and {wanted_by} needs it as number "
-            f"{unk_id}: train the model with unk_id={unk_id}."
+            f"The unknown token in {str(path)!r} has the id {model.unk_id}, and {wanted_by} needs the id {unk_id}: "
+            f"train the model with unk_id={unk_id}."
         )
     return {
         "vocab": model.pieces,
@@ -102,11 +102,11 @@ def unigram_files(files: TokenizerFiles, filename: str, unk_id: int, wanted_by: 
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, Any]]:
-    """The fields of a message: (number, value), where a value is an int, or bytes to be read further."""
+    """The fields of a message: (number, value). A value is an int, or bytes with further fields."""
     position = 0
 
     def integer() -> int:
-        """Seven bits a byte, the lowest first; the top bit says that more follow."""
+        """Seven bits in each byte, the lowest first; the top bit is set if more bytes follow."""
         nonlocal position
         value = shift = 0
         while True:
@@ -120,12 +120,12 @@ def _fields(message: bytes) -> Iterator[tuple[int, Any]]:
     while position < len(message):
         number, kind = divmod(integer(), 8)
         if number == 0 or kind not in (0, 1, 2, 5):
-            raise ValueError(f"there is no field {number} of kind {kind}")
+            raise ValueError(f"field {number} has the unknown kind {kind}")
         if kind == 0:
             yield number, integer()
             continue
         size = integer() if kind == 2 else {1: 8, 5: 4}[kind]
         if position + size > len(message):
-            raise ValueError(f"field {number} ends {position + size - len(message)} bytes behind the end")
+            raise ValueError(f"field {number} ends {position + size - len(message)} bytes after the end")
         yield number, message[position : position + size]
         position += size

@@ -1,7 +1,7 @@
-"""The files of a tokenizer: read into the options that its class is built from, and written back.
+"""The files of a tokenizer: read as arguments of its class, and written back.
 
-Since transformers 5 `tokenizer.json` and `tokenizer_config.json` say everything. Before, added tokens stood in
-`tokenizer_config.json` (`added_tokens_decoder`) or in `added_tokens.json`, special tokens in `special_tokens_map.json`.
+In transformers 5 `tokenizer.json` and `tokenizer_config.json` hold everything. Older versions kept added tokens in
+`tokenizer_config.json` (`added_tokens_decoder`) or `added_tokens.json`, special tokens in `special_tokens_map.json`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CHAT_TEMPLATE_DIRECTORY = "additional_chat_templates"
 
 _NAMES = Vocabulary.SPECIAL_TOKENS_ATTRIBUTES
 
-# Keys of tokenizer_config.json that are no options. Above all, no path that a downloaded file names is ever opened.
+# Keys of tokenizer_config.json that are ignored. In particular, paths in a downloaded file are never opened.
 _NO_OPTIONS = {
     "added_tokens_file",
     "init_inputs",
@@ -47,7 +47,7 @@ _NO_OPTIONS = {
 
 @dataclass(frozen=True)
 class SingleFile:
-    """A file in place of a directory: what `from_pretrained("…/vocab.txt")` loads from."""
+    """A file in place of a directory, for `from_pretrained("…/vocab.txt")`."""
 
     path: Path
     filename: str
@@ -58,44 +58,44 @@ class SingleFile:
         return str(self.path)
 
     def find(self, filename: str) -> Path | None:
-        """The file, where it is the one that is asked for."""
+        """The file if it has this name, otherwise None."""
         return self.path if filename == self.filename else None
 
     def file(self, filename: str) -> Path:
-        """The file; MissingFileError where another one is asked for."""
+        """The file if it has this name, otherwise MissingFileError."""
         if filename != self.filename:
             raise MissingFileError(f"{str(self.path)!r} is a file, but {filename!r} is needed too: pass a directory.")
         return self.path
 
 
 class TokenizerFiles:
-    """The files of one tokenizer, each read once, when it is first asked for."""
+    """The files of one tokenizer, each read at its first use."""
 
     def __init__(self, source: Source | SingleFile) -> None:
         self.source = source
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """tokenizer_config.json; empty where there is none."""
+        """tokenizer_config.json; empty if there is no such file."""
         return self._read_json(CONFIG_FILE) or {}
 
     @cached_property
     def tokenizer(self) -> dict[str, Any] | None:
-        """tokenizer.json as plain data."""
+        """tokenizer.json as plain data; None if there is no such file."""
         return self._read_json(TOKENIZER_FILE)
 
     def options(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
-        """What the files say, as keyword arguments of a tokenizer class; `overrides` by the caller count before them.
+        """The keyword arguments of a tokenizer class, from its files and from the caller.
 
         Args:
-            overrides: keyword arguments of `from_pretrained`.
+            overrides: keyword arguments of `from_pretrained`; they replace those of the files.
 
         Returns:
-            Options, and the keys of the file that are none.
+            The arguments, and further keys of tokenizer_config.json.
         """
         options = {name: value for name, value in self.config.items() if name not in _NO_OPTIONS}
         if self.tokenizer is not None:
-            # Its post-processor says which tokens are added; a caller can still override that.
+            # The post-processor of tokenizer.json adds these tokens. The caller can still override it.
             options.pop("add_bos_token", None)
             options.pop("add_eos_token", None)
             for option, section in (("padding_side", "padding"), ("truncation_side", "truncation")):
@@ -122,12 +122,12 @@ class TokenizerFiles:
         return options
 
     def _chat_template(self) -> str | dict[str, str] | None:
-        """The templates that have files of their own: the only one, or all of them by name."""
+        """The templates in separate files: the only one, or all of them by name."""
         templates = {}
         if (path := self.source.find(CHAT_TEMPLATE_FILE)) is not None:
             templates["default"] = _read_text(path)
         if isinstance(self.source, Source):
-            # Found by listing a directory; a hub's repository is only asked for files by name.
+            # The folder is listed only in a directory; files of a hub's repository are requested by name.
             folder = Path(self.source.name_or_path, self.source.subfolder, CHAT_TEMPLATE_DIRECTORY).expanduser()
             templates |= {path.stem: _read_text(path) for path in sorted(folder.glob("*.jinja"))}
         if templates.keys() == {"default"}:
@@ -135,7 +135,7 @@ class TokenizerFiles:
         return templates or None
 
     def _read_special_tokens(self, options: dict[str, Any], overrides: Mapping[str, Any]) -> None:
-        """Put what special_tokens_map.json says into `options`."""
+        """Add the content of special_tokens_map.json to `options`."""
         for name, value in (self._read_json(SPECIAL_TOKENS_FILE) or {}).items():
             if overrides.get(name):
                 continue
@@ -148,7 +148,7 @@ class TokenizerFiles:
                 options[name] = _as_special(value)
 
     def _read_added_tokens(self, options: dict[str, Any]) -> dict[int, AddedToken]:
-        """The added tokens of added_tokens.json and tokenizer.json; the latter says more of each."""
+        """The added tokens of added_tokens.json and tokenizer.json, which has more details."""
         special = {str(options[name]) for name in _NAMES if options.get(name)}
         special |= {str(token) for token in options.get("extra_special_tokens") or ()}
         added = {
@@ -170,7 +170,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file.
 
     Raises:
-        TokenizationError: the file holds something else, or is damaged.
+        TokenizationError: the file has other content, or is damaged.
     """
     try:
         data = json.loads(_read_text(path))
@@ -182,7 +182,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def as_token(value: Any) -> AddedToken:
-    """An AddedToken from the dictionary that files keep it as."""
+    """The AddedToken of a dictionary from a file."""
     if isinstance(value, AddedToken):
         return value
     if not isinstance(value, dict) or not isinstance(value.get("content"), str):
@@ -194,7 +194,7 @@ def as_token(value: Any) -> AddedToken:
 
 
 def as_tokens(value: Any) -> Any:
-    """`value` with every dictionary in it that stands for an AddedToken turned into one."""
+    """`value` with AddedTokens in place of their dictionaries."""
     if isinstance(value, dict):
         is_token = value.get("__type") == "AddedToken"
         return as_token(value) if is_token else {name: as_tokens(item) for name, item in value.items()}
@@ -202,12 +202,12 @@ def as_tokens(value: Any) -> Any:
 
 
 def as_json(data: Mapping[str, Any]) -> str:
-    """The text of a file for `data`, with AddedTokens as dictionaries."""
+    """`data` as JSON, with AddedTokens as dictionaries."""
     return json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False, default=_token_as_json) + "\n"
 
 
 def write_chat_template(directory: Path, prefix: str, template: str | dict[str, str] | None) -> list[Path]:
-    """Write templates as files of their own and remove those of an earlier save; returns what was written."""
+    """Write templates to separate files, remove those of an earlier save, and return the paths."""
     templates = {"default": template} if isinstance(template, str) else dict(template or {})
     folder = directory / (prefix + CHAT_TEMPLATE_DIRECTORY)
     for name in templates:
@@ -227,7 +227,7 @@ def write_chat_template(directory: Path, prefix: str, template: str | dict[str, 
 
 
 def _added_tokens(tokens: Any, filename: str) -> dict[int, AddedToken]:
-    """Tokens by id, as files have them: the ids often as str."""
+    """Tokens by id, from a file, where ids may be strings."""
     try:
         return {int(index): as_token(token) for index, token in tokens.items()}
     except TokenizationError:

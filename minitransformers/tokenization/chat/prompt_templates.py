@@ -1,8 +1,8 @@
-"""Prompts: what to write so that a language model answers, and chats cut to what it can read.
+"""Templates for prompts, and chats that are shortened to the context window of a model.
 
-A language model only continues texts. A template writes a task as the beginning of a text whose likeliest continuation
-is the answer. All of them end without a space: in most vocabularies a space belongs to the word behind it, so a prompt
-that ends in one is continued badly.
+A language model continues texts. A template writes a task as the beginning of a text whose most likely continuation is
+the answer. Prompts end without a space: in most vocabularies a space belongs to the word after it, so models continue
+a prompt with a final space badly.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def zero_shot(query: str, instruction: str = "", *, labels: tuple[str, str] = LA
     French:
 
     Args:
-        query: what the answer is wanted for.
-        instruction: what to do with it.
-        labels: what stands before the query and before the answer.
+        query: the question, or the input of the task.
+        instruction: the task.
+        labels: the texts before the query and before the answer.
 
     Raises:
         InputError: an empty query or label.
@@ -48,7 +48,7 @@ def few_shot(
     *,
     labels: tuple[str, str] = LABELS,
 ) -> str:
-    """A task shown by solved examples, learnt from the context alone (Brown et al., 2020, figure 2.1).
+    """A task with solved examples, from which the model learns in context (Brown et al., 2020, figure 2.1).
 
     >>> print(few_shot("cheese", [("sea otter", "loutre de mer")], labels=("English", "French")))
     English: sea otter
@@ -58,10 +58,10 @@ def few_shot(
     French:
 
     Args:
-        query: what the answer is wanted for.
+        query: the question, or the input of the task.
         examples: pairs of query and answer.
-        instruction: what the examples are of.
-        labels: what stands before each query and before each answer.
+        instruction: the task.
+        labels: the texts before each query and before each answer.
 
     Raises:
         InputError: an empty query or label.
@@ -79,13 +79,13 @@ def chain_of_thought(
     *,
     labels: tuple[str, str] = LABELS,
 ) -> str:
-    """A task to be solved in steps that are written down.
+    """A task that the model solves in written steps.
 
-    With examples, these show the steps (Wei et al., 2022, figure 1). Without any, the answer begins with "Let's think
-    step by step." (Kojima et al., 2022, figure 1 d).
+    Examples show the steps (Wei et al., 2022, figure 1). Without examples, the answer begins with "Let's think step by
+    step." (Kojima et al., 2022, figure 1 d).
 
     Args:
-        query: what the answer is wanted for.
+        query: the question, or the input of the task.
         examples: triples of query, reasoning and answer.
         instruction, labels: see `few_shot`.
 
@@ -100,7 +100,7 @@ def chain_of_thought(
 
 
 def role(description: str, query: str, *, labels: tuple[str, str] = ("User", "Assistant")) -> str:
-    """A task for somebody: a model told to be an expert answers more like one (Kong et al., 2023).
+    """A task with a role: a model in the role of an expert gives better answers (Kong et al., 2023).
 
     >>> print(role("a gardener with much patience", "Why do my tomatoes crack?"))
     You are a gardener with much patience.
@@ -108,7 +108,7 @@ def role(description: str, query: str, *, labels: tuple[str, str] = ("User", "As
     User: Why do my tomatoes crack?
     Assistant:
 
-    In a chat, the same sentence is what the system message says.
+    In a chat, the same sentence is the system message.
 
     Raises:
         InputError: an empty description, query or label.
@@ -118,7 +118,7 @@ def role(description: str, query: str, *, labels: tuple[str, str] = ("User", "As
 
 def _filled(name: str, text: str) -> str:
     if not text.strip():
-        raise InputError(f"{name} must not be empty: there would be nothing to answer.")
+        raise InputError(f"{name} must not be empty.")
     return text.strip()
 
 
@@ -128,7 +128,7 @@ _SPEAKERS = {"user": "User", "assistant": "Assistant"}
 
 
 def plain_chat(messages: Sequence[Message]) -> str:
-    """A chat as plain text, for models that were trained on no template of their own; the assistant is to speak next.
+    """A chat as plain text that ends where the assistant answers, for models that were not trained on a template.
 
     >>> print(plain_chat([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Who are you?"}]))
     Be brief.
@@ -150,7 +150,7 @@ def plain_chat(messages: Sequence[Message]) -> str:
 
 
 def encode_chat(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
-    """The ids of a chat that the assistant is to continue: by the tokenizer's chat template, or as `plain_chat`.
+    """The ids of a chat up to the assistant's next answer, by the tokenizer's chat template or by `plain_chat`.
 
     Raises:
         InputError: a message of another form, or with another role.
@@ -165,9 +165,9 @@ def encode_chat(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
 
 
 def chat_stops(tokenizer: Any) -> list[str]:
-    """The texts at which an answer is over, besides the end of the text: where the model would go on as the user.
+    """The texts that end an answer, besides the end of text: the beginning of the user's next message.
 
-    A chat template has tokens for that, plain text has only "User:" on a line of its own.
+    A chat template has tokens for it. Plain text has only "User:" at the start of a line.
     """
     return [f"\n{_SPEAKERS['user']}:"] if tokenizer.chat_template is None else []
 
@@ -175,15 +175,15 @@ def chat_stops(tokenizer: Any) -> list[str]:
 def fit_chat(
     messages: Sequence[Message], limit: int, encode: Callable[[Sequence[Message]], list[int]]
 ) -> tuple[list[Message], list[int]]:
-    """The newest part of a chat that a model can read, and its ids.
+    """The newest part of a chat that fits into `limit` tokens, and its ids.
 
-    A turn is a message of the user and the answers to it. As long as the chat has more than `limit` tokens, its oldest
-    turn is left out. System messages stay, since they say how to answer all others.
+    A turn is a message of the user and the answers to it. While the chat has more than `limit` tokens, its oldest turn
+    is dropped. System messages are kept.
 
     Args:
         messages: the whole chat, oldest first.
-        limit: how many tokens it may have; the model's context window less the length of the answer.
-        encode: gives the ids of messages, such as `lambda chat: encode_chat(tokenizer, chat)`.
+        limit: the largest number of tokens: the model's context window less the length of the answer.
+        encode: returns the ids of messages, such as `lambda chat: encode_chat(tokenizer, chat)`.
 
     Raises:
         InputError: the last turn alone is too long, or there is no message of the user.
@@ -191,7 +191,7 @@ def fit_chat(
     _check(messages)
     starts = [index for index, message in enumerate(messages) if message["role"] == "user"]
     if not starts:
-        raise InputError("The chat has no message of the user: there is nothing to answer.")
+        raise InputError("The chat has no message of the user.")
     system = [message for message in messages if message["role"] == "system"]
     for start in [0, *starts]:  # all of it, then from each message of the user on
         kept = system + [message for message in messages[start:] if message["role"] != "system"]
@@ -199,7 +199,7 @@ def fit_chat(
         if len(ids) <= limit:
             return kept, ids
     raise InputError(
-        f"The last message has {len(ids)} tokens with what stands around it, and there is room for {limit}: shorten "
+        f"The last message has {len(ids)} tokens with the text around it, and there is room for {limit}: shorten "
         f"it{', or the system message' if system else ''}, or ask for a shorter answer."
     )
 

@@ -1,4 +1,4 @@
-"""The sandbox that chat templates run in, with what they expect of it. jinja2 is imported with the first template."""
+"""The sandbox of chat templates, with the functions that they use. The first template imports jinja2."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-# Private characters, which no text has for itself, around what the assistant wrote. `chat.render` takes them out again.
+# Private characters, which ordinary texts don't have, around the assistant's words. `templates.render` removes them.
 ASSISTANT_START, ASSISTANT_END = "\U000f0002", "\U000f0003"
 
 
 @functools.lru_cache(maxsize=64)
 def compile_template(template: str, track_assistant: bool) -> Any:
-    """A template, ready to render; with `track_assistant` it puts marks around the assistant's words."""
+    """A compiled template. With `track_assistant` it writes marks around the assistant's words."""
     return sandbox(track_assistant).from_string(template)
 
 
 def sandbox(track_assistant: bool) -> Any:
-    """A Jinja environment in which a template can neither call nor change what it is not meant to."""
+    """A Jinja environment in which a template can only call and change the objects that are meant for it."""
     try:
         import jinja2
         import jinja2.ext
@@ -28,13 +28,13 @@ def sandbox(track_assistant: bool) -> Any:
     except ImportError:
         raise ImportError("Chat templates need jinja2: pip install 'minitransformers[demo]'.") from None
     if tuple(map(int, re.findall(r"\d+", jinja2.__version__)[:3])) < (3, 1, 6):
-        # Templates come with checkpoints, and older sandboxes have known holes.
+        # Templates come with checkpoints, and older sandboxes have known vulnerabilities.
         raise ImportError(
             f"Chat templates need jinja2 3.1.6 or newer, not {jinja2.__version__}: pip install -U jinja2."
         )
 
     class Generation(jinja2.ext.Extension):
-        """`{% generation %}`: what the assistant wrote, between marks."""
+        """`{% generation %}`: the assistant's words, between marks."""
 
         tags = {"generation"}
 
@@ -47,9 +47,9 @@ def sandbox(track_assistant: bool) -> Any:
             return f"{ASSISTANT_START}{caller()}{ASSISTANT_END}" if track_assistant else caller()
 
     class Namespace(jinja2.utils.Namespace):
-        """`namespace()` without the underscored names that lead into the interpreter."""
+        """`namespace()` without names that start with an underscore, which give access to the interpreter."""
 
-        def __init__(*args: Any, **values: Any) -> None:  # a template may well have a value called `self`
+        def __init__(*args: Any, **values: Any) -> None:  # a template may have a value called `self`
             self, *given = args
             attributes = dict(*given, **values)
             for name in attributes:
@@ -65,7 +65,7 @@ def sandbox(track_assistant: bool) -> Any:
             raise jinja2.exceptions.SecurityError(f"A chat template may not set {name!r} on a namespace.")
 
     class Dictionary:
-        """`dict()` and `dict.fromkeys()`, and nothing else of the class."""
+        """Only `dict()` and `dict.fromkeys()`, without the rest of the class."""
 
         def __call__(self, *args: Any, **values: Any) -> dict[Any, Any]:
             return dict(*args, **values)
@@ -79,7 +79,7 @@ def sandbox(track_assistant: bool) -> Any:
     def tojson(
         value: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False
     ) -> str:
-        # Jinja's own writes HTML: it escapes <, > and &.
+        # Jinja's own filter writes HTML: it escapes <, > and &.
         return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
     environment = jinja2.sandbox.ImmutableSandboxedEnvironment(

@@ -1,6 +1,6 @@
-"""Chat templates: conversations written as text, the way a model was trained to read them.
+"""Chat templates: conversations written as text in the format that a model was trained on.
 
-A template is a Jinja program that comes with a checkpoint, so it runs in a sandbox (sandbox.py) and sees plain data.
+A template is a Jinja program from a checkpoint. It runs in a sandbox (sandbox.py) and gets only plain data.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _OPEN_END = "<OPEN-END-OF-THE-FINAL-MESSAGE> "
 _REASONING = ("reasoning_content", "thinking", "reasoning")
 
 
-# ---- which template --------------------------------------------------------------------------------------------------
+# ---- choosing a template ---------------------------------------------------------------------------------------------
 
 
 def read_templates(value: Any) -> Templates:
-    """The attribute `chat_template`: one template, or several by name (in files a list of name and template)."""
+    """The attribute `chat_template`: one template, or several by name (in files, a list of names and templates)."""
     if isinstance(value, (list, tuple)):
         value = {entry["name"]: entry["template"] for entry in value}
     texts = value.values() if isinstance(value, dict) else [value]
@@ -46,7 +46,7 @@ def templates_in_config(templates: Templates) -> Any:
 
 
 def choose_template(templates: Templates, wanted: str | None, tools: Sequence[Any] | None) -> str:
-    """The template that is meant; see `PreTrainedTokenizer.get_chat_template`."""
+    """The template to use; see `get_chat_template` of a tokenizer."""
     if not isinstance(templates, dict):
         templates = {} if templates is None else {"default": templates}
     elif wanted in templates:
@@ -64,12 +64,12 @@ def choose_template(templates: Templates, wanted: str | None, tools: Sequence[An
     )
 
 
-# ---- what goes into it -----------------------------------------------------------------------------------------------
+# ---- inputs of a template --------------------------------------------------------------------------------------------
 
 
 @dataclasses.dataclass
 class Inputs:
-    """What a template is given by the caller, as plain data: no object whose methods a template could call."""
+    """The inputs of a template as plain data, without objects whose methods a template could call."""
 
     conversations: list[list[Message]]
     tools: list[Any] | None
@@ -77,7 +77,7 @@ class Inputs:
     variables: dict[str, Any]
 
     def map_text(self, change: Callable[[str], str]) -> Inputs:
-        """The same with every string (keys of dictionaries excepted) changed."""
+        """A copy with every string changed, except for the keys of dictionaries."""
         parts = (getattr(self, field.name) for field in dataclasses.fields(self))
         return Inputs(*(_map_text(part, change) for part in parts))
 
@@ -85,7 +85,7 @@ class Inputs:
 def read_inputs(
     conversation: Any, tools: Sequence[Any] | None, documents: Sequence[Any] | None, variables: Mapping[str, Any]
 ) -> tuple[Inputs, bool]:
-    """What the caller gives, with a conversation as a batch of one; and whether it was a batch already."""
+    """The inputs, with a single conversation as a batch of one, and whether they are a batch."""
     given: Any = getattr(conversation, "messages", conversation)
     if not isinstance(given, (list, tuple)):
         raise InputError(
@@ -112,9 +112,9 @@ def _plain_message(message: Any) -> Message:
     message = _plain(message)
     if not isinstance(message, dict):
         raise InputError(f"A message must be a dictionary {{'role': …, 'content': …}}, got {message!r}.")
-    # APIs write None for what a message does not have; templates only know keys that are absent.
+    # APIs write None for a missing field; templates expect a missing key.
     message = {name: value for name, value in message.items() if value is not None}
-    # Reasoning goes by several names, and templates read the first two.
+    # Reasoning has several names, and templates read the first two.
     reasoning = next((message[name] for name in _REASONING if name in message), None)
     return message if reasoning is None else {"thinking": reasoning, **message, "reasoning_content": reasoning}
 
@@ -128,7 +128,7 @@ def _schema(tool: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """`value` made of str, int, float, bool, None, lists, tuples and dictionaries; objects become '<TheirType>'."""
+    """`value` as str, int, float, bool, None, lists, tuples and dictionaries; other objects become '<TheirType>'."""
     if value is None or type(value) in (str, int, float, bool):
         return value
     for base in (str, int, float):
@@ -167,7 +167,7 @@ def render(
     continue_final_message: bool | str = False,
     track_assistant: bool = False,
 ) -> tuple[list[str], list[list[tuple[int, int]]]]:
-    """The text of every conversation, and with `track_assistant` the characters in it that the assistant wrote."""
+    """The text of every conversation, and with `track_assistant` the spans of the assistant's words in it."""
     if track_assistant and not re.search(r"\{%-?\s*generation\s*-?%\}", template):
         warn(
             "return_assistant_tokens_mask=True gives zeros only: this chat template does not mark the assistant's "
@@ -195,7 +195,7 @@ def render(
 
 
 def _open_final_message(messages: list[Message], field: bool | str, template: str) -> str:
-    """Put a mark behind what the last message says, and return what it says."""
+    """Add a mark to the text of the last message, and return the text without it."""
     field = field if isinstance(field, str) else "content"
     if not messages or messages[-1].get(field) is None:
         raise InputError(f"continue_final_message is set, but the final message has no {field!r} to continue.")
@@ -219,17 +219,17 @@ def _cut_at_open_end(text: str, final: str) -> str:
     mark = _OPEN_END.strip()
     if final.strip() not in text or mark not in text:
         raise InputError(
-            "continue_final_message is set, but the chat template does not write the final message as it is: "
+            "continue_final_message is set, but the chat template changes the final message: "
             f"{final.strip()!r} is not in {text!r}."
         )
     before, after = text[: text.rindex(mark)], text[text.rindex(mark) :]
-    # The mark ends in a space. Where the template trimmed that, it would have trimmed the message as well.
+    # The mark ends in a space. A template that trims it trims the message as well.
     before = before if after.startswith(_OPEN_END) else before.rstrip()
     return before.replace(_OPEN_END, "").replace(mark, "")  # a template may have written the message twice
 
 
 def _take_marks(text: str) -> tuple[str, list[tuple[int, int]]]:
-    """The text without the marks around the assistant's words, and where they stood."""
+    """The text without the marks around the assistant's words, and the spans of these words."""
     plain, spans, start = "", [], 0
     for piece in re.split(f"([{ASSISTANT_START}{ASSISTANT_END}])", text):
         if piece == ASSISTANT_START:

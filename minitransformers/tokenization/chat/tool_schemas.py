@@ -1,4 +1,4 @@
-"""Python functions as JSON schemas: how chat templates are told which tools there are."""
+"""Python functions as JSON schemas, which describe tools to chat templates."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ _HEADINGS = ("Args:", "Returns:", "Raises:")
 def tool_schema(function: Callable[..., Any]) -> dict[str, Any]:
     """The schema of a function, from its type hints and its docstring in Google's style.
 
-    Every argument needs a hint and a line under `Args:`. A line that ends in `(choices: ["a", "b"])` lists the values
-    that are allowed.
+    Every argument needs a hint and a line under `Args:`. A line that ends in `(choices: ["a", "b"])` lists the allowed
+    values.
 
     Raises:
-        InputError: no docstring, an argument without hint or description, or a hint that JSON has no type for.
+        InputError: no docstring, an argument without hint or description, or a hint without a JSON type.
     """
     name = getattr(function, "__name__", repr(function))
     doc = inspect.getdoc(function)
     if not doc:
-        raise InputError(f"The tool {name!r} has no docstring: write what it does and what its arguments are.")
+        raise InputError(f"The tool {name!r} has no docstring: describe the tool and its arguments.")
     summary, descriptions, returns = _sections(doc.strip())
     hints = typing.get_type_hints(function)
     properties, required = {}, []
@@ -59,7 +59,7 @@ def tool_schema(function: Callable[..., Any]) -> dict[str, Any]:
         parameters["required"] = required
     schema = {"name": name, "description": summary, "parameters": parameters}
     if "return" in hints:
-        with contextlib.suppress(InputError):  # the model never writes the result, so its type may be anything
+        with contextlib.suppress(InputError):  # any type will do, because the model never writes the result
             schema["return"] = _type(hints["return"]) | ({} if returns is None else {"description": returns})
     return {"type": "function", "function": schema}
 
@@ -116,7 +116,7 @@ def _values(values: list[Any], hint: Any) -> dict[str, Any]:
 
 
 def _sections(doc: str) -> tuple[str, dict[str, str], str | None]:
-    """What a docstring says of the function, of each argument, and of the result."""
+    """The descriptions of the function, of each argument, and of the result in a docstring."""
     sections: dict[str, list[str]] = {"": []}
     current = ""
     for line in doc.splitlines():
@@ -132,7 +132,7 @@ def _sections(doc: str) -> tuple[str, dict[str, str], str | None]:
 
 
 def _arguments(lines: list[str]) -> dict[str, str]:
-    """The descriptions under `Args:`; lines indented deeper than the first argument continue the one above."""
+    """The descriptions under `Args:`; lines with a deeper indent than the first argument continue the line above."""
     lines = [line for line in lines if line.strip()]
     depth = min((len(line) - len(line.lstrip()) for line in lines), default=0)
     found: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""ALBERT's tokenizer: a unigram model of SentencePiece behind BERT's lower-casing (Lan et al., 2019, §4.1)."""
+"""ALBERT's tokenizer: BERT's lower-casing, then a unigram model of SentencePiece (Lan et al., 2019, §4.1)."""
 
 from __future__ import annotations
 
@@ -20,18 +20,17 @@ MODEL_FILE = "spiece.model"
 class AlbertTokenizer(PreTrainedTokenizer):
     """Text to unigram ids, as `[CLS] text [SEP]` or `[CLS] text [SEP] text_pair [SEP]`.
 
-    Spaces become "▁", which stands in front of a word. From a directory the vocabulary, the tables of SentencePiece,
-    what is put around texts and the added tokens of tokenizer.json are taken, or what spiece.model has of them: the
-    rest of the pipeline follows the arguments here, which tokenizer_config.json sets.
+    A space becomes "▁" in front of the word. The vocabulary, the tables of SentencePiece, the post-processor and the
+    added tokens are loaded from tokenizer.json or spiece.model; tokenizer_config.json has the other arguments.
 
     Args:
-        vocab: (token, log-probability) in the order of the ids; the unknown token is number 1.
-        do_lower_case: whether to write everything in lower case.
-        keep_accents: whether to leave accents on letters.
+        vocab: (token, log-probability) in the order of the ids; the unknown token has the id 1.
+        do_lower_case: whether to lower-case texts.
+        keep_accents: whether to keep accents.
         bos_token, eos_token, unk_token, sep_token, pad_token, cls_token, mask_token: special tokens.
-        _spm_precompiled_charsmap: how SentencePiece normalises characters, as it compiles it.
+        _spm_precompiled_charsmap: SentencePiece's compiled table for the normalization of characters.
         add_prefix_space: whether the first word of a text has a "▁" too.
-        trim_offsets: kept for the file.
+        trim_offsets: has no effect; it is saved.
         options: the arguments of PreTrainedTokenizer.
     """
 

@@ -1,4 +1,4 @@
-"""BERT's tokenizer: clean and lower-case, split at white space and punctuation, then WordPiece.
+"""BERT's tokenizer: cleaning and lower-casing, splitting at white space and punctuation, then WordPiece.
 
 Devlin et al., 2018, §3; WordPiece: Wu et al., 2016, §4.1.
 """
@@ -21,16 +21,16 @@ from minitransformers.tokenization.base.vocabulary import Token
 class BertTokenizer(PreTrainedTokenizer):
     """Text to WordPiece ids, as `[CLS] text [SEP]` or `[CLS] text [SEP] text_pair [SEP]`.
 
-    From a directory with a tokenizer.json only the vocabulary and the added tokens are taken: the pipeline follows
-    the arguments here, which tokenizer_config.json sets.
+    Only the vocabulary and the added tokens are loaded from a tokenizer.json; tokenizer_config.json has the other
+    arguments.
 
     Args:
-        vocab: the path of a vocab.txt, or a dictionary token -> id; only the special tokens unless given.
+        vocab: the path of a vocab.txt, or a dictionary token -> id; by default only the special tokens.
             (`vocab_file` is its old name.)
-        do_lower_case: whether to write everything in lower case.
+        do_lower_case: whether to lower-case texts.
         unk_token, sep_token, pad_token, cls_token, mask_token: special tokens.
-        tokenize_chinese_chars: whether every Chinese character is a word of its own.
-        strip_accents: whether to take accents off letters; as `do_lower_case` says unless given.
+        tokenize_chinese_chars: whether every Chinese character is a word.
+        strip_accents: whether to remove accents; by default the value of `do_lower_case`.
         options: the arguments of PreTrainedTokenizer.
     """
 
@@ -105,7 +105,7 @@ def _piece(token: str | None, segment: int) -> list[str]:
 
 
 class DistilBertTokenizer(BertTokenizer):
-    """BERT's tokenizer for a model without segments: a call gives no `token_type_ids`."""
+    """BERT's tokenizer for a model without segments: a call returns no `token_type_ids`."""
 
     model_input_names = ("input_ids", "attention_mask")
 

@@ -1,7 +1,7 @@
-"""Tokenizers of later models, whose whole pipeline stands in tokenizer.json: a class each for what it does not say.
+"""Tokenizers whose whole pipeline is in tokenizer.json. The classes only set special tokens and the padding side.
 
-All are byte pair encodings (Sennrich et al., 2016, §3.2): Llama's of pieces of text in which "▁" is a space, with bytes
-for what is in no piece (Kudo & Richardson, 2018); those of GPT-NeoX and Qwen2 of bytes, as GPT-2's.
+All are byte pair encodings (Sennrich et al., 2016, §3.2). Llama's encodes characters, with "▁" for a space, and bytes
+for characters outside the vocabulary (Kudo & Richardson, 2018). Those of GPT-NeoX and Qwen2 encode bytes, like GPT-2's.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from minitransformers.tokenization.base.vocabulary import Token
 
 
 class LlamaTokenizer(PreTrainedTokenizer):
-    """Llama's: a beginning before every text, no token to pad with; prompts are padded on the left.
+    """Llama's tokenizer: `<s>` before every text, no token for padding, padding on the left.
 
     Args:
-        unk_token, bos_token, eos_token: special tokens, where the files name no others.
+        unk_token, bos_token, eos_token: special tokens, unless the files set them.
         options: the arguments of PreTrainedTokenizer.
     """
 
@@ -34,10 +34,10 @@ class LlamaTokenizer(PreTrainedTokenizer):
 
 
 class Qwen2Tokenizer(PreTrainedTokenizer):
-    """Qwen2's: nothing around a text.
+    """Qwen2's tokenizer, which adds no special tokens to texts.
 
     Args:
-        unk_token, eos_token, pad_token: special tokens, where the files name no others.
+        unk_token, eos_token, pad_token: special tokens, unless the files set them.
         options: the arguments of PreTrainedTokenizer.
     """
 
@@ -53,10 +53,10 @@ class Qwen2Tokenizer(PreTrainedTokenizer):
 
 
 class GPTNeoXTokenizer(PreTrainedTokenizer):
-    """That of GPT-NeoX and Pythia: nothing around a text.
+    """The tokenizer of GPT-NeoX and Pythia, which adds no special tokens to texts.
 
     Args:
-        unk_token, bos_token, eos_token, pad_token: special tokens, where the files name no others.
+        unk_token, bos_token, eos_token, pad_token: special tokens, unless the files set them.
         options: the arguments of PreTrainedTokenizer.
     """
 

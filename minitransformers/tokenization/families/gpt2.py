@@ -19,18 +19,18 @@ from minitransformers.tokenization.base.vocabulary import Token
 
 
 class GPT2Tokenizer(PreTrainedTokenizer):
-    """Text to byte-level BPE ids. No text is unknown; nothing is added around it, and there is no token to pad with.
+    """Text to byte-level BPE ids, for any text. No special tokens are added, and there is no token for padding.
 
-    A space belongs to the word behind it, so a word has other ids at the start of a text than inside. From a directory
-    with a tokenizer.json the vocabulary, the merges, the added tokens and what is put around texts are taken; the rest
-    of the pipeline follows the arguments here, which tokenizer_config.json sets.
+    A space belongs to the word after it, so a word has different ids at the start of a text and inside it. The
+    vocabulary, the merges, the added tokens and the post-processor are loaded from a tokenizer.json;
+    tokenizer_config.json has the other arguments.
 
     Args:
         vocab: the path of a vocab.json, or a dictionary token -> id. (`vocab_file` is its old name.)
         merges: the path of a merges.txt, or a list of pairs. (`merges_file` is its old name.)
-        errors: kept for the file; bytes that are no UTF-8 always decode to U+FFFD ("replace").
+        errors: has no effect; it is saved. Invalid UTF-8 always decodes to U+FFFD ("replace").
         unk_token, bos_token, eos_token, pad_token: special tokens.
-        add_prefix_space: whether a text starts like a word inside a text.
+        add_prefix_space: whether to encode the first word of a text like a word inside it.
         options: the arguments of PreTrainedTokenizer.
     """
 

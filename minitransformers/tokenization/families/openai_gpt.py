@@ -16,16 +16,16 @@ from minitransformers.tokenization.base.vocabulary import Token
 
 
 class OpenAIGPTTokenizer(PreTrainedTokenizer):
-    """Text to BPE ids of lower-cased words; nothing is added around it, and there is no token to pad with.
+    """Text to BPE ids of lower-cased words. No special tokens are added, and there is no token for padding.
 
-    Words are split as BERT splits them, accents are taken off, and the last piece of a word ends in "</w>", so that
-    decoding knows where spaces were. A character that the vocabulary lacks is `unk_token`.
+    Words are split as by BERT, and accents are removed. The last piece of a word ends in "</w>", from which decoding
+    restores spaces. A character outside the vocabulary becomes `unk_token`.
 
     Args:
-        vocab: the path of a vocab.json, or a dictionary token -> id; only `unk_token` unless given. (`vocab_file` is
-            its old name.)
+        vocab: the path of a vocab.json, or a dictionary token -> id; by default only `unk_token`. (`vocab_file` is its
+            old name.)
         merges: the path of a merges.txt, or a list of pairs. (`merges_file` is its old name.)
-        unk_token: stands for what is not in the vocabulary.
+        unk_token: the token of unknown characters.
         options: the arguments of PreTrainedTokenizer.
     """
 

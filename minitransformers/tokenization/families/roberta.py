@@ -1,4 +1,4 @@
-"""RoBERTa's tokenizer: GPT-2's byte-level byte pair encoding, with tokens of its own around texts."""
+"""RoBERTa's tokenizer: GPT-2's byte-level byte pair encoding, with special tokens around texts."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from minitransformers.tokenization.families.gpt2 import GPT2Tokenizer
 class RobertaTokenizer(GPT2Tokenizer):
     """Text to byte-level BPE ids, as `<s> text </s>` or `<s> text </s></s> text_pair </s>`.
 
-    A space belongs to the word behind it, so a word has other ids at the start of a text than inside. From a directory
-    with a tokenizer.json the vocabulary, the merges and the added tokens are taken: the pipeline follows the arguments
-    here, which tokenizer_config.json sets.
+    A space belongs to the word after it, so a word has different ids at the start of a text and inside it. The
+    vocabulary, the merges and the added tokens are loaded from a tokenizer.json; tokenizer_config.json has the other
+    arguments.
 
     Args:
         vocab, merges, errors: see GPT2Tokenizer. (`vocab_file`, `merges_file` are their old names.)
         bos_token, eos_token, sep_token, cls_token, unk_token, pad_token, mask_token: special tokens.
-        add_prefix_space: whether a text starts like a word inside a text.
-        trim_offsets: whether the offsets of a token leave out the space that belongs to it.
+        add_prefix_space: whether to encode the first word of a text like a word inside it.
+        trim_offsets: whether the offsets of a token exclude its space.
         options: the arguments of PreTrainedTokenizer.
     """
 
@@ -72,7 +72,7 @@ class RobertaTokenizer(GPT2Tokenizer):
     @classmethod
     def _from_files(cls, files: TokenizerFiles, options: Mapping[str, Any]) -> dict[str, Any]:
         found = super()._from_files(files, options)
-        found.pop("post_processor", None)  # the arguments say what it is
+        found.pop("post_processor", None)  # the constructor builds it
         return found
 
 

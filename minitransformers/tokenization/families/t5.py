@@ -1,4 +1,4 @@
-"""T5's tokenizer: a unigram model of SentencePiece, and sentinels that stand for spans of text.
+"""T5's tokenizer: a unigram model of SentencePiece, and sentinel tokens for spans of text.
 
 Raffel et al., 2019, §2.2 (the vocabulary), §3.1.4 (sentinels); unigram models: Kudo, 2018, §3.2.
 """
@@ -25,18 +25,18 @@ MODEL_FILE = "spiece.model"
 class T5Tokenizer(PreTrainedTokenizer):
     """Text to unigram ids, as `text </s>` or `text </s> text_pair </s>`.
 
-    Spaces become "▁", which stands in front of a word, the first of a text too. The sentinels <extra_id_0>,
-    <extra_id_1>, … have the last ids of the vocabulary, counted down from its end. From a directory the vocabulary, the
-    normalisation and the added tokens of tokenizer.json are taken, or of spiece.model where there is none.
+    A space becomes "▁" in front of the word, and the first word of a text has a "▁" too. The sentinels <extra_id_0>,
+    <extra_id_1>, … have the last ids of the vocabulary, in falling order. The vocabulary, the normalization and the
+    added tokens are loaded from tokenizer.json or spiece.model.
 
     Args:
-        vocab: (token, log-probability) in the order of the ids, sentinels included; the unknown token is number 2.
+        vocab: (token, log-probability) in the order of the ids, with the sentinels; the unknown token has the id 2.
         eos_token, unk_token, pad_token: special tokens.
-        _spm_precompiled_charsmap: how SentencePiece normalises characters, as it compiles it.
-        extra_ids: how many sentinels there are.
-        additional_special_tokens: special tokens without a name. The sentinels are put behind them, unless they are
-            among them; an `extra_special_tokens` replaces both.
-        legacy: kept for the file; in transformers 5 it has no effect either.
+        _spm_precompiled_charsmap: SentencePiece's compiled table for the normalization of characters.
+        extra_ids: the number of sentinels.
+        additional_special_tokens: special tokens without a name. The sentinels follow them, unless they are among
+            them. `extra_special_tokens` replaces both.
+        legacy: has no effect, as in transformers 5; it is saved.
         options: the arguments of PreTrainedTokenizer.
 
     Raises:
@@ -60,7 +60,7 @@ class T5Tokenizer(PreTrainedTokenizer):
     ) -> None:
         self._refuse_unknown(options)
         if eos_token is None:
-            raise InputError("eos_token must be a token, it ends every text; got None.")
+            raise InputError("eos_token must be a token, because it ends every text; got None.")
         sentinels = _sentinels(extra_ids)
         special = list(additional_special_tokens or ())
         listed = sum("<extra_id_" in str(token) for token in special)
@@ -113,7 +113,7 @@ class T5Tokenizer(PreTrainedTokenizer):
 
 def _sentinels(extra_ids: int) -> list[str]:
     if type(extra_ids) is not int or extra_ids < 0:
-        raise InputError(f"extra_ids must be the number of sentinels, from 0 on; got {extra_ids!r}.")
+        raise InputError(f"extra_ids must be the number of sentinels, at least 0; got {extra_ids!r}.")
     return [f"<extra_id_{number}>" for number in range(extra_ids)]
 
 

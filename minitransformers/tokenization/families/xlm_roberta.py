@@ -1,4 +1,4 @@
-"""XLM-RoBERTa's tokenizer: a unigram model of SentencePiece, which needs to know no language.
+"""XLM-RoBERTa's tokenizer: a unigram model of SentencePiece, for any language.
 
 Conneau et al., 2019, §3.1; unigram models: Kudo, 2018, §3.2; SentencePiece: Kudo & Richardson, 2018.
 """
@@ -16,21 +16,20 @@ from minitransformers.tokenization.base.tokenizer import PreTrainedTokenizer
 from minitransformers.tokenization.base.tokenizer_files import TOKENIZER_FILE, TokenizerFiles
 from minitransformers.tokenization.base.vocabulary import Token
 
-MODEL_FILE = "sentencepiece.bpe.model"  # a unigram model, whatever its name
+MODEL_FILE = "sentencepiece.bpe.model"  # a unigram model, despite its name
 
 
 class XLMRobertaTokenizer(PreTrainedTokenizer):
     """Text to unigram ids, as `<s> text </s>` or `<s> text </s></s> text_pair </s>`.
 
-    Spaces become "▁", which stands in front of a word. From a directory the vocabulary, the normalisation and the added
-    tokens of tokenizer.json are taken, or of sentencepiece.bpe.model where there is none: the rest of the pipeline
-    follows the arguments here.
+    A space becomes "▁" in front of the word. The vocabulary, the normalization and the added tokens are loaded from
+    tokenizer.json or sentencepiece.bpe.model; tokenizer_config.json has the other arguments.
 
     Args:
-        vocab: (token, log-probability) in the order of the ids; the unknown token is number 3.
+        vocab: (token, log-probability) in the order of the ids; the unknown token has the id 3.
         add_prefix_space: whether the first word of a text has a "▁" too.
         bos_token, eos_token, sep_token, cls_token, unk_token, pad_token, mask_token: special tokens.
-        _spm_precompiled_charsmap: how SentencePiece normalises characters, as it compiles it.
+        _spm_precompiled_charsmap: SentencePiece's compiled table for the normalization of characters.
         options: the arguments of PreTrainedTokenizer.
     """
 
@@ -81,7 +80,7 @@ class XLMRobertaTokenizer(PreTrainedTokenizer):
     def _from_files(cls, files: TokenizerFiles, options: Mapping[str, Any]) -> dict[str, Any]:
         found = unigram_files(files, MODEL_FILE, unk_id=0, wanted_by=cls.__name__)
         if files.tokenizer is None:
-            # A model file starts with <unk>, <s>, </s>; fairseq, which XLM-RoBERTa is from, with four of its own.
+            # A model file starts with <unk>, <s>, </s>. XLM-RoBERTa comes from fairseq, which has four tokens there.
             names = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
             start = [(str(options.get(name, default)), 0.0) for name, default in names.items()]
             found["vocab"] = [*start, *found["vocab"][3:], (str(options.get("mask_token", "<mask>")), 0.0)]
@@ -89,7 +88,7 @@ class XLMRobertaTokenizer(PreTrainedTokenizer):
 
 
 def set_word_marks(backend: Tokenizer, add_prefix_space: bool) -> None:
-    """Split at white space, and let "▁" stand for it in front of a word, as SentencePiece does."""
+    """Split at white space, which becomes "▁" in front of a word, as in SentencePiece."""
     scheme = "always" if add_prefix_space else "never"
     backend.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(replacement="▁", prepend_scheme=scheme)]
