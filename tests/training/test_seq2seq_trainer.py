@@ -249,7 +249,7 @@ def test_arguments_that_cannot_be(arguments: dict[str, Any], error: type[Excepti
 
 def test_what_cannot_generate(tmp_path: Path) -> None:
     args = Seq2SeqTrainingArguments(str(tmp_path), predict_with_generate=True, use_cpu=True)
-    with pytest.raises(InputError, match=r"BertForMaskedLM cannot generate. Take a class that can"):
+    with pytest.raises(InputError, match=r"BertForMaskedLM cannot generate. Use a class that can"):
         Seq2SeqTrainer(BertForMaskedLM(BertConfig(vocab_size=9, hidden_size=4, num_attention_heads=2)), args)
     with pytest.raises(InputError, match="must be Seq2SeqTrainingArguments, not TrainingArguments"):
         Seq2SeqTrainer(model(minitransformers, T5), minitransformers.TrainingArguments(str(tmp_path), use_cpu=True))
@@ -263,7 +263,7 @@ def test_what_cannot_generate(tmp_path: Path) -> None:
     assert not calls, "before anything is done"
     made = trainer(minitransformers, T5, tmp_path, predict_with_generate=True, generation_max_length=2)
     made.processing_class = SimpleNamespace(pad_token_id=None, eos_token_id=None)
-    with pytest.raises(InputError, match="Set pad_token_id of the tokenizer: what is generated is filled up with it"):
+    with pytest.raises(InputError, match="Set pad_token_id of the tokenizer: it pads the generated ids"):
         made.evaluate()
 
 

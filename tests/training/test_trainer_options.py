@@ -193,7 +193,7 @@ def test_checkpoints_of_the_model_alone(tmp_path: Path) -> None:
     sizes = [sum(path.stat().st_size for path in each.rglob("*.safetensors")) for each in (whole, alone)]
     assert sizes[1] < 0.6 * sizes[0]
     again = trainer(minitransformers, NAMES[0], alone.parent, **options)
-    with pytest.raises(CheckpointError, match=r"has the model alone .*Begin a new run with that model"):
+    with pytest.raises(CheckpointError, match=r"holds only the model .*Start a new run with that model"):
         again.train(resume_from_checkpoint=True)
 
 
@@ -228,7 +228,7 @@ def test_noise_without_embeddings(tmp_path: Path) -> None:
 
     options = minitransformers.TrainingArguments(str(tmp_path), neftune_noise_alpha=5.0, use_cpu=True)
     made = minitransformers.Trainer(Bare(), options, train_dataset=examples(NAMES[0], 4))
-    with pytest.raises(InputError, match=r"Bare has no get_input_embeddings\(\): give it that method"):
+    with pytest.raises(InputError, match=r"Bare has no get_input_embeddings\(\): add that method"):
         made.train()
 
 

@@ -92,11 +92,11 @@ def test_rates_do_fall(tmp_path):
         (
             {"evaluate_every": None},
             VALIDATION,
-            r"schedule=ReduceLROnPlateau\(…\) follows evaluations: set evaluate_every",
+            r"schedule=ReduceLROnPlateau\(…\) depends on evaluations: set evaluate_every",
         ),
         ({"evaluate_every": 2}, None, r"evaluate_every=2 needs validation=…"),
         ({"keep_best": True}, None, r"keep_best=True needs validation=…"),
-        ({"patience": 3}, VALIDATION, r"patience=3 follows evaluations: set evaluate_every"),
+        ({"patience": 3}, VALIDATION, r"patience=3 depends on evaluations: set evaluate_every"),
     ],
 )
 def test_evaluations_that_there_are_not(settings, validation, message, tmp_path):
@@ -110,5 +110,5 @@ def test_evaluations_that_there_are_not(settings, validation, message, tmp_path)
 
 
 def test_a_metric_that_there_is_not(tmp_path):
-    with pytest.raises(InputError, match=r"metric='acuracy' is not among what the evaluation gave: \['loss'"):
+    with pytest.raises(InputError, match=r"metric='acuracy' is not among the metrics of the evaluation: \['loss'"):
         go(tmp_path, 2, Rates(), {}, metric="acuracy")
