@@ -115,7 +115,7 @@ def sizes(config: dict[str, Any]) -> Sizes:
 
 _MUTATIONS = (
     "norm eps",
-    "other gate",
+    "other activation",
     "attention scale",
     "rotary base",
     "no mask",

@@ -1,66 +1,127 @@
 """Errors of the kind that are made in a model, each built into ours to see whether the comparison notices.
 
 A mutation changes our model, or the arguments that ours is called with, in place. It may change nothing where the
-example has nothing to change (no mask, no labels): the test looks for an example where it matters.
+example has nothing to change (no mask, no labels): the test looks for an example where it matters. Modules, parameters
+and fields are found by the names that families share, so that a new family needs no line here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+from unittest.mock import patch
 
 import torch
 from cases import Pair
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
-from minitransformers.models.dinov2 import ScaledLinear
-from minitransformers.models.vit import ViTEmbeddings
-from minitransformers.nn.legacy_attention import MultiHeadAttention
-from minitransformers.nn.legacy_blocks import Block
-from minitransformers.nn.feed_forward import ACTIVATIONS, FeedForward, GatedFeedForward
-from minitransformers.nn.heads import DenseClassifier, MaskedLMHead
-from minitransformers.nn.positions import LearnedPositions, RelativePositionBias, count_positions
+from minitransformers.models import t5
+from minitransformers.nn import attention
+from minitransformers.nn.feed_forward import ACTIVATIONS
+from minitransformers.nn.positions import count_positions
+
+# ---- parts ---------------------------------------------------------------------------------------------------------
+
+
+def run_inside(module: nn.Module, context: Callable[[], AbstractContextManager[Any]]) -> None:
+    """Let `module` compute inside a context."""
+    forward = module.forward
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        with context():
+            return forward(*args, **kwargs)
+
+    module.forward = run
+
+
+def attend_otherwise(pair: Pair, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Let `change` alter the arguments of the attention kernel: query, key, value, scale …"""
+
+    def kernel(name: str) -> Callable[..., Any]:
+        right = attention.KERNELS[name]
+        return lambda query, key, value, **options: right(
+            **change({"query": query, "key": key, "value": value, **options})
+        )
+
+    run_inside(pair.ours, lambda: patch.object(attention, "attention_kernel", kernel))
+
+
+class WithoutActivations(TorchFunctionMode):
+    """Inside, activations return their input."""
+
+    names = frozenset(("gelu", "tanh", "relu", "silu"))
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        is_activation = getattr(func, "__name__", "") in self.names
+        return args[0] if is_activation else func(*args, **(kwargs or {}))
+
+
+def parts_of_the_head(model: Any) -> Iterator[nn.Module]:
+    return (child for child in model.children() if child is not model.base_model)
+
+
+def parameters_called(model: nn.Module, *names: str) -> Iterator[nn.Parameter]:
+    """The parameters that have one of these names between the dots of theirs."""
+    return (parameter for name, parameter in model.named_parameters() if set(names) & set(name.split(".")))
+
+
+# ---- norms and activations -----------------------------------------------------------------------------------------
 
 
 def norm_eps(pair: Pair) -> None:
     for module in pair.ours.modules():
-        if isinstance(module, (nn.LayerNorm, nn.RMSNorm)):
-            module.eps = (module.eps or 0.0) + 1e-6
+        for name in ("eps", "variance_epsilon"):
+            if hasattr(module, name):
+                setattr(module, name, (getattr(module, name) or 0.0) + 1e-6)
 
 
 def other_gelu(pair: Pair) -> None:
     for module in pair.ours.modules():
-        if isinstance(module, (FeedForward, GatedFeedForward)):
-            module.activation = ACTIVATIONS["gelu_new"] if module.activation is F.gelu else F.gelu
+        if isinstance(module, nn.GELU):
+            module.approximate = "tanh" if module.approximate == "none" else "none"
 
 
-def other_gate(pair: Pair) -> None:
+def other_activation(pair: Pair) -> None:
+    kinds = tuple({type(build()) for name, build in ACTIVATIONS.items() if name not in ("linear", "tanh")})
     for module in pair.ours.modules():
-        if isinstance(module, GatedFeedForward):
-            module.activation = ACTIVATIONS["gelu_new"] if module.activation is F.gelu else F.gelu
+        for name, child in module.named_children():
+            if isinstance(child, kinds):
+                setattr(module, name, nn.ReLU() if isinstance(child, nn.GELU) else nn.GELU())
 
 
-def rotary_base(pair: Pair) -> None:
-    parameters = pair.ours.config.rope_parameters
-    for each in (parameters, *parameters.values()):
-        if isinstance(each, dict) and "rope_theta" in each:
-            each["rope_theta"] *= 1.001
+def linear_pooler(pair: Pair) -> None:
+    base = pair.ours.base_model
+    owner, name = (base, "pooler_activation") if hasattr(base, "pooler_activation") else (base.pooler, "activation")
+    setattr(owner, name, nn.Identity())
 
 
-def factors_of_short_texts_in_long_ones(pair: Pair) -> None:
-    parameters = pair.ours.config.rope_parameters
-    if "short_factor" in parameters:
-        parameters["long_factor"] = parameters["short_factor"]
+def linear_head(pair: Pair) -> None:
+    for part in parts_of_the_head(pair.ours):
+        run_inside(part, WithoutActivations)
+
+
+# ---- attention -----------------------------------------------------------------------------------------------------
+
+
+def attention_scale(pair: Pair) -> None:
+    def change(arguments: dict[str, Any]) -> dict[str, Any]:
+        scale = arguments["scale"]
+        return {**arguments, "scale": 1.001 * (arguments["query"].shape[-1] ** -0.5 if scale is None else scale)}
+
+    attend_otherwise(pair, change)
+
+
+def attention_scaled_by_width(pair: Pair) -> None:
+    attend_otherwise(pair, lambda arguments: {**arguments, "scale": arguments["query"].shape[-1] ** -0.5})
 
 
 def other_sharing_of_heads(pair: Pair) -> None:
-    def in_turn(attention: MultiHeadAttention, per_head: Tensor) -> Tensor:
-        return per_head.repeat(1, attention.num_heads // attention.num_key_value_heads, 1, 1)
-
-    for module in pair.ours.modules():
-        if isinstance(module, MultiHeadAttention):
-            module._for_all_heads = partial(in_turn, module)
+    """Keys and values are shared in turn: 0, 1, 0, 1 in place of 0, 0, 1, 1."""
+    config = pair.ours.config
+    in_turn = torch.arange(config.num_attention_heads).view(config.num_key_value_heads, -1).T.flatten()
+    attend_otherwise(pair, lambda a: {**a, "key": a["key"][:, in_turn], "value": a["value"][:, in_turn]})
 
 
 def wider_window(pair: Pair) -> None:
@@ -72,85 +133,117 @@ def wider_window(pair: Pair) -> None:
         config.local_attention += 2
 
 
+def one_sub_layer_after_the_other(pair: Pair) -> None:
+    for module in pair.ours.modules():
+        if hasattr(module, "use_parallel_residual"):
+            module.use_parallel_residual = False
+
+
+# ---- positions -----------------------------------------------------------------------------------------------------
+
+
+def position_offset(pair: Pair) -> None:
+    names = ("position_embeddings", "embed_positions", "positions_embed", "wpe")
+    for parameter in parameters_called(pair.ours, *names):
+        parameter.data = parameter.data.roll(1, dims=-2)
+
+
+def positions_from_0(pair: Pair) -> None:
+    pair.ours.base_model.default_positions = lambda ids, mask, length, past, *_: count_positions(length, past)
+
+
+def positions_count_padding(pair: Pair) -> None:
+    model = pair.ours.base_model
+    first = model.config.pad_token_id + 1
+    model.default_positions = lambda ids, mask, length, past, *_: count_positions(length, past + first)
+
+
+def rotary_base(pair: Pair) -> None:
+    parameters = pair.ours.config.rope_parameters
+    for each in (parameters, *parameters.values()):
+        if isinstance(each, dict) and "rope_theta" in each:
+            each["rope_theta"] *= 1.001
+    for name, buffer in pair.ours.named_buffers():
+        if name.endswith("inv_freq"):
+            buffer **= 1.0001
+
+
+def factors_of_short_texts_in_long_ones(pair: Pair) -> None:
+    parameters = pair.ours.config.rope_parameters
+    if "short_factor" in parameters:
+        parameters["long_factor"] = parameters["short_factor"]
+
+
 def one_base_for_all_layers(pair: Pair) -> None:
     parameters = pair.ours.config.rope_parameters
     parameters["sliding_attention"] = parameters["full_attention"]
-
-
-def one_sub_layer_after_the_other(pair: Pair) -> None:
-    for module in pair.ours.modules():
-        if isinstance(module, Block):
-            module.forward = partial(Block.forward, module)
-
-
-def other_activation(pair: Pair) -> None:
-    for module in pair.ours.modules():
-        if hasattr(module, "activation"):
-            module.activation = ACTIVATIONS["gelu_new"] if module.activation is F.gelu else F.gelu
-
-
-def attention_scale(pair: Pair) -> None:
-    for module in pair.ours.modules():
-        if isinstance(module, MultiHeadAttention):
-            module.scale = 1.001 * (module.head_dim**-0.5 if module.scale is None else module.scale)
-
-
-def attention_scaled_by_width(pair: Pair) -> None:
-    for module in pair.ours.modules():
-        if isinstance(module, MultiHeadAttention):
-            module.scale = module.head_dim**-0.5
+    buffers = dict(pair.ours.named_buffers())
+    for name, buffer in buffers.items():
+        if "sliding_attention" in name:
+            buffer.copy_(buffers[name.replace("sliding_attention", "full_attention")])
 
 
 def bucket_off_by_one(pair: Pair) -> None:
-    for module in pair.ours.modules():
-        if isinstance(module, RelativePositionBias):
-            module.bias.weight.data = module.bias.weight.data.roll(1, dims=0)
+    for parameter in parameters_called(pair.ours, "relative_attention_bias"):
+        parameter.data = parameter.data.roll(1, dims=0)
 
 
 def encoder_looks_one_way(pair: Pair) -> None:
-    pair.ours.get_encoder().relative_positions.bidirectional = False
+    run_inside(pair.ours.get_encoder(), lambda: _buckets(bidirectional=False))
 
 
 def decoder_looks_both_ways(pair: Pair) -> None:
-    pair.ours.get_decoder().relative_positions.bidirectional = True
+    run_inside(pair.ours.get_decoder(), lambda: _buckets(bidirectional=True))
 
 
-def output_scaled_otherwise(pair: Pair) -> None:
-    pair.ours.config.scale_decoder_outputs = not pair.ours.config.scale_decoder_outputs
+def _buckets(*, bidirectional: bool) -> AbstractContextManager[Any]:
+    right = t5.relative_buckets
+
+    def buckets(*args: Any, **kwargs: Any) -> Tensor:
+        return right(*args, **{**kwargs, "bidirectional": bidirectional})
+
+    return patch.object(t5, "relative_buckets", buckets)
+
+
+# ---- embeddings ----------------------------------------------------------------------------------------------------
 
 
 def embeddings_scaled_otherwise(pair: Pair) -> None:
     for module in pair.ours.modules():
-        if hasattr(module, "embedding_scale"):
-            module.embedding_scale += 1
+        if hasattr(module, "embed_scale"):
+            module.embed_scale += 1
 
 
-def no_bias_of_the_logits(pair: Pair) -> None:
-    pair.ours.final_logits_bias.zero_()
+def untied(pair: Pair) -> None:
+    head = pair.ours.get_output_embeddings()
+    head.weight = nn.Parameter(head.weight.detach().clone())
 
 
-def other_start(pair: Pair) -> None:
-    pair.ours.config.decoder_start_token_id = 1
+def groups_not_in_turn(pair: Pair) -> None:
+    encoder = pair.ours.base_model.encoder
+    encoder.albert_layer_groups = nn.ModuleList(reversed(encoder.albert_layer_groups))
 
 
-def no_mask_of_the_target(pair: Pair) -> None:
-    pair.our_arguments.pop("decoder_attention_mask", None)
+def patches_turned(pair: Pair) -> None:
+    weight = pair.ours.base_model.embeddings.patch_embeddings.projection.weight
+    weight.data = weight.data.transpose(2, 3).contiguous()
 
 
-def position_offset(pair: Pair) -> None:
-    for module in pair.ours.modules():
-        if isinstance(module, LearnedPositions):
-            module.weight.data = module.weight.data.roll(1, dims=0)
-        if isinstance(module, ViTEmbeddings):
-            module.position_embeddings.data = module.position_embeddings.data.roll(1, dims=1)
+def unscaled(pair: Pair) -> None:
+    for parameter in parameters_called(pair.ours, "lambda1"):
+        parameter.data = torch.ones_like(parameter)
 
 
-def no_segments(pair: Pair) -> None:
-    pair.our_arguments.pop("token_type_ids", None)
+# ---- arguments -----------------------------------------------------------------------------------------------------
 
 
-def no_mask(pair: Pair) -> None:
-    pair.our_arguments.pop("attention_mask", None)
+def without(name: str) -> Callable[[Pair], None]:
+    """Our model is not given this argument."""
+
+    def mutation(pair: Pair) -> None:
+        pair.our_arguments.pop(name, None)
+
+    return mutation
 
 
 def sees_the_future(pair: Pair) -> None:
@@ -161,41 +254,6 @@ def sees_the_future(pair: Pair) -> None:
     if mask.ndim < 4:  # four dimensions are the complete rule
         padding = mask.reshape(rows, 1, 1, length).bool()
         pair.our_arguments[name] = padding.expand(rows, 1, length, length)
-
-
-def no_mask_of_the_context(pair: Pair) -> None:
-    pair.our_arguments.pop("encoder_attention_mask", None)
-
-
-def linear_pooler(pair: Pair) -> None:
-    pooler = pair.ours.base_model.pooler
-    pooler.forward = lambda hidden_states: pooler.dense(hidden_states[:, 0])
-
-
-def other_pooling(pair: Pair) -> None:
-    config = pair.ours.config
-    config.classifier_pooling = "mean" if config.classifier_pooling == "cls" else "cls"
-
-
-def linear_head(pair: Pair) -> None:
-    for module in pair.ours.modules():
-        if isinstance(module, (DenseClassifier, MaskedLMHead)):
-            module.activation = ACTIVATIONS["linear"]
-
-
-def positions_from_0(pair: Pair) -> None:
-    pair.ours.base_model.default_positions = lambda ids, mask, length, past_length: count_positions(length, past_length)
-
-
-def positions_count_padding(pair: Pair) -> None:
-    model = pair.ours.base_model
-    first = model.config.pad_token_id + 1
-    model.default_positions = lambda ids, mask, length, past_length: count_positions(length, past_length + first)
-
-
-def groups_not_in_turn(pair: Pair) -> None:
-    model = pair.ours.base_model
-    model.groups = nn.ModuleList(reversed(list(model.groups)))
 
 
 def other_labels(pair: Pair) -> None:
@@ -220,9 +278,24 @@ def _labels(pair: Pair) -> dict[str, Tensor]:
     }
 
 
-def untied(pair: Pair) -> None:
-    head = pair.ours.get_output_embeddings()
-    head.weight = nn.Parameter(head.weight.detach().clone())
+# ---- heads ---------------------------------------------------------------------------------------------------------
+
+
+def output_scaled_otherwise(pair: Pair) -> None:
+    pair.ours.config.scale_decoder_outputs = not pair.ours.config.scale_decoder_outputs
+
+
+def no_bias_of_the_logits(pair: Pair) -> None:
+    pair.ours.final_logits_bias.zero_()
+
+
+def other_start(pair: Pair) -> None:
+    pair.ours.config.decoder_start_token_id = 1
+
+
+def other_pooling(pair: Pair) -> None:
+    config = pair.ours.config
+    config.classifier_pooling = "mean" if config.classifier_pooling == "cls" else "cls"
 
 
 def other_padding_token(pair: Pair) -> None:
@@ -231,24 +304,9 @@ def other_padding_token(pair: Pair) -> None:
         config.pad_token_id = (config.pad_token_id + 1) % config.vocab_size
 
 
-def patches_turned(pair: Pair) -> None:
-    weight = pair.ours.base_model.embeddings.patch_embedding.projection.weight
-    weight.data = weight.data.transpose(2, 3).contiguous()
-
-
-def unscaled(pair: Pair) -> None:
-    for module in pair.ours.modules():
-        if isinstance(module, ScaledLinear):
-            module.scale.data = torch.ones_like(module.scale)
-
-
 def class_token_alone(pair: Pair) -> None:
     weight = pair.ours.classifier.weight
     weight.data[:, weight.shape[1] // 2 :] = 0
-
-
-def nothing_hidden(pair: Pair) -> None:
-    pair.our_arguments.pop("bool_masked_pos", None)
 
 
 def training_mode(pair: Pair) -> None:
@@ -259,43 +317,42 @@ def training_mode(pair: Pair) -> None:
 MUTATIONS: dict[str, Callable[[Pair], None]] = {
     "norm eps": norm_eps,
     "other GELU": other_gelu,
-    "other gate": other_gate,
+    "other activation": other_activation,
+    "linear pooler": linear_pooler,
+    "linear head": linear_head,
     "attention scale": attention_scale,
-    "rotary base": rotary_base,
-    "factors of short texts in long ones": factors_of_short_texts_in_long_ones,
+    "attention scaled by width": attention_scaled_by_width,
     "other sharing of heads": other_sharing_of_heads,
     "wider window": wider_window,
-    "one base for all layers": one_base_for_all_layers,
     "one sub-layer after the other": one_sub_layer_after_the_other,
-    "other activation": other_activation,
     "position offset": position_offset,
-    "attention scaled by width": attention_scaled_by_width,
+    "positions from 0": positions_from_0,
+    "positions count padding": positions_count_padding,
+    "rotary base": rotary_base,
+    "factors of short texts in long ones": factors_of_short_texts_in_long_ones,
+    "one base for all layers": one_base_for_all_layers,
     "bucket off by one": bucket_off_by_one,
     "encoder looks one way": encoder_looks_one_way,
     "decoder looks both ways": decoder_looks_both_ways,
-    "output scaled otherwise": output_scaled_otherwise,
     "embeddings scaled otherwise": embeddings_scaled_otherwise,
-    "no bias of the logits": no_bias_of_the_logits,
-    "other start": other_start,
-    "no mask of the target": no_mask_of_the_target,
-    "no segments": no_segments,
-    "no mask": no_mask,
-    "sees the future": sees_the_future,
-    "no mask of the context": no_mask_of_the_context,
-    "linear pooler": linear_pooler,
-    "linear head": linear_head,
-    "other pooling": other_pooling,
-    "positions from 0": positions_from_0,
-    "positions count padding": positions_count_padding,
-    "groups not in turn": groups_not_in_turn,
-    "other labels": other_labels,
-    "labels not shifted": labels_not_shifted,
     "untied": untied,
-    "other padding token": other_padding_token,
+    "groups not in turn": groups_not_in_turn,
     "patches turned": patches_turned,
     "unscaled": unscaled,
+    "no segments": without("token_type_ids"),
+    "no mask": without("attention_mask"),
+    "no mask of the target": without("decoder_attention_mask"),
+    "no mask of the context": without("encoder_attention_mask"),
+    "nothing hidden": without("bool_masked_pos"),
+    "sees the future": sees_the_future,
+    "other labels": other_labels,
+    "labels not shifted": labels_not_shifted,
+    "output scaled otherwise": output_scaled_otherwise,
+    "no bias of the logits": no_bias_of_the_logits,
+    "other start": other_start,
+    "other pooling": other_pooling,
+    "other padding token": other_padding_token,
     "class token alone": class_token_alone,
-    "nothing hidden": nothing_hidden,
     "training mode": training_mode,
 }
 EVERYWHERE = (

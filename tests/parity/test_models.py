@@ -28,14 +28,14 @@ from families import CASES, CLASSES
 from hypothesis import given, strategies as st
 from mutations import MUTATIONS
 
-from minitransformers.nn.legacy_attention import MultiHeadAttention
+from minitransformers.models.gpt2 import GPT2Attention
 
 EVERYTHING = {"output_hidden_states": True, "output_attentions": True}
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The batch is padded on the left",
     "ignore:With inputs_embeds padding cannot be seen",
-    "ignore:position_ids start anew",
+    "ignore:position_ids start again",
 )
 
 
@@ -212,7 +212,7 @@ def test_upcast_attention_is_computed_in_float32() -> None:
     theirs, _ = pair.run_reference()
     with_upcast, _ = pair.run_ours("eager")
     for module in pair.ours.modules():
-        if isinstance(module, MultiHeadAttention):
+        if isinstance(module, GPT2Attention):
             module.upcast = False
     without, _ = pair.run_ours("eager")
     assert 2 * distance(with_upcast, theirs, torch.bfloat16) < distance(without, theirs, torch.bfloat16)
