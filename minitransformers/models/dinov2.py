@@ -6,21 +6,21 @@ What has changed since ViT (released code): each sub-layer's output is multiplie
 
 from __future__ import annotations
 
-import dataclasses
+from typing import ClassVar, Unpack
 
 import torch
 from torch import Tensor, nn
 
-from minitransformers.configs.config import Config
 from minitransformers.configs.fields import constrained, positive, size
-from minitransformers.errors import ConfigError
-from minitransformers.files.weight_names import WeightTable, rename, stored
+from minitransformers.files.checkpoint_names import CheckpointNames, stored
+from minitransformers.models.base.checkpointing import GradientCheckpointingLayer
 from minitransformers.models.base.checks import check_sequence_labels
-from minitransformers.models.vit import ImageConfig, ViTEmbeddings, ViTModel, ViTPreTrainedModel, sides
-from minitransformers.nn.legacy_blocks import Block
+from minitransformers.models.base.inputs import Inputs, OutputOptions, Record
+from minitransformers.models.vit import ImageConfig, ViTAttention, ViTEmbeddings, ViTMLP, ViTPreTrainedModel, sides
 from minitransformers.nn.losses import sequence_classification_loss
+from minitransformers.nn.masks import AttentionMask
 from minitransformers.nn.patches import resize_positions
-from minitransformers.outputs import BaseModelOutputWithPooling, ImageClassifierOutput
+from minitransformers.outputs import BaseModelOutput, BaseModelOutputWithPooling, ImageClassifierOutput
 
 # ---- configuration ---------------------------------------------------------------------------------------------------
 
@@ -33,10 +33,10 @@ class Dinov2Config(ImageConfig):
     mlp_ratio: int = size(4)  # intermediate_size / hidden_size
     layer_norm_eps: float = positive(1e-6)
     patch_size: int | list[int] = sides(14)
-    layerscale_value: float = 1.0  # the first value of the learned vectors
+    layerscale_value: float = 1.0  # initial value of the learned vectors
     drop_path_rate: float = constrained(0.0, lambda rate: 0 <= rate < 1, "a number of at least 0 and below 1")
     use_swiglu_ffn: bool = False
-    apply_layernorm: bool = True  # this and the next: of its use in detectors, which is not covered
+    apply_layernorm: bool = True  # this and the next are for detectors, which are not covered
     reshape_hidden_states: bool = True
     use_mask_token: bool = True
 
@@ -45,50 +45,16 @@ class Dinov2Config(ImageConfig):
         """Width of the feed-forward network."""
         return self.hidden_size * self.mlp_ratio
 
-    def validate(self) -> None:
-        """Refuse what no DINOv2 can be built from here."""
-        super().validate()
-        if self.use_swiglu_ffn:
-            raise ConfigError(
-                "use_swiglu_ffn=True, the giant model's gated network, is not covered: take the small, base or large "
-                "model."
-            )
-
-
-# ---- weight names ----------------------------------------------------------------------------------------------------
-
-WEIGHTS = WeightTable(
-    # What files call it, and modules of transformers 5
-    stored("{layer...}.attention.attention.query.{kind}", of="{layer...}.attention.q_proj.{kind}"),
-    stored("{layer...}.attention.attention.key.{kind}", of="{layer...}.attention.k_proj.{kind}"),
-    stored("{layer...}.attention.attention.value.{kind}", of="{layer...}.attention.v_proj.{kind}"),
-    stored("{layer...}.attention.output.dense.{kind}", of="{layer...}.attention.o_proj.{kind}"),
-    rename("embeddings.patch_embeddings.projection.{kind}", "embeddings.patch_embedding.projection.{kind}"),
-    rename("encoder.layer.{layer}.norm1.{kind}", "blocks.{layer}.self_attention_norm.{kind}"),
-    rename("encoder.layer.{layer}.attention.q_proj.{kind}", "blocks.{layer}.self_attention.query.{kind}"),
-    rename("encoder.layer.{layer}.attention.k_proj.{kind}", "blocks.{layer}.self_attention.key.{kind}"),
-    rename("encoder.layer.{layer}.attention.v_proj.{kind}", "blocks.{layer}.self_attention.value.{kind}"),
-    # Before the rules for weight and bias of the same layers: the first that matches counts.
-    rename("encoder.layer.{layer}.layer_scale1.lambda1", "blocks.{layer}.self_attention.output.scale"),
-    rename("encoder.layer.{layer}.attention.o_proj.{kind}", "blocks.{layer}.self_attention.output.{kind}"),
-    rename("encoder.layer.{layer}.norm2.{kind}", "blocks.{layer}.feed_forward_norm.{kind}"),
-    rename("encoder.layer.{layer}.mlp.fc1.{kind}", "blocks.{layer}.feed_forward.intermediate.{kind}"),
-    rename("encoder.layer.{layer}.layer_scale2.lambda1", "blocks.{layer}.feed_forward.output.scale"),
-    rename("encoder.layer.{layer}.mlp.fc2.{kind}", "blocks.{layer}.feed_forward.output.{kind}"),
-    rename("layernorm.{kind}", "final_norm.{kind}"),
-    base="dinov2",
-)
-
 
 # ---- parts -----------------------------------------------------------------------------------------------------------
 
 
 class Dinov2Embeddings(ViTEmbeddings):
-    """ViT's, whose positions are interpolated in at least float32; the mask token has a dimension less."""
+    """ViT's, whose positions are interpolated in at least float32; the mask token has one dimension less."""
 
-    def __init__(self, config: Config, use_mask_token: bool = False) -> None:
-        super().__init__(config, use_mask_token)
-        if use_mask_token:
+    def __init__(self, config: Dinov2Config) -> None:
+        super().__init__(config, config.use_mask_token)
+        if config.use_mask_token:
             self.mask_token = nn.Parameter(torch.empty(1, config.hidden_size))
 
     def positions_of_patches(self, grid: tuple[int, int]) -> Tensor:
@@ -98,87 +64,163 @@ class Dinov2Embeddings(ViTEmbeddings):
         return resize_positions(wide, self.grid, grid).to(positions.dtype)
 
 
-class ScaledLinear(nn.Linear):
-    """The last layer of a sub-layer, whose output is multiplied by a vector (LayerScale: Touvron et al., 2021, eq. 5).
+class Dinov2Attention(ViTAttention):
+    """ViT's."""
 
-    A deep network trains better if its sub-layers begin with little to say: there, the vector begins small.
+
+class Dinov2MLP(ViTMLP):
+    """ViT's."""
+
+
+class Dinov2SwiGLUFFN(nn.Module):
+    """down(silu(gate(x)) · up(x)), the gated network of the giant model (Shazeer, 2020, eq. 6)."""
+
+    def __init__(self, config: Dinov2Config) -> None:
+        super().__init__()
+        width = -(-int(config.intermediate_size * 2 / 3) // 8) * 8  # two thirds, rounded up to a multiple of 8
+        self.gate_proj = nn.Linear(config.hidden_size, width)
+        self.up_proj = nn.Linear(config.hidden_size, width)
+        self.down_proj = nn.Linear(width, config.hidden_size)
+        self.act_fn = nn.SiLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform every patch by itself."""
+        return self.down_proj(self.act_fn(self.gate_proj(x)) * self.up_proj(x))  # type: ignore[no-any-return]
+
+
+class Dinov2LayerScale(nn.Module):
+    """x · λ with a learned vector λ (LayerScale: Touvron et al., 2021, eq. 5).
+
+    Deep networks train better if their sub-layers contribute little at first: λ may begin small.
     """
 
-    def __init__(self, in_features: int, out_features: int) -> None:
-        super().__init__(in_features, out_features)
-        self.scale = nn.Parameter(torch.empty(out_features))
+    def __init__(self, config: Dinov2Config) -> None:
+        super().__init__()
+        self.lambda1 = nn.Parameter(torch.full((config.hidden_size,), config.layerscale_value))
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Project and scale."""
-        return super().forward(input) * self.scale
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale every feature."""
+        return x * self.lambda1
 
 
-class StochasticDepth(nn.Dropout):
-    """While training, leave a sub-layer out, for each image by itself, and make up for it (Huang et al., 2016)."""
+class Dinov2DropPath(nn.Module):
+    """Leave a sub-layer out for some images while training, and scale it up for the others (Huang et al., 2016)."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        """(batch, length, hidden), all of some images 0 and the others larger, so that the mean stays."""
-        return input * super().forward(input.new_ones(len(input), 1, 1))
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, length, hidden), where whole images are 0 and the others larger, so that the mean stays."""
+        if not self.training:
+            return x
+        kept = (torch.rand(len(x), 1, 1, dtype=x.dtype, device=x.device) + 1 - self.rate).floor()
+        return x / (1 - self.rate) * kept
+
+
+class Dinov2Layer(GradientCheckpointingLayer):
+    """Pre-norm: attention and feed-forward, each scaled and added to its input."""
+
+    def __init__(self, config: Dinov2Config) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.attention = Dinov2Attention(config)
+        self.layer_scale1 = Dinov2LayerScale(config)
+        self.drop_path = Dinov2DropPath(config.drop_path_rate) if config.drop_path_rate > 0 else nn.Identity()
+        self.norm2 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.mlp = Dinov2SwiGLUFFN(config) if config.use_swiglu_ffn else Dinov2MLP(config)
+        self.layer_scale2 = Dinov2LayerScale(config)
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        attention_mask: AttentionMask | Tensor | None = None,
+        *,
+        kernel: str = "sdpa",
+        record: Record | None = None,
+    ) -> Tensor:
+        """Transform (batch, length, hidden); `record` is given the attention weights."""
+        x = hidden_states
+        attended, weights = self.attention(self.norm1(x), attention_mask, kernel=kernel)
+        x = x + self.drop_path(self.layer_scale1(attended))
+        x = x + self.drop_path(self.layer_scale2(self.mlp(self.norm2(x))))
+        if record is not None:
+            record(weights, None)
+        return x
+
+
+class Dinov2Encoder(nn.Module):
+    """The stack of blocks."""
+
+    def __init__(self, config: Dinov2Config) -> None:
+        super().__init__()
+        self.layer = nn.ModuleList(Dinov2Layer(config) for _ in range(config.num_hidden_layers))
+
+    def forward(self, hidden_states: Tensor, inputs: Inputs) -> BaseModelOutput:
+        """Run the blocks over embedded patches (batch, length, hidden)."""
+        x = hidden_states
+        for index, layer in enumerate(self.layer):
+            inputs.keep(x)
+            x = layer(x, inputs.mask, **inputs.for_layer(index))
+        inputs.keep(x)
+        return BaseModelOutput(x, **inputs.kept())
 
 
 # ---- the backbone ----------------------------------------------------------------------------------------------------
 
 
 class Dinov2PreTrainedModel(ViTPreTrainedModel):
-    """What all DINOv2 classes share."""
+    """The base of all DINOv2 classes."""
 
     config_class = Dinov2Config
     base_model_prefix = "dinov2"
-    weights = WEIGHTS
+    checkpoint_names = CheckpointNames(
+        stored("{layer...}.attention.attention.query.{kind}", "{layer...}.attention.q_proj.{kind}"),
+        stored("{layer...}.attention.attention.key.{kind}", "{layer...}.attention.k_proj.{kind}"),
+        stored("{layer...}.attention.attention.value.{kind}", "{layer...}.attention.v_proj.{kind}"),
+        stored("{layer...}.attention.output.dense.{kind}", "{layer...}.attention.o_proj.{kind}"),
+        base="dinov2",
+    )
     optional_weights = (".mask_token",)
+    _no_split_modules: ClassVar[list[str]] = ["Dinov2Embeddings", "Dinov2Layer"]
 
-    def init_parameter(self, module: nn.Module, name: str, parameter: Tensor) -> None:
-        """As ViT's; scales begin at `layerscale_value`."""
-        if name == "scale":
-            parameter.fill_(self.config.layerscale_value)
-        else:
-            super().init_parameter(module, name, parameter)
+    def _init_weights(self, module: nn.Module) -> None:
+        """As ViT's, matrices truncated at two; scales begin at `layerscale_value`."""
+        super()._init_weights(module)
+        if isinstance(module, (nn.Linear, nn.Conv2d)):
+            nn.init.trunc_normal_(module.weight, std=self.config.initializer_range)
+        if isinstance(module, Dinov2LayerScale):
+            nn.init.constant_(module.lambda1, self.config.layerscale_value)
 
 
-class Dinov2Model(Dinov2PreTrainedModel, ViTModel):
-    """ViT with scaled sub-layers: a vector for every patch, and in front of them one for the image."""
-
-    embeddings_class = Dinov2Embeddings
+class Dinov2Model(Dinov2PreTrainedModel):
+    """ViT with scaled sub-layers: a vector for every patch, and before them one for the image."""
 
     def __init__(self, config: Dinov2Config) -> None:
-        super().__init__(config, add_pooling_layer=False, use_mask_token=config.use_mask_token)
+        super().__init__(config)
+        self.embeddings = Dinov2Embeddings(config)
+        self.encoder = Dinov2Encoder(config)
+        self.layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.post_init()
 
-    def build_block(self) -> Block:
-        """ViT's, scaled; there is no dropout in it but that of whole sub-layers."""
-        config, block = self.config, super().build_block()
-        block.self_attention.output = ScaledLinear(config.hidden_size, config.hidden_size)
-        block.feed_forward.output = ScaledLinear(config.intermediate_size, config.hidden_size)
-        block.dropout = StochasticDepth(config.drop_path_rate)
-        return block
-
-    def forward(  # type: ignore[override]  # an argument less: images of all sizes are taken
+    def forward(
         self,
         pixel_values: Tensor | None = None,
         bool_masked_pos: Tensor | None = None,
         attention_mask: Tensor | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> BaseModelOutputWithPooling:
         """Encode images of any size that is a multiple of the patch size; see `ViTModel` for the inputs.
 
         `pooler_output` is the class token's vector; `bool_masked_pos` needs `config.use_mask_token`.
         """
-        encoded = super().forward(
-            pixel_values,
-            bool_masked_pos,
-            True,
-            attention_mask,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
+        has_mask_token = self.embeddings.mask_token is not None
+        pixel_values, is_hidden, inputs = self.prepare_images(
+            pixel_values, bool_masked_pos, attention_mask, has_mask_token=has_mask_token, any_size=True, **options
         )
-        assert encoded.last_hidden_state is not None
-        return dataclasses.replace(encoded, pooler_output=encoded.last_hidden_state[:, 0])
+        encoded = self.encoder(self.embeddings(pixel_values, is_hidden), inputs)
+        x = self.layernorm(encoded.last_hidden_state)
+        return BaseModelOutputWithPooling(x, x[:, 0], encoded.hidden_states, encoded.attentions)
 
 
 # ---- the head --------------------------------------------------------------------------------------------------------
@@ -198,9 +240,7 @@ class Dinov2ForImageClassification(Dinov2PreTrainedModel):
         pixel_values: Tensor | None = None,
         labels: Tensor | None = None,
         attention_mask: Tensor | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> ImageClassifierOutput:
         """Classify images; see `Dinov2Model` for the inputs.
 
@@ -212,9 +252,8 @@ class Dinov2ForImageClassification(Dinov2PreTrainedModel):
         encoded = self.dinov2(
             pixel_values,
             attention_mask=attention_mask,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
             return_dict=True,
+            **options,
         )
         class_token, patches = encoded.last_hidden_state[:, 0], encoded.last_hidden_state[:, 1:]
         logits = self.classifier(torch.cat([class_token, patches.mean(dim=1)], dim=1))

@@ -7,32 +7,30 @@ not divided by √head_dim.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
+import torch
 from torch import Tensor, nn
 
 from minitransformers.configs.config import Config
 from minitransformers.configs.fields import choice, count, positive, probability, size
 from minitransformers.errors import ConfigError
-from minitransformers.files.weight_names import WeightTable, drop, rename, tie
+from minitransformers.files.checkpoint_names import CheckpointNames, drop
 from minitransformers.generation.mixin import GenerationMixin
+from minitransformers.models.base.checkpointing import GradientCheckpointingLayer
 from minitransformers.models.base.checks import (
-    check_dtype,
     check_ends_are_known,
-    check_ids,
     check_labels,
-    check_length,
     check_logits_to_keep,
     check_sequence_labels,
     check_span,
     read_shape,
 )
-from minitransformers.models.base.mask_arguments import read_causal_mask, within_window
-from minitransformers.models.base.pretrained import PreTrainedModel, attention_kernel_name
-from minitransformers.nn.legacy_attention import MultiHeadAttention
-from minitransformers.nn.legacy_blocks import Block
-from minitransformers.nn.cache import Cache
-from minitransformers.nn.feed_forward import ACTIVATIONS, FeedForward
+from minitransformers.models.base.inputs import OutputOptions, Record
+from minitransformers.models.base.pretrained import PreTrainedModel
+from minitransformers.nn.attention import attend
+from minitransformers.nn.cache import Cache, CacheLayer
+from minitransformers.nn.feed_forward import ACTIVATIONS, activation_function
 from minitransformers.nn.heads import keep_positions, of_last_tokens
 from minitransformers.nn.losses import (
     causal_lm_loss,
@@ -40,9 +38,7 @@ from minitransformers.nn.losses import (
     span_loss,
     token_cross_entropy,
 )
-from minitransformers.nn.masks import causal_mask
-from minitransformers.nn.normalization import LayerNorm
-from minitransformers.nn.positions import LearnedPositions, count_positions
+from minitransformers.nn.masks import AttentionMask, local_mask
 from minitransformers.outputs import (
     BaseModelOutputWithPast,
     CausalLMOutputWithPast,
@@ -105,37 +101,125 @@ class GPTNeoConfig(Config):
             )
 
 
-# ---- weight names ----------------------------------------------------------------------------------------------------
+# ---- blocks ----------------------------------------------------------------------------------------------------------
 
-WEIGHTS = WeightTable(
-    drop("h.{layer}.attn.attention.bias"),  # the mask, a buffer of old checkpoints
-    drop("h.{layer}.attn.attention.masked_bias"),
-    rename("wte.weight", "token_embedding.weight"),
-    rename("wpe.weight", "position_embedding.weight"),
-    rename("h.{layer}.attn.attention.q_proj.weight", "blocks.{layer}.self_attention.query.weight"),
-    rename("h.{layer}.attn.attention.k_proj.weight", "blocks.{layer}.self_attention.key.weight"),
-    rename("h.{layer}.attn.attention.v_proj.weight", "blocks.{layer}.self_attention.value.weight"),
-    rename("h.{layer}.attn.attention.out_proj.{kind}", "blocks.{layer}.self_attention.output.{kind}"),
-    rename("h.{layer}.ln_1.{kind}", "blocks.{layer}.self_attention_norm.{kind}"),
-    rename("h.{layer}.mlp.c_fc.{kind}", "blocks.{layer}.feed_forward.intermediate.{kind}"),
-    rename("h.{layer}.mlp.c_proj.{kind}", "blocks.{layer}.feed_forward.output.{kind}"),
-    rename("h.{layer}.ln_2.{kind}", "blocks.{layer}.feed_forward_norm.{kind}"),
-    rename("ln_f.{kind}", "final_norm.{kind}"),
-    # Heads
-    tie("lm_head.weight", to="transformer.token_embedding.weight"),
-    base="transformer",
-)
+
+class GPTNeoSelfAttention(nn.Module):
+    """Causal attention without biases in its projections, and without the factor 1/√head_dim."""
+
+    bias: Tensor
+
+    def __init__(self, config: GPTNeoConfig, mask: Tensor) -> None:
+        super().__init__()
+        self.heads = config.num_heads
+        # The causal mask, for scripts that read it; `attend` does not need it.
+        self.register_buffer("bias", mask.view_as(mask), persistent=False)
+        self.attn_dropout = nn.Dropout(config.attention_dropout)
+        self.resid_dropout = nn.Dropout(config.resid_dropout)
+        self.k_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
+        self.v_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
+        self.q_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
+        self.out_proj = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(
+        self,
+        x: Tensor,
+        mask: AttentionMask | Tensor | None = None,
+        *,
+        cache: CacheLayer | None = None,
+        kernel: str = "sdpa",
+    ) -> tuple[Tensor, Tensor | None]:
+        """Attend from `x` (batch, length, hidden) to itself and the cache."""
+        attended, weights = attend(
+            self.q_proj(x),
+            self.k_proj(x),
+            self.v_proj(x),
+            heads=self.heads,
+            mask=mask,
+            cache=cache,
+            scale=1.0,
+            dropout=self.attn_dropout.p if self.attn_dropout.training else 0.0,
+            upcast=True,
+            kernel=kernel,
+        )
+        return self.resid_dropout(self.out_proj(attended)), weights
+
+
+class GPTNeoAttention(nn.Module):
+    """The attention of a layer, "global" or "local"."""
+
+    def __init__(self, config: GPTNeoConfig, mask: Tensor) -> None:
+        super().__init__()
+        self.attention = GPTNeoSelfAttention(config, mask)
+
+    def forward(
+        self, x: Tensor, mask: AttentionMask | Tensor | None = None, **options: Any
+    ) -> tuple[Tensor, Tensor | None]:
+        """Attend; `options` are those of `GPTNeoSelfAttention`."""
+        return self.attention(x, mask, **options)  # type: ignore[no-any-return]
+
+
+class GPTNeoMLP(nn.Module):
+    """The feed-forward network: c_proj(activation(c_fc(x)))."""
+
+    def __init__(self, config: GPTNeoConfig) -> None:
+        super().__init__()
+        width = config.intermediate_size or 4 * config.hidden_size
+        self.c_fc = nn.Linear(config.hidden_size, width)
+        self.c_proj = nn.Linear(width, config.hidden_size)
+        self.act = activation_function(config.activation_function)
+        self.dropout = nn.Dropout(config.resid_dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform every token by itself."""
+        return self.dropout(self.c_proj(self.act(self.c_fc(x))))  # type: ignore[no-any-return]
+
+
+class GPTNeoBlock(GradientCheckpointingLayer):
+    """Pre-norm: attention and feed-forward, each added to its input."""
+
+    def __init__(self, config: GPTNeoConfig, mask: Tensor) -> None:
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_epsilon)
+        self.attn = GPTNeoAttention(config, mask)
+        self.ln_2 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_epsilon)
+        self.mlp = GPTNeoMLP(config)
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        attention_mask: AttentionMask | Tensor | None = None,
+        *,
+        cache: CacheLayer | None = None,
+        kernel: str = "sdpa",
+        record: Record | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Transform (batch, length, hidden); returns that and the attention weights, which `record` is given too."""
+        attended, weights = self.attn(self.ln_1(hidden_states), attention_mask, cache=cache, kernel=kernel)
+        x = hidden_states + attended
+        x = x + self.mlp(self.ln_2(x))
+        if record is not None:
+            record(weights, None)
+        return x, weights
 
 
 # ---- the backbone ----------------------------------------------------------------------------------------------------
 
 
 class GPTNeoPreTrainedModel(PreTrainedModel):
-    """What all GPT-Neo classes share."""
+    """The base of all GPT-Neo classes."""
 
     config_class = GPTNeoConfig
     base_model_prefix = "transformer"
-    weights = WEIGHTS
+    checkpoint_names = CheckpointNames(
+        drop("h.{layer}.attn.attention.bias"),  # the mask, a buffer of old checkpoints
+        drop("h.{layer}.attn.attention.masked_bias"),
+        base="transformer",
+    )
+    _input_embeddings = "wte"
+    _output_embeddings = "lm_head"
+    _tied_weights_keys: ClassVar[dict[str, str]] = {"lm_head.weight": "transformer.wte.weight"}
+    _no_split_modules: ClassVar[list[str]] = ["GPTNeoBlock"]
 
     config: GPTNeoConfig
 
@@ -145,20 +229,20 @@ class GPTNeoModel(GPTNeoPreTrainedModel):
 
     def __init__(self, config: GPTNeoConfig) -> None:
         super().__init__(config)
-        self.token_embedding = nn.Embedding(config.vocab_size, config.hidden_size)
-        self.position_embedding = LearnedPositions(config.max_position_embeddings, config.hidden_size)
-        self.dropout = nn.Dropout(config.embed_dropout)
-        self.blocks = nn.ModuleList(_block(config) for _ in range(config.num_layers))
-        self.final_norm = LayerNorm(config.hidden_size, eps=config.layer_norm_epsilon)
+        self.wte = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.wpe = nn.Embedding(config.max_position_embeddings, config.hidden_size)
+        self.drop = nn.Dropout(config.embed_dropout)
+        masks = self._masks(config.max_position_embeddings)
+        self.h = nn.ModuleList(GPTNeoBlock(config, masks[kind]) for kind in config.attention_layers)
+        self.ln_f = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_epsilon)
         self.post_init()
 
-    def get_input_embeddings(self) -> nn.Embedding:
-        """The token embedding."""
-        return self.token_embedding
-
-    def set_input_embeddings(self, embeddings: nn.Embedding) -> None:
-        """Replace the token embedding."""
-        self.token_embedding = embeddings
+    def _masks(
+        self, query_length: int, key_length: int | None = None, device: torch.device | None = None
+    ) -> dict[str, Tensor]:
+        """Who may attend to whom: in a "global" layer to the past, in a "local" one to a window of it."""
+        before = {"global": key_length or query_length, "local": self.config.window_size - 1}
+        return {kind: local_mask(query_length, key_length, before=b, device=device) for kind, b in before.items()}
 
     def forward(
         self,
@@ -169,9 +253,7 @@ class GPTNeoModel(GPTNeoPreTrainedModel):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         use_cache: bool | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> BaseModelOutputWithPast:
         """Encode a batch, or the next tokens of one.
 
@@ -180,103 +262,41 @@ class GPTNeoModel(GPTNeoPreTrainedModel):
                 not in the cache yet.
             past_key_values: the cache of an earlier call; `use_cache` returns one.
             attention_mask: (batch, cached + length) with 1 for tokens and 0 for padding, or (batch, heads, query,
-                key); what is said there is restricted to the past, and in local layers to the window.
+                key); it is restricted to the past, and in local layers to the window.
             token_type_ids: (batch, length), ids of the vocabulary whose embeddings are added.
-            position_ids: (batch, length); counted on from the cache if None, padding included. Where there is neither
-                mask nor cache and positions start anew, the row is several documents that do not see each other.
-            output_attentions, output_hidden_states: None means what the config says.
-            return_dict: see `PreTrainedModel.__call__`.
+            position_ids: (batch, length); counted on from the cache if None, padding included. Without mask and cache,
+                positions that start again separate documents, which do not see each other.
+            options: `output_attentions`, `output_hidden_states`; None means the config's value.
 
         Raises:
             InputError: an argument whose shape, type or range is wrong.
         """
-        config = self.config
-        output_attentions = config.output_attentions if output_attentions is None else output_attentions
-        output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        kernel = attention_kernel_name(config, output_attentions)
-
-        batch_size, length = read_shape(input_ids, inputs_embeds, config.hidden_size)
-        use_cache = self.uses_cache(use_cache)
-        cache = self.read_cache(past_key_values, use_cache, batch_size)
-        past_length = 0 if cache is None else cache.get_seq_length()
-        check_dtype("inputs_embeds", inputs_embeds, self.dtype, may_be_widened=True)
-        check_ids("input_ids", input_ids, (batch_size, length), config.vocab_size, "vocab_size")
-        check_ids("token_type_ids", token_type_ids, (batch_size, length), config.vocab_size, "vocab_size")
-        check_ids(
-            "position_ids",
-            position_ids,
-            (batch_size, length),
-            config.max_position_embeddings,
-            "max_position_embeddings",
-        )
-        if position_ids is None:
-            check_length(length, past_length, config.max_position_embeddings)
-        mask = read_causal_mask(
+        inputs = self.prepare_inputs(
+            input_ids,
+            inputs_embeds,
             attention_mask,
             position_ids,
-            cache,
-            batch_size=batch_size,
-            length=length,
-            num_heads=config.num_heads,
-            dtype=self.dtype,
-            device=self.device,
+            token_type_ids,
+            past_key_values=past_key_values,
+            use_cache=use_cache,
+            **options,
+            is_causal=True,
+            token_types="vocab_size",
         )
-        key_length = past_length + length
-        if attention_mask is not None and attention_mask.ndim == 4:
-            mask = mask.restricted_to(causal_mask(length, key_length, device=self.device))
-        masks = {"global": mask, "local": within_window(mask, config.window_size, length, key_length, self.device)}
-
-        hidden_states = self.token_embedding(input_ids) if inputs_embeds is None else inputs_embeds
-        if position_ids is None:
-            position_ids = count_positions(length, past_length, device=hidden_states.device)
-        hidden_states = hidden_states + self.position_embedding(position_ids)
+        masks = {"global": inputs.mask, "local": inputs.window(self.config.window_size)}
+        if inputs.is_complete_mask:  # in this family it is restricted to the past and to the window, too
+            rules = self._masks(inputs.length, inputs.past_length + inputs.length, inputs.position_ids.device)
+            masks = {kind: inputs.mask.restricted_to(rule) for kind, rule in rules.items()}
+        x = (self.wte(input_ids) if inputs_embeds is None else inputs_embeds) + self.wpe(inputs.position_ids)
         if token_type_ids is not None:
-            hidden_states = hidden_states + self.token_embedding(token_type_ids)
-        hidden_states = self.dropout(hidden_states)
-
-        all_hidden_states, attentions = [], []
-        for index, (block, kind) in enumerate(zip(self.blocks, config.attention_layers, strict=True)):
-            all_hidden_states.append(hidden_states)
-            hidden_states, attention, _ = self.run_block(
-                block,
-                hidden_states,
-                masks[kind],
-                cache=None if cache is None else cache.self_layer(index),
-                kernel=kernel,
-            )
-            attentions.append(attention)
-        hidden_states = self.final_norm(hidden_states)
-        all_hidden_states.append(hidden_states)  # of the last block, its normed output is given
-
-        return BaseModelOutputWithPast(
-            last_hidden_state=hidden_states,
-            past_key_values=cache if use_cache else None,
-            hidden_states=tuple(all_hidden_states) if output_hidden_states else None,
-            attentions=tuple(attentions) if output_attentions else None,
-        )
-
-
-def _block(config: GPTNeoConfig) -> Block:
-    return Block(
-        MultiHeadAttention(
-            config.hidden_size,
-            config.num_heads,
-            dropout=config.attention_dropout,
-            bias=False,
-            output_bias=True,
-            causal=True,
-            scale=1.0,
-            upcast=True,
-        ),
-        FeedForward(
-            config.hidden_size,
-            config.intermediate_size or 4 * config.hidden_size,
-            activation=config.activation_function,
-        ),
-        lambda: LayerNorm(config.hidden_size, eps=config.layer_norm_epsilon),
-        dropout=config.resid_dropout,
-        pre_norm=True,
-    )
+            x = x + self.wte(token_type_ids)
+        x = self.drop(x)
+        for index, (block, kind) in enumerate(zip(self.h, self.config.attention_layers, strict=True)):
+            inputs.keep(x)
+            x, _ = block(x, masks[kind], **inputs.for_layer(index))
+        x = self.ln_f(x)
+        inputs.keep(x)  # the last entry is the output after the final norm
+        return BaseModelOutputWithPast(x, inputs.past_key_values, **inputs.kept())
 
 
 # ---- the language model ----------------------------------------------------------------------------------------------
@@ -291,14 +311,6 @@ class GPTNeoForCausalLM(GPTNeoPreTrainedModel, GenerationMixin):
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.post_init()
 
-    def get_output_embeddings(self) -> nn.Linear:
-        """The layer that scores the vocabulary."""
-        return self.lm_head
-
-    def set_output_embeddings(self, embeddings: nn.Linear) -> None:
-        """Replace the layer that scores the vocabulary."""
-        self.lm_head = embeddings
-
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -309,12 +321,10 @@ class GPTNeoForCausalLM(GPTNeoPreTrainedModel, GenerationMixin):
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         use_cache: bool | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
         logits_to_keep: int | Tensor = 0,
         *,
         num_items_in_batch: int | Tensor | None = None,
+        **options: Unpack[OutputOptions],
     ) -> CausalLMOutputWithPast:
         """Score every next token; see `GPTNeoModel` for the inputs.
 
@@ -332,9 +342,8 @@ class GPTNeoForCausalLM(GPTNeoPreTrainedModel, GenerationMixin):
             position_ids,
             inputs_embeds,
             use_cache,
-            output_attentions,
-            output_hidden_states,
             return_dict=True,
+            **options,
         )
         logits = self.lm_head(keep_positions(decoded.last_hidden_state, logits_to_keep))
         loss = None if labels is None else causal_lm_loss(logits, labels.view(shape), num_items=num_items_in_batch)
@@ -363,9 +372,7 @@ class GPTNeoForSequenceClassification(GPTNeoPreTrainedModel):
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         use_cache: bool | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> SequenceClassifierOutputWithPast:
         """Classify sequences; see `GPTNeoModel` for the inputs.
 
@@ -387,9 +394,8 @@ class GPTNeoForSequenceClassification(GPTNeoPreTrainedModel):
             position_ids,
             inputs_embeds,
             use_cache,
-            output_attentions,
-            output_hidden_states,
             return_dict=True,
+            **options,
         )
         logits = of_last_tokens(self.score(decoded.last_hidden_state), input_ids, self.config.pad_token_id)
         loss = None if labels is None else sequence_classification_loss(logits, labels, self.config.problem_type)
@@ -418,9 +424,7 @@ class GPTNeoForTokenClassification(GPTNeoPreTrainedModel):
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         use_cache: bool | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> TokenClassifierOutput:
         """Classify tokens; see `GPTNeoModel` for the inputs. `labels` (batch, length), −100 where none is wanted."""
         shape = read_shape(input_ids, inputs_embeds, self.config.hidden_size)
@@ -433,9 +437,8 @@ class GPTNeoForTokenClassification(GPTNeoPreTrainedModel):
             position_ids,
             inputs_embeds,
             use_cache,
-            output_attentions,
-            output_hidden_states,
             return_dict=True,
+            **options,
         )
         logits = self.classifier(self.dropout(decoded.last_hidden_state))
         loss = None if labels is None else token_cross_entropy(logits, labels.view(shape))
@@ -460,9 +463,7 @@ class GPTNeoForQuestionAnswering(GPTNeoPreTrainedModel):
         inputs_embeds: Tensor | None = None,
         start_positions: Tensor | None = None,
         end_positions: Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> QuestionAnsweringModelOutput:
         """Score every token as start and as end; see `GPTNeoModel` for the inputs.
 
@@ -478,9 +479,8 @@ class GPTNeoForQuestionAnswering(GPTNeoPreTrainedModel):
             token_type_ids,
             position_ids,
             inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
             return_dict=True,
+            **options,
         )
         start_logits, end_logits = self.qa_outputs(decoded.last_hidden_state).unbind(dim=-1)
         loss = span_loss(start_logits, end_logits, start_positions, end_positions)

@@ -1,44 +1,43 @@
 """GPT, the first (Radford et al., 2018): token and position embeddings, causal post-norm blocks, and a head.
 
-GPT-2 grew out of it. Here norms stand behind each sub-layer and none at the end; and there is no cache of keys and
-values, as in `transformers`, so that every step of a generation computes the whole text.
+GPT-2 grew out of it. Here each sub-layer is followed by its norm, and there is none at the end. As in `transformers`,
+there is no cache of keys and values: every step of a generation computes the whole text.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Unpack
 
+import torch
 from torch import Tensor, nn
 
 from minitransformers.configs.config import Config
 from minitransformers.configs.fields import choice, count, positive, probability, size
-from minitransformers.files.weight_names import WeightTable, rename, tie
+from minitransformers.files.checkpoint_names import CheckpointNames, drop, transpose
 from minitransformers.generation.mixin import GenerationMixin
+from minitransformers.models.base.checkpointing import GradientCheckpointingLayer
 from minitransformers.models.base.checks import (
-    check_dtype,
     check_ends_are_known,
     check_ids,
     check_labels,
-    check_length,
     check_logits_to_keep,
     check_sequence_labels,
     choices_shape,
     flatten_choices,
     read_shape,
 )
-from minitransformers.models.base.mask_arguments import check_mask, warn_if_left_padded
-from minitransformers.models.base.pretrained import PreTrainedModel, attention_kernel_name
-from minitransformers.models.gpt2 import BLOCK_WEIGHTS
-from minitransformers.nn.legacy_blocks import DecoderBlock
-from minitransformers.nn.feed_forward import ACTIVATIONS
-from minitransformers.nn.heads import SequenceSummary, keep_positions, of_last_tokens
+from minitransformers.models.base.inputs import OutputOptions, Record
+from minitransformers.models.base.pretrained import PreTrainedModel
+from minitransformers.models.gpt2 import GPT2SequenceSummary
+from minitransformers.nn.attention import attend
+from minitransformers.nn.feed_forward import ACTIVATIONS, activation_function
+from minitransformers.nn.heads import keep_positions, of_last_tokens
 from minitransformers.nn.losses import (
     causal_lm_loss,
     sequence_classification_loss,
     token_cross_entropy,
 )
-from minitransformers.nn.masks import read_attention_mask
-from minitransformers.nn.positions import LearnedPositions, count_positions
+from minitransformers.nn.masks import AttentionMask
 from minitransformers.outputs import (
     BaseModelOutput,
     CausalLMOutput,
@@ -89,28 +88,96 @@ class OpenAIGPTConfig(Config):
         self.check_multiple("n_embd", of="n_head")
 
 
-# ---- weight names ----------------------------------------------------------------------------------------------------
+# ---- blocks (§3.1) ---------------------------------------------------------------------------------------------------
 
-WEIGHTS = WeightTable(
-    rename("tokens_embed.weight", "token_embedding.weight"),
-    rename("positions_embed.weight", "position_embedding.weight"),
-    *BLOCK_WEIGHTS,
-    # Heads
-    tie("lm_head.weight", to="transformer.token_embedding.weight"),
-    rename("multiple_choice_head.summary.{kind}", "multiple_choice_head.projection.{kind}"),
-    base="transformer",
-)
+
+class Attention(nn.Module):
+    """Causal attention whose queries, keys and values come from one projection."""
+
+    bias: Tensor
+
+    def __init__(self, config: OpenAIGPTConfig) -> None:
+        super().__init__()
+        self.heads = config.n_head
+        self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd)
+        self.c_proj = nn.Linear(config.n_embd, config.n_embd)
+        self.attn_dropout = nn.Dropout(config.attn_pdrop)
+        self.resid_dropout = nn.Dropout(config.resid_pdrop)
+        # The causal mask, for scripts that read it; `attend` does not need it.
+        mask = torch.ones(config.n_positions, config.n_positions).tril()[None, None]
+        self.register_buffer("bias", mask, persistent=False)
+
+    def forward(
+        self, x: Tensor, mask: AttentionMask | Tensor | None = None, *, kernel: str = "sdpa"
+    ) -> tuple[Tensor, Tensor | None]:
+        """Attend from and to `x` (batch, length, hidden)."""
+        query, key, value = self.c_attn(x).chunk(3, dim=-1)
+        dropout = self.attn_dropout.p if self.attn_dropout.training else 0.0
+        attended, weights = attend(query, key, value, heads=self.heads, mask=mask, dropout=dropout, kernel=kernel)
+        return self.resid_dropout(self.c_proj(attended)), weights
+
+
+class MLP(nn.Module):
+    """The feed-forward network: c_proj(activation(c_fc(x)))."""
+
+    def __init__(self, config: OpenAIGPTConfig, act: nn.Module) -> None:
+        super().__init__()
+        self.c_fc = nn.Linear(config.n_embd, 4 * config.n_embd)
+        self.c_proj = nn.Linear(4 * config.n_embd, config.n_embd)
+        self.act = act
+        self.dropout = nn.Dropout(config.resid_pdrop)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform every token by itself."""
+        return self.dropout(self.c_proj(self.act(self.c_fc(x))))  # type: ignore[no-any-return]
+
+
+class Block(GradientCheckpointingLayer):
+    """Post-norm: each sub-layer's output is added to its input, then normalized."""
+
+    def __init__(self, config: OpenAIGPTConfig, act: nn.Module) -> None:
+        super().__init__()
+        self.attn = Attention(config)
+        self.ln_1 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+        self.mlp = MLP(config, act)
+        self.ln_2 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        attention_mask: AttentionMask | Tensor | None = None,
+        *,
+        kernel: str = "sdpa",
+        record: Record | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Transform (batch, length, hidden); returns that and the attention weights, which `record` is given too."""
+        attended, weights = self.attn(hidden_states, attention_mask, kernel=kernel)
+        x = self.ln_1(hidden_states + attended)
+        x = self.ln_2(x + self.mlp(x))
+        if record is not None:
+            record(weights, None)
+        return x, weights
 
 
 # ---- the backbone (§3.1) ---------------------------------------------------------------------------------------------
 
 
 class OpenAIGPTPreTrainedModel(PreTrainedModel):
-    """What all GPT classes share."""
+    """The base of all GPT classes."""
 
     config_class = OpenAIGPTConfig
     base_model_prefix = "transformer"
-    weights = WEIGHTS
+    checkpoint_names = CheckpointNames(
+        drop("h.{layer}.attn.bias"),  # the causal mask, a buffer of old checkpoints
+        drop("h.{layer}.attn.masked_bias"),
+        drop("position_ids"),
+        # Matrices are stored as (in, out), and are (out, in) in nn.Linear.
+        *(transpose(f"h.{{layer}}.{name}.weight") for name in ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")),
+        base="transformer",
+    )
+    _input_embeddings = "tokens_embed"
+    _output_embeddings = "lm_head"
+    _tied_weights_keys: ClassVar[dict[str, str]] = {"lm_head.weight": "transformer.tokens_embed.weight"}
 
     config: OpenAIGPTConfig
 
@@ -118,34 +185,17 @@ class OpenAIGPTPreTrainedModel(PreTrainedModel):
 class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
     """Embeddings → causal blocks: a vector for every token, made from it and those before it (eq. 2)."""
 
+    position_ids: Tensor
+
     def __init__(self, config: OpenAIGPTConfig) -> None:
         super().__init__(config)
-        self.token_embedding = nn.Embedding(config.vocab_size, config.n_embd)
-        self.position_embedding = LearnedPositions(config.n_positions, config.n_embd)
-        self.dropout = nn.Dropout(config.embd_pdrop)
-        self.blocks = nn.ModuleList(
-            DecoderBlock(
-                config.n_embd,
-                config.n_head,
-                4 * config.n_embd,
-                activation=_ACTIVATIONS[config.afn],
-                dropout=config.resid_pdrop,
-                attention_dropout=config.attn_pdrop,
-                eps=config.layer_norm_epsilon,
-                pre_norm=False,
-                fused=True,
-            )
-            for _ in range(config.n_layer)
-        )
+        self.tokens_embed = nn.Embedding(config.vocab_size, config.n_embd)
+        self.positions_embed = nn.Embedding(config.n_positions, config.n_embd)
+        self.drop = nn.Dropout(config.embd_pdrop)
+        act = activation_function(_ACTIVATIONS[config.afn])  # one module for all blocks
+        self.h = nn.ModuleList(Block(config, act) for _ in range(config.n_layer))
+        self.register_buffer("position_ids", torch.arange(config.n_positions), persistent=False)
         self.post_init()
-
-    def get_input_embeddings(self) -> nn.Embedding:
-        """The token embedding."""
-        return self.token_embedding
-
-    def set_input_embeddings(self, embeddings: nn.Embedding) -> None:
-        """Replace the token embedding."""
-        self.token_embedding = embeddings
 
     def forward(
         self,
@@ -154,9 +204,7 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> BaseModelOutput:
         """Encode a batch.
 
@@ -166,75 +214,44 @@ class OpenAIGPTModel(OpenAIGPTPreTrainedModel):
                 `read_attention_mask`.
             token_type_ids: (batch, length), ids of the vocabulary whose embeddings are added.
             position_ids: (batch, length); counted from 0 if None, padding included.
-            output_attentions, output_hidden_states: None means what the config says.
-            return_dict: see `PreTrainedModel.__call__`.
+            options: `output_attentions`, `output_hidden_states`; None means the config's value.
 
         Raises:
             InputError: an argument whose shape, type or range is wrong.
         """
-        config = self.config
-        output_attentions = config.output_attentions if output_attentions is None else output_attentions
-        output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        kernel = attention_kernel_name(config, output_attentions)
-
-        batch_size, length = read_shape(input_ids, inputs_embeds, config.n_embd)
-        check_dtype("inputs_embeds", inputs_embeds, self.dtype, may_be_widened=True)
-        check_mask("attention_mask", attention_mask, config.n_head)
-        check_ids("input_ids", input_ids, (batch_size, length), config.vocab_size, "vocab_size")
-        check_ids("token_type_ids", token_type_ids, (batch_size, length), config.vocab_size, "vocab_size")
-        check_ids("position_ids", position_ids, (batch_size, length), config.n_positions, "n_positions")
-        if position_ids is None:
-            check_length(length, 0, config.n_positions)
-        warn_if_left_padded(attention_mask, position_ids, 0)
-        mask = read_attention_mask(
+        inputs = self.prepare_inputs(
+            input_ids,
+            inputs_embeds,
             attention_mask,
-            batch_size=batch_size,
-            query_length=length,
-            key_length=length,
+            position_ids,
+            token_type_ids,
+            use_cache=False,
+            **options,
             is_causal=True,
-            dtype=self.dtype,
-            device=self.device,
+            documents=False,
+            max_positions="n_positions",
+            token_types="vocab_size",
         )
-
-        hidden_states = self.token_embedding(input_ids) if inputs_embeds is None else inputs_embeds
-        if position_ids is None:
-            position_ids = count_positions(length, device=hidden_states.device)
-        hidden_states = hidden_states + self.position_embedding(position_ids)
+        x = self.tokens_embed(input_ids) if inputs_embeds is None else inputs_embeds
+        x = x + self.positions_embed(inputs.position_ids)
         if token_type_ids is not None:
-            hidden_states = hidden_states + self.token_embedding(token_type_ids)
-        hidden_states = self.dropout(hidden_states)
+            x = x + self.tokens_embed(token_type_ids)
+        x = self.drop(x)
+        for index, block in enumerate(self.h):
+            inputs.keep(x)
+            x, _ = block(x, inputs.mask, **inputs.for_layer(index))
+        inputs.keep(x)
+        return BaseModelOutput(x, **inputs.kept())
 
-        all_hidden_states, attentions = [hidden_states], []
-        for block in self.blocks:
-            hidden_states, attention, _ = self.run_block(block, hidden_states, mask, kernel=kernel)
-            all_hidden_states.append(hidden_states)
-            attentions.append(attention)
 
-        return BaseModelOutput(
-            last_hidden_state=hidden_states,
-            hidden_states=tuple(all_hidden_states) if output_hidden_states else None,
-            attentions=tuple(attentions) if output_attentions else None,
-        )
+class OpenAIGPTSequenceSummary(GPT2SequenceSummary):
+    """One vector for a sequence, then a projection: the multiple-choice head (§3.2)."""
 
 
 # ---- the language model (§3.1) ---------------------------------------------------------------------------------------
 
 
-class _WithLMHead(OpenAIGPTPreTrainedModel):
-    """Models whose `lm_head` scores the vocabulary."""
-
-    lm_head: nn.Linear
-
-    def get_output_embeddings(self) -> nn.Linear:
-        """The layer that scores the vocabulary."""
-        return self.lm_head
-
-    def set_output_embeddings(self, embeddings: nn.Linear) -> None:
-        """Replace the layer that scores the vocabulary."""
-        self.lm_head = embeddings
-
-
-class OpenAIGPTLMHeadModel(_WithLMHead, GenerationMixin):
+class OpenAIGPTLMHeadModel(OpenAIGPTPreTrainedModel, GenerationMixin):
     """GPT as a language model: which token comes next (eq. 1 and 2)."""
 
     def __init__(self, config: OpenAIGPTConfig) -> None:
@@ -251,12 +268,10 @@ class OpenAIGPTLMHeadModel(_WithLMHead, GenerationMixin):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
         logits_to_keep: int | Tensor = 0,
         *,
         num_items_in_batch: int | Tensor | None = None,
+        **options: Unpack[OutputOptions],
     ) -> CausalLMOutput:
         """Score every next token; see `OpenAIGPTModel` for the inputs.
 
@@ -272,9 +287,8 @@ class OpenAIGPTLMHeadModel(_WithLMHead, GenerationMixin):
             token_type_ids,
             position_ids,
             inputs_embeds,
-            output_attentions,
-            output_hidden_states,
             return_dict=True,
+            **options,
         )
         logits = self.lm_head(keep_positions(decoded.last_hidden_state, logits_to_keep))
         loss = None if labels is None else causal_lm_loss(logits, labels.view(shape), num_items=num_items_in_batch)
@@ -284,7 +298,7 @@ class OpenAIGPTLMHeadModel(_WithLMHead, GenerationMixin):
 # ---- fine-tuning (§3.2, §3.3) ----------------------------------------------------------------------------------------
 
 
-class OpenAIGPTDoubleHeadsModel(_WithLMHead):
+class OpenAIGPTDoubleHeadsModel(OpenAIGPTPreTrainedModel, GenerationMixin):
     """GPT that chooses among continuations, with language modelling as a second objective (eq. 5, figure 1)."""
 
     def __init__(self, config: OpenAIGPTConfig) -> None:
@@ -292,14 +306,7 @@ class OpenAIGPTDoubleHeadsModel(_WithLMHead):
         config.num_labels = 1  # one score for each choice
         self.transformer = OpenAIGPTModel(config)
         self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
-        output_size = 1 if config.summary_proj_to_labels else config.n_embd
-        self.multiple_choice_head = SequenceSummary(
-            config.n_embd,
-            output_size if config.summary_use_proj else None,
-            pick=config.summary_type,
-            activation=config.summary_activation,
-            dropout=config.summary_first_dropout,
-        )
+        self.multiple_choice_head = OpenAIGPTSequenceSummary(config)
         self.post_init()
 
     def forward(
@@ -312,9 +319,7 @@ class OpenAIGPTDoubleHeadsModel(_WithLMHead):
         mc_token_ids: Tensor | None = None,
         labels: Tensor | None = None,
         mc_labels: Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> OpenAIGPTDoubleHeadsModelOutput:
         """Score next tokens and choices; see `OpenAIGPTModel`.
 
@@ -330,9 +335,8 @@ class OpenAIGPTDoubleHeadsModel(_WithLMHead):
         decoded = self.transformer(
             *map(flatten_choices, (input_ids, attention_mask, token_type_ids, position_ids)),
             flatten_choices(inputs_embeds, ndim=4),
-            output_attentions,
-            output_hidden_states,
             return_dict=True,
+            **options,
         )
         hidden_states = decoded.last_hidden_state.view(*batch, num_choices, length, self.config.n_embd)
         logits = self.lm_head(hidden_states)
@@ -370,9 +374,7 @@ class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> SequenceClassifierOutput:
         """Classify sequences; see `OpenAIGPTModel` for the inputs.
 
@@ -392,9 +394,8 @@ class OpenAIGPTForSequenceClassification(OpenAIGPTPreTrainedModel):
             token_type_ids,
             position_ids,
             inputs_embeds,
-            output_attentions,
-            output_hidden_states,
             return_dict=True,
+            **options,
         )
         logits = of_last_tokens(self.score(decoded.last_hidden_state), input_ids, self.config.pad_token_id)
         loss = None if labels is None else sequence_classification_loss(logits, labels, self.config.problem_type)

@@ -1,11 +1,12 @@
 """The Vision Transformer (Dosovitskiy et al., 2020): patches of an image as a sequence, BERT's blocks, and a head.
 
-Reads like the paper: configuration, weight names, embeddings (eq. 1), backbone (eq. 2 to 4), heads.
+Reads like the paper: configuration, embeddings (eq. 1), block (eq. 2 and 3), backbone (eq. 4), heads. Modules are named
+as in transformers 5; files keep older names.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import torch
 from einops import rearrange
@@ -15,17 +16,18 @@ from torch.nn import functional as F
 from minitransformers.configs.config import Config
 from minitransformers.configs.fields import choice, constrained, count, positive, probability, size
 from minitransformers.errors import ConfigError, InputError
-from minitransformers.files.weight_names import WeightTable, rename, stored
+from minitransformers.files.checkpoint_names import CheckpointNames, stored
+from minitransformers.models.base.checkpointing import GradientCheckpointingLayer
 from minitransformers.models.base.checks import check_pixels, check_sequence_labels
+from minitransformers.models.base.inputs import Inputs, OutputOptions, Record
 from minitransformers.models.base.mask_arguments import check_mask
-from minitransformers.models.base.pretrained import PreTrainedModel, attention_kernel_name
-from minitransformers.nn.legacy_attention import MultiHeadAttention
-from minitransformers.nn.legacy_blocks import Block
-from minitransformers.nn.feed_forward import ACTIVATIONS, FeedForward, activation_function
+from minitransformers.models.base.pretrained import PreTrainedModel
+from minitransformers.nn.attention import attend
+from minitransformers.nn.feed_forward import ACTIVATIONS, activation_function
 from minitransformers.nn.losses import sequence_classification_loss
-from minitransformers.nn.masks import can_read_values, read_attention_mask
-from minitransformers.nn.normalization import LayerNorm
+from minitransformers.nn.masks import AttentionMask, can_read_values, read_attention_mask
 from minitransformers.nn.patches import PatchEmbedding, resize_positions
+from minitransformers.nn.positions import count_positions
 from minitransformers.outputs import BaseModelOutputWithPooling, ImageClassifierOutput, MaskedImageModelingOutput
 
 # ---- configuration ---------------------------------------------------------------------------------------------------
@@ -92,47 +94,29 @@ def _pair(sizes: int | list[int]) -> tuple[int, int]:
     return (sizes, sizes) if isinstance(sizes, int) else (sizes[0], sizes[1])
 
 
-# ---- weight names ----------------------------------------------------------------------------------------------------
-
-WEIGHTS = WeightTable(
-    # What files call it, of transformers 4 and 5 alike, and modules of 5
-    stored("encoder.layer.{layer}.attention.attention.query.{kind}", of="layers.{layer}.attention.q_proj.{kind}"),
-    stored("encoder.layer.{layer}.attention.attention.key.{kind}", of="layers.{layer}.attention.k_proj.{kind}"),
-    stored("encoder.layer.{layer}.attention.attention.value.{kind}", of="layers.{layer}.attention.v_proj.{kind}"),
-    stored("encoder.layer.{layer}.attention.output.dense.{kind}", of="layers.{layer}.attention.o_proj.{kind}"),
-    stored("encoder.layer.{layer}.intermediate.dense.{kind}", of="layers.{layer}.mlp.fc1.{kind}"),
-    stored("encoder.layer.{layer}.output.dense.{kind}", of="layers.{layer}.mlp.fc2.{kind}"),
-    stored("encoder.layer.{layer}.{norm}.{kind}", of="layers.{layer}.{norm}.{kind}"),
-    rename("embeddings.patch_embeddings.projection.{kind}", "embeddings.patch_embedding.projection.{kind}"),
-    rename("layers.{layer}.attention.q_proj.{kind}", "blocks.{layer}.self_attention.query.{kind}"),
-    rename("layers.{layer}.attention.k_proj.{kind}", "blocks.{layer}.self_attention.key.{kind}"),
-    rename("layers.{layer}.attention.v_proj.{kind}", "blocks.{layer}.self_attention.value.{kind}"),
-    rename("layers.{layer}.attention.o_proj.{kind}", "blocks.{layer}.self_attention.output.{kind}"),
-    rename("layers.{layer}.layernorm_before.{kind}", "blocks.{layer}.self_attention_norm.{kind}"),
-    rename("layers.{layer}.mlp.fc1.{kind}", "blocks.{layer}.feed_forward.intermediate.{kind}"),
-    rename("layers.{layer}.mlp.fc2.{kind}", "blocks.{layer}.feed_forward.output.{kind}"),
-    rename("layers.{layer}.layernorm_after.{kind}", "blocks.{layer}.feed_forward_norm.{kind}"),
-    rename("layernorm.{kind}", "final_norm.{kind}"),
-    base="vit",
-)
-
-
 # ---- embeddings (eq. 1) ----------------------------------------------------------------------------------------------
+
+
+class ViTPatchEmbeddings(PatchEmbedding):
+    """A vector for each patch: one linear layer over its pixels (E)."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config.num_channels, config.hidden_size, _pair(config.patch_size))
 
 
 class ViTEmbeddings(nn.Module):
     """[class] token, then the patches' vectors; plus positions.
 
     Args:
-        use_mask_token: have a vector that stands for patches that are hidden from the model.
+        use_mask_token: have a vector that replaces patches that are hidden from the model.
     """
 
-    def __init__(self, config: Config, use_mask_token: bool = False) -> None:
+    def __init__(self, config: Any, use_mask_token: bool = False) -> None:
         super().__init__()
         rows, columns = self.grid = config.grid
         self.cls_token = nn.Parameter(torch.empty(1, 1, config.hidden_size))
         self.mask_token = nn.Parameter(torch.empty(1, 1, config.hidden_size)) if use_mask_token else None
-        self.patch_embedding = PatchEmbedding(config.num_channels, config.hidden_size, _pair(config.patch_size))
+        self.patch_embeddings = ViTPatchEmbeddings(config)
         self.position_embeddings = nn.Parameter(torch.empty(1, 1 + rows * columns, config.hidden_size))
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
@@ -140,97 +124,194 @@ class ViTEmbeddings(nn.Module):
         """(batch, channels, height, width) pixels as (batch, 1 + patches, hidden).
 
         Args:
-            is_hidden: (batch, patches), True where the mask token takes a patch's place.
+            is_hidden: (batch, patches), True where the mask token replaces a patch.
         """
-        patches = self.patch_embedding(pixel_values)
+        patches = self.patch_embeddings(pixel_values)
         if is_hidden is not None and self.mask_token is not None:
             patches = torch.where(is_hidden[..., None], self.mask_token, patches)
-        hidden_states = torch.cat([self.cls_token.expand(patches.shape[0], -1, -1), patches], dim=1)
+        x = torch.cat([self.cls_token.expand(patches.shape[0], -1, -1), patches], dim=1)
 
-        height, width = self.patch_embedding.patch_size
+        height, width = self.patch_embeddings.patch_size
         grid = (pixel_values.shape[2] // height, pixel_values.shape[3] // width)
         positions = torch.cat([self.position_embeddings[:, :1], self.positions_of_patches(grid)], dim=1)
-        embedded: Tensor = self.dropout(hidden_states + positions)
-        return embedded
+        return self.dropout(x + positions)  # type: ignore[no-any-return]
 
     def positions_of_patches(self, grid: tuple[int, int]) -> Tensor:
         """(1, patches, hidden) for an image of (rows, columns) patches."""
         return resize_positions(self.position_embeddings[:, 1:], self.grid, grid)
 
 
-# ---- the backbone (eq. 2 to 4) ---------------------------------------------------------------------------------------
+# ---- block (eq. 2 and 3) ---------------------------------------------------------------------------------------------
+
+
+class ViTAttention(nn.Module):
+    """Bidirectional attention of several heads."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.heads, self.attention_dropout = config.num_attention_heads, config.attention_probs_dropout_prob
+        self.q_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=config.qkv_bias)
+        self.k_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=config.qkv_bias)
+        self.v_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=config.qkv_bias)
+        self.o_proj = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(
+        self, x: Tensor, mask: AttentionMask | Tensor | None = None, *, kernel: str = "sdpa"
+    ) -> tuple[Tensor, Tensor | None]:
+        """Attend from and to `x` (batch, length, hidden)."""
+        query, key, value = self.q_proj(x), self.k_proj(x), self.v_proj(x)
+        dropout = self.attention_dropout if self.training else 0.0
+        attended, weights = attend(query, key, value, heads=self.heads, mask=mask, dropout=dropout, kernel=kernel)
+        return self.o_proj(attended), weights
+
+
+class ViTMLP(nn.Module):
+    """The feed-forward network: fc2(activation(fc1(x)))."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.activation_fn = activation_function(config.hidden_act)
+        self.fc1 = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.fc2 = nn.Linear(config.intermediate_size, config.hidden_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform every patch by itself."""
+        return self.fc2(self.activation_fn(self.fc1(x)))  # type: ignore[no-any-return]
+
+
+class ViTLayer(GradientCheckpointingLayer):
+    """Pre-norm: attention and feed-forward, each added to its input."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.attention = ViTAttention(config)
+        self.layernorm_before = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.layernorm_after = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.mlp = ViTMLP(config)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        attention_mask: AttentionMask | Tensor | None = None,
+        *,
+        kernel: str = "sdpa",
+        record: Record | None = None,
+    ) -> Tensor:
+        """Transform (batch, length, hidden); `record` is given the attention weights."""
+        x = hidden_states
+        attended, weights = self.attention(self.layernorm_before(x), attention_mask, kernel=kernel)
+        x = x + self.dropout(attended)
+        x = x + self.dropout(self.mlp(self.layernorm_after(x)))
+        if record is not None:
+            record(weights, None)
+        return x
+
+
+# ---- the backbone (eq. 4) --------------------------------------------------------------------------------------------
 
 
 class ViTPreTrainedModel(PreTrainedModel):
-    """What all ViT classes share."""
+    """The base of all ViT classes."""
 
     config_class: ClassVar[type[Config]] = ViTConfig
     base_model_prefix = "vit"
-    weights = WEIGHTS
+    main_input_name = "pixel_values"
+    checkpoint_names = CheckpointNames(
+        stored("encoder.layer.{layer}.attention.attention.query.{kind}", "layers.{layer}.attention.q_proj.{kind}"),
+        stored("encoder.layer.{layer}.attention.attention.key.{kind}", "layers.{layer}.attention.k_proj.{kind}"),
+        stored("encoder.layer.{layer}.attention.attention.value.{kind}", "layers.{layer}.attention.v_proj.{kind}"),
+        stored("encoder.layer.{layer}.attention.output.dense.{kind}", "layers.{layer}.attention.o_proj.{kind}"),
+        stored("encoder.layer.{layer}.intermediate.dense.{kind}", "layers.{layer}.mlp.fc1.{kind}"),
+        stored("encoder.layer.{layer}.output.dense.{kind}", "layers.{layer}.mlp.fc2.{kind}"),
+        stored("encoder.layer.{layer}.{norm}.{kind}", "layers.{layer}.{norm}.{kind}"),
+        base="vit",
+    )
     optional_weights: ClassVar[tuple[str, ...]] = (".pooler.", ".mask_token")
+    _input_embeddings = "embeddings.patch_embeddings"
+    _no_split_modules: ClassVar[list[str]] = ["ViTEmbeddings", "ViTLayer"]
 
-    def init_parameter(self, module: nn.Module, name: str, parameter: Tensor) -> None:
+    config: Any
+
+    def _init_weights(self, module: nn.Module) -> None:
         """As everywhere; the class token and positions truncated at two, the mask token 0."""
-        if name == "mask_token":
-            parameter.zero_()
-        elif name in ("cls_token", "position_embeddings"):
-            nn.init.trunc_normal_(parameter, std=self.config.initializer_range)
-        else:
-            super().init_parameter(module, name, parameter)
+        super()._init_weights(module)
+        if isinstance(module, ViTEmbeddings):
+            nn.init.trunc_normal_(module.position_embeddings, std=self.config.initializer_range)
+            nn.init.trunc_normal_(module.cls_token, std=self.config.initializer_range)
+            if module.mask_token is not None:
+                nn.init.zeros_(module.mask_token)
+
+    def prepare_images(
+        self,
+        pixel_values: Tensor | None,
+        bool_masked_pos: Tensor | None,
+        attention_mask: Tensor | None,
+        *,
+        has_mask_token: bool,
+        any_size: bool,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+    ) -> tuple[Tensor, Tensor | None, Inputs]:
+        """Check the arguments of `forward`; return pixels, hidden patches as bool, and what blocks need."""
+        config = self.config
+        pixel_values = check_pixels(
+            pixel_values,
+            num_channels=config.num_channels,
+            image_size=_pair(config.image_size),
+            patch_size=_pair(config.patch_size),
+            may_be_of_another_size=any_size,
+        )
+        batch_size, _, height, width = pixel_values.shape
+        patch_height, patch_width = _pair(config.patch_size)
+        num_patches = (height // patch_height) * (width // patch_width)
+        if bool_masked_pos is not None:
+            _check_hidden(bool_masked_pos, (batch_size, num_patches), has_mask_token)
+            bool_masked_pos = bool_masked_pos.to(device=pixel_values.device, dtype=torch.bool)
+        check_mask("attention_mask", attention_mask, config.num_attention_heads)
+        length = 1 + num_patches
+        mask = read_attention_mask(
+            attention_mask,
+            batch_size=batch_size,
+            query_length=length,
+            key_length=length,
+            is_causal=False,
+            dtype=self.dtype,
+            device=self.device,
+        )
+        options = self.output_options(output_attentions, output_hidden_states)
+        inputs = Inputs(batch_size, length, count_positions(length, device=self.device), mask, **options)
+        return pixel_values.to(self.dtype), bool_masked_pos, inputs
 
 
 class ViTPooler(nn.Module):
-    """activation(W · class token): a vector for the image, where a model has no head that makes one."""
+    """activation(dense(class token)): a vector for the image, in models without a head that makes one."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Any) -> None:
         super().__init__()
         self.dense = nn.Linear(config.hidden_size, config.pooler_output_size or config.hidden_size)
         self.activation = activation_function(config.pooler_act)
 
     def forward(self, hidden_states: Tensor) -> Tensor:
-        """Pool (batch, length, hidden) into (batch, output)."""
-        pooled: Tensor = self.activation(self.dense(hidden_states[:, 0]))
-        return pooled
+        """(batch, length, hidden) to (batch, output)."""
+        return self.activation(self.dense(hidden_states[:, 0]))  # type: ignore[no-any-return]
 
 
 class ViTModel(ViTPreTrainedModel):
-    """Embeddings → pre-norm blocks → norm → pooler: a vector for every patch, and in front of them one for the image.
+    """Embeddings → blocks → norm → pooler: a vector for every patch, and before them one for the image.
 
     Args:
         add_pooling_layer: have a pooler.
         use_mask_token: let patches be hidden (`bool_masked_pos`).
     """
 
-    embeddings_class: ClassVar[type[ViTEmbeddings]] = ViTEmbeddings
-
-    def __init__(self, config: Config, add_pooling_layer: bool = True, use_mask_token: bool = False) -> None:
+    def __init__(self, config: ViTConfig, add_pooling_layer: bool = True, use_mask_token: bool = False) -> None:
         super().__init__(config)
-        self.embeddings = self.embeddings_class(config, use_mask_token)
-        self.blocks = nn.ModuleList(self.build_block() for _ in range(config.num_hidden_layers))
-        self.final_norm = LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.embeddings = ViTEmbeddings(config, use_mask_token)
+        self.layers = nn.ModuleList(ViTLayer(config) for _ in range(config.num_hidden_layers))
+        self.layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.pooler = ViTPooler(config) if add_pooling_layer else None
         self.post_init()
-
-    def build_block(self) -> Block:
-        """One of the blocks; relatives change it."""
-        config = self.config
-        attention = MultiHeadAttention(
-            config.hidden_size, config.num_attention_heads, dropout=config.attention_probs_dropout_prob
-        )
-        if not config.qkv_bias:
-            for projection in (attention.query, attention.key, attention.value):
-                projection.register_parameter("bias", None)
-        return Block(
-            attention,
-            FeedForward(config.hidden_size, config.intermediate_size, activation=config.hidden_act),
-            lambda: LayerNorm(config.hidden_size, eps=config.layer_norm_eps),
-            dropout=config.hidden_dropout_prob,
-            pre_norm=True,
-        )
-
-    def get_input_embeddings(self) -> nn.Module:  # type: ignore[override]  # of patches, not of tokens
-        """The patch embedding."""
-        return self.embeddings.patch_embedding
 
     def forward(
         self,
@@ -238,68 +319,38 @@ class ViTModel(ViTPreTrainedModel):
         bool_masked_pos: Tensor | None = None,
         interpolate_pos_encoding: bool | None = None,
         attention_mask: Tensor | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> BaseModelOutputWithPooling:
         """Encode images.
 
         Args:
-            pixel_values: (batch, channels, height, width), as an image processor gives them; converted to the
+            pixel_values: (batch, channels, height, width), as an image processor returns them; converted to the
                 model's dtype.
             bool_masked_pos: (batch, patches), True where a patch is hidden; needs `use_mask_token=True`.
             interpolate_pos_encoding: take images of another size than `config.image_size`, with positions
-                interpolated (§3.2); a multiple of the patch size all the same.
+                interpolated (§3.2); the size must be a multiple of the patch size.
             attention_mask: (batch, 1 + patches) with 1 for what may be attended to, or (batch, heads, query, key); see
                 `read_attention_mask`.
-            output_attentions, output_hidden_states: None means what the config says.
+            options: `output_attentions`, `output_hidden_states`; None means the config's value.
 
         Raises:
             InputError: an argument whose shape, type or range is wrong.
         """
-        config = self.config
-        output_attentions = config.output_attentions if output_attentions is None else output_attentions
-        output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        kernel = attention_kernel_name(config, output_attentions)
-
-        pixel_values = check_pixels(
+        pixel_values, is_hidden, inputs = self.prepare_images(
             pixel_values,
-            num_channels=config.num_channels,
-            image_size=_pair(config.image_size),
-            patch_size=_pair(config.patch_size),
-            may_be_of_another_size=bool(interpolate_pos_encoding),
-        )
-        batch_size, _, height, width = pixel_values.shape
-        patch_height, patch_width = _pair(config.patch_size)
-        num_patches = (height // patch_height) * (width // patch_width)
-        if bool_masked_pos is not None:
-            _check_hidden(bool_masked_pos, (batch_size, num_patches), self.embeddings.mask_token is not None)
-            bool_masked_pos = bool_masked_pos.to(device=pixel_values.device, dtype=torch.bool)
-        check_mask("attention_mask", attention_mask, config.num_attention_heads)
-        mask = read_attention_mask(
+            bool_masked_pos,
             attention_mask,
-            batch_size=batch_size,
-            query_length=1 + num_patches,
-            key_length=1 + num_patches,
-            is_causal=False,
-            dtype=self.dtype,
-            device=self.device,
+            has_mask_token=self.embeddings.mask_token is not None,
+            any_size=bool(interpolate_pos_encoding),
+            **options,
         )
-
-        hidden_states = self.embeddings(pixel_values.to(self.dtype), bool_masked_pos)
-        all_hidden_states, attentions = [hidden_states], []
-        for block in self.blocks:
-            hidden_states, attention, _ = self.run_block(block, hidden_states, mask, kernel=kernel)
-            all_hidden_states.append(hidden_states)
-            attentions.append(attention)
-        hidden_states = self.final_norm(hidden_states)  # not among `hidden_states`, which are the blocks'
-
-        return BaseModelOutputWithPooling(
-            last_hidden_state=hidden_states,
-            pooler_output=None if self.pooler is None else self.pooler(hidden_states),
-            hidden_states=tuple(all_hidden_states) if output_hidden_states else None,
-            attentions=tuple(attentions) if output_attentions else None,
-        )
+        x = self.embeddings(pixel_values, is_hidden)
+        for index, layer in enumerate(self.layers):
+            inputs.keep(x)
+            x = layer(x, inputs.mask, **inputs.for_layer(index))
+        inputs.keep(x)
+        x = self.layernorm(x)  # not among the hidden states, which are those of blocks
+        return BaseModelOutputWithPooling(x, None if self.pooler is None else self.pooler(x), **inputs.kept())
 
 
 def _check_hidden(bool_masked_pos: Tensor, shape: tuple[int, int], has_mask_token: bool) -> None:
@@ -335,9 +386,7 @@ class ViTForImageClassification(ViTPreTrainedModel):
         labels: Tensor | None = None,
         interpolate_pos_encoding: bool | None = None,
         attention_mask: Tensor | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> ImageClassifierOutput:
         """Classify images; see `ViTModel` for the inputs.
 
@@ -350,9 +399,8 @@ class ViTForImageClassification(ViTPreTrainedModel):
             pixel_values,
             interpolate_pos_encoding=interpolate_pos_encoding,
             attention_mask=attention_mask,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
             return_dict=True,
+            **options,
         )
         logits = self.classifier(encoded.last_hidden_state[:, 0])
         loss = None if labels is None else sequence_classification_loss(logits, labels, self.config.problem_type)
@@ -377,9 +425,7 @@ class ViTForMaskedImageModeling(ViTPreTrainedModel):
         bool_masked_pos: Tensor | None = None,
         interpolate_pos_encoding: bool | None = None,
         attention_mask: Tensor | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> MaskedImageModelingOutput:
         """Reconstruct images; see `ViTModel` for the inputs.
 
@@ -397,9 +443,8 @@ class ViTForMaskedImageModeling(ViTPreTrainedModel):
             bool_masked_pos,
             interpolate_pos_encoding,
             attention_mask,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
             return_dict=True,
+            **options,
         )
         assert pixel_values is not None  # or the backbone would have refused
         rows = pixel_values.shape[2] // patch_height

@@ -137,6 +137,7 @@ def attend(
     *,
     heads: int,
     mask: AttentionMask | Tensor | None = None,
+    bias: Float[Tensor, "#batch #heads #query #all_keys"] | None = None,
     cache: CacheLayer | None = None,
     rotary: Rotary | None = None,
     scale: float | None = None,
@@ -155,6 +156,7 @@ def attend(
             first step.
         mask: who may attend to whom; a bool tensor (True = may attend) or a float one (added to the scores) is
             converted. None: everyone to everyone.
+        bias: added to the scores, besides that of the mask; for instance relative positions.
         cache: keys and values of earlier tokens; the new ones are added to it.
         rotary: the positions by which queries and keys are rotated.
         scale: factor of the scores; 1/√width of a head where it is None.
@@ -178,16 +180,19 @@ def attend(
         if cache is not None:
             key, value = cache.update(key, value)
     if key.shape[1] != heads:
-        key, value = (shared.repeat_interleave(heads // key.shape[1], dim=1) for shared in (key, value))
+        copies = heads // key.shape[1]
+        key, value = key.repeat_interleave(copies, dim=1), value.repeat_interleave(copies, dim=1)
     if not isinstance(mask, AttentionMask):
         is_rule = mask is None or mask.dtype == torch.bool
         mask = AttentionMask(allowed=mask) if is_rule else AttentionMask(bias=mask)
+    if bias is None or mask.bias is not None:
+        bias = mask.bias if bias is None else bias + mask.bias
     output, weights = attention_kernel(kernel)(
         query,
         key,
         value,
         mask=mask.allowed,
-        bias=mask.bias,
+        bias=bias,
         is_causal=mask.is_causal,
         scale=scale,
         dropout=dropout,

@@ -65,13 +65,14 @@ class Checkpointing(nn.Module):
                 f"arguments by name, which that variant does not support: leave it out, or pass False. The gradients "
                 f"are the same."
             )
-        for module in self.modules():
-            if isinstance(module, GradientCheckpointingLayer) or hasattr(module, "run_block"):
-                module.checkpointing_options = options
-                module.gradient_checkpointing = True
+        for layer in self._checkpointing_layers():
+            layer.checkpointing_options = options
+            layer.gradient_checkpointing = True
 
     def gradient_checkpointing_disable(self) -> None:
         """Keep everything that the backward pass needs (the default)."""
-        for module in self.modules():
-            if isinstance(module, GradientCheckpointingLayer) or hasattr(module, "run_block"):
-                module.gradient_checkpointing = False
+        for layer in self._checkpointing_layers():
+            layer.gradient_checkpointing = False
+
+    def _checkpointing_layers(self) -> list[GradientCheckpointingLayer]:
+        return [module for module in self.modules() if isinstance(module, GradientCheckpointingLayer)]

@@ -7,7 +7,7 @@ their parents, whose weights are not loaded; whatever it writes to weights that 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -82,7 +82,7 @@ class Initialization(nn.Module):
         elif isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, 0.0, std)
             if module.padding_idx is not None:
-                nn.init.zeros_(module.weight[module.padding_idx])
+                nn.init.zeros_(cast(Tensor, module.weight)[module.padding_idx])
         elif isinstance(module, nn.LSTM):
             for name, parameter in module.named_parameters():
                 (nn.init.zeros_ if "bias" in name else nn.init.xavier_uniform_)(parameter)
@@ -121,7 +121,7 @@ class Initialization(nn.Module):
             for name in missing:
                 module = self.get_submodule(name.rpartition(".")[0])
                 if self.get_parameter(name).isnan().all() and hasattr(module, "reset_parameters"):
-                    module.reset_parameters()
+                    cast("Any", module).reset_parameters()
 
 
 def set_parameter(model: nn.Module, name: str, parameter: nn.Parameter) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypedDict
+from typing import Any, ClassVar, TypedDict
 
 from torch import Tensor, nn
 
@@ -56,17 +56,17 @@ class Inputs:
 
     batch_size: int
     length: int
-    past_length: int
     position_ids: Tensor
     mask: AttentionMask
-    context: Tensor | None
-    context_mask: AttentionMask
-    cache: Cache | None
-    returns_cache: bool
     kernel: str
-    is_complete_mask: bool
     keeps_hidden_states: bool
     keeps_attentions: bool
+    past_length: int = 0
+    cache: Cache | None = None
+    returns_cache: bool = False
+    context: Tensor | None = None
+    context_mask: AttentionMask = AttentionMask()  # noqa: RUF009
+    is_complete_mask: bool = False
     _hidden_states: list[Tensor] = field(default_factory=list)
     _attentions: list[Tensor | None] = field(default_factory=list)
     _cross_attentions: list[Tensor | None] = field(default_factory=list)
@@ -122,6 +122,7 @@ class PreparesInputs(nn.Module):
     config: Any
     device: Any
     dtype: Any
+    counts_padding: ClassVar[bool] = True  # whether `default_positions` counts padding that `input_ids` show
 
     def prepare_inputs(
         self,
@@ -139,10 +140,12 @@ class PreparesInputs(nn.Module):
         *,
         is_causal: bool,
         width: int | None = None,
+        heads: int | None = None,
         max_positions: str | None = "max_position_embeddings",
         token_types: str = "type_vocab_size",
         has_cross_attention: bool = False,
         documents: bool = True,
+        takes_positions: bool = True,
         widens: bool = True,
         prefix: str = "",
     ) -> Inputs:
@@ -151,10 +154,12 @@ class PreparesInputs(nn.Module):
         Args:
             is_causal: a token sees itself and those before it; only then there is a cache.
             width: of `inputs_embeds`; `config.hidden_size` where it is None.
+            heads: of the attention; `config.num_attention_heads` where it is None.
             max_positions: the field of the config that limits positions; None where there is no limit.
             token_types: the field of the config that limits `token_type_ids`.
             has_cross_attention: whether the model can attend to `encoder_hidden_states`.
             documents: `position_ids` that start again within a row separate documents (causal models only).
+            takes_positions: whether `forward` has `position_ids`, so that padding on the left can be left out of them.
             widens: embeddings of the model's own type are added to `inputs_embeds`, which may thus be of a narrower
                 type.
             prefix: "decoder_" for the names in messages.
@@ -163,14 +168,13 @@ class PreparesInputs(nn.Module):
             InputError: an argument of a wrong type, shape or range.
         """
         config = self.config
-        if output_attentions is None:
-            output_attentions = config.output_attentions
-        if output_hidden_states is None:
-            output_hidden_states = config.output_hidden_states
-
         batch_size, length = shape = read_shape(input_ids, inputs_embeds, width or config.hidden_size, prefix)
         cache, returns_cache = self._read_cache(
-            past_key_values, use_cache, batch_size, is_causal, encoder_hidden_states is not None
+            past_key_values,
+            use_cache,
+            batch_size,
+            is_causal,
+            has_context=encoder_hidden_states is not None or config.is_encoder_decoder,
         )
         past_length = 0 if cache is None else cache.get_seq_length()
         check_dtype(f"{prefix}inputs_embeds", inputs_embeds, self.dtype, may_be_widened=widens)
@@ -184,14 +188,14 @@ class PreparesInputs(nn.Module):
                 check_ids("position_ids", position_ids, shape, getattr(config, max_positions), max_positions)
 
         common: dict[str, Any] = {"batch_size": batch_size, "dtype": self.dtype, "device": self.device}
-        heads, name = config.num_attention_heads, f"{prefix}attention_mask"
+        heads, name = heads or config.num_attention_heads, f"{prefix}attention_mask"
         if is_causal and documents:
             mask = read_causal_mask(attention_mask, position_ids, cache, length=length, num_heads=heads, **common)
         else:
             check_mask(name, attention_mask, heads)
-            if is_causal:
+            if is_causal and takes_positions and (self.counts_padding or input_ids is None):
                 warn_if_left_padded(attention_mask, position_ids, past_length)
-            lengths = {"query_length": length, "key_length": past_length + length}
+            lengths: dict[str, Any] = {"query_length": length, "key_length": past_length + length}
             mask = read_attention_mask(attention_mask, is_causal=is_causal, name=name, **lengths, **common)
         context_mask = AttentionMask()
         if encoder_hidden_states is not None:
@@ -201,7 +205,7 @@ class PreparesInputs(nn.Module):
                 batch_size=batch_size,
                 query_length=length,
                 context_size=config.hidden_size if has_cross_attention else None,
-                num_heads=config.num_attention_heads,
+                num_heads=heads,
                 dtype=self.dtype,
                 cache=cache,
             )
@@ -210,18 +214,28 @@ class PreparesInputs(nn.Module):
         return Inputs(
             batch_size,
             length,
-            past_length,
             position_ids,
             mask,
-            encoder_hidden_states,
-            context_mask,
-            cache,
-            returns_cache,
-            kernel="eager" if output_attentions else config.attn_implementation or "sdpa",
+            **self.output_options(output_attentions, output_hidden_states),
+            past_length=past_length,
+            cache=cache,
+            returns_cache=returns_cache,
+            context=encoder_hidden_states,
+            context_mask=context_mask,
             is_complete_mask=attention_mask is not None and attention_mask.ndim == 4,
-            keeps_hidden_states=bool(output_hidden_states),
-            keeps_attentions=bool(output_attentions),
         )
+
+    def output_options(self, output_attentions: bool | None, output_hidden_states: bool | None) -> dict[str, Any]:
+        """The fields of `Inputs` that follow from what the output is to contain; only the eager kernel has weights."""
+        config = self.config
+        attentions = config.output_attentions if output_attentions is None else output_attentions
+        return {
+            "kernel": "eager" if attentions else config.attn_implementation or "sdpa",
+            "keeps_attentions": bool(attentions),
+            "keeps_hidden_states": bool(
+                config.output_hidden_states if output_hidden_states is None else output_hidden_states
+            ),
+        }
 
     def default_positions(
         self,

@@ -50,6 +50,7 @@ class PreTrainedModel(TokenEmbeddings, Initialization, PreparesInputs, Checkpoin
     checkpoint_names: ClassVar[CheckpointNames]
     optional_weights: ClassVar[tuple[str, ...]] = ()
     keep_in_fp32: ClassVar[tuple[str, ...]] = ()
+    _no_split_modules: ClassVar[list[str]] = []  # blocks that stay on one device; other libraries read it
 
     config: Config
     _forward_arguments: ClassVar[frozenset[str]] = frozenset()
