@@ -1,34 +1,68 @@
 """RoBERTa (Liu et al., 2019): BERT trained longer, on more text, and without the next sentence.
 
 What differs in the model: positions start behind the padding token's id and skip padding (as in fairseq, where it was
-trained), and the heads of the masked tokens and of sequences are a little different. Everything else is `bert.py`.
+trained), and the heads of the masked tokens and of sequences. Everything else is `bert.py`.
 """
 
 from __future__ import annotations
 
+import logging
+from typing import Any, ClassVar, Unpack
+
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from minitransformers.configs.fields import size
 from minitransformers.errors import ConfigError
-from minitransformers.files.weight_names import WeightTable, double, rename, tie
-from minitransformers.models.base.checks import check_length, check_sequence_labels, read_shape
-from minitransformers.models.base.mask_arguments import warn_if_left_padded
-from minitransformers.models.bert import (
-    BACKBONE_RULES,
-    BertConfig,
-    BertForMaskedLM,
-    BertForMultipleChoice,
-    BertForQuestionAnswering,
-    BertForTokenClassification,
-    BertLMHeadModel,
-    BertModel,
-    BertPreTrainedModel,
+from minitransformers.files.checkpoint_names import CheckpointNames
+from minitransformers.generation.mixin import GenerationMixin
+from minitransformers.models.base.checks import (
+    check_labels,
+    check_length,
+    check_logits_to_keep,
+    check_sequence_labels,
+    check_span,
+    choices_shape,
+    flatten_choices,
+    read_shape,
 )
-from minitransformers.nn.heads import DenseClassifier, MaskedLMHead
-from minitransformers.nn.losses import sequence_classification_loss
+from minitransformers.models.base.inputs import OutputOptions
+from minitransformers.models.base.pretrained import PreTrainedModel
+from minitransformers.models.bert import (
+    BACKBONE_NAMES,
+    BertAttention,
+    BertConfig,
+    BertCrossAttention,
+    BertEmbeddings,
+    BertEncoder,
+    BertIntermediate,
+    BertLayer,
+    BertModel,
+    BertOutput,
+    BertPooler,
+    BertPreTrainedModel,
+    BertSelfAttention,
+    BertSelfOutput,
+)
+from minitransformers.nn.cache import Cache
+from minitransformers.nn.heads import keep_positions
+from minitransformers.nn.losses import causal_lm_loss, sequence_classification_loss, span_loss, token_cross_entropy
 from minitransformers.nn.masks import can_read_values
 from minitransformers.nn.positions import count_positions
-from minitransformers.outputs import MultipleChoiceModelOutput, SequenceClassifierOutput
+from minitransformers.outputs import (
+    CausalLMOutputWithCrossAttentions,
+    MaskedLMOutput,
+    MultipleChoiceModelOutput,
+    QuestionAnsweringModelOutput,
+    SequenceClassifierOutput,
+    TokenClassifierOutput,
+)
+
+logger = logging.getLogger(__name__)
+
+
+# ---- configuration ---------------------------------------------------------------------------------------------------
 
 
 class RobertaConfig(BertConfig):
@@ -51,76 +85,268 @@ class RobertaConfig(BertConfig):
             )
 
 
-WEIGHTS = WeightTable(
-    *BACKBONE_RULES,
-    rename("lm_head.dense.{kind}", "mlm_head.dense.{kind}"),
-    rename("lm_head.layer_norm.{kind}", "mlm_head.norm.{kind}"),
-    rename("lm_head.decoder.weight", "mlm_head.decoder.weight"),
-    double("lm_head.decoder.bias", of="lm_head.bias"),
-    rename("lm_head.bias", "mlm_head.decoder.bias"),
-    tie("mlm_head.decoder.weight", to="roberta.embeddings.token_embedding.weight"),
-    rename("classifier.out_proj.{kind}", "classifier.output.{kind}"),
-    base="roberta",
+# ---- the backbone ----------------------------------------------------------------------------------------------------
+
+
+class RobertaEmbeddings(BertEmbeddings):
+    """BERT's, with positions that start behind the padding token's id and skip padding."""
+
+    def __init__(self, config: Any) -> None:
+        nn.Module.__init__(self)  # another order than BERT's
+        padding = self.padding_idx = config.pad_token_id
+        self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size, padding_idx=padding)
+        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        positions = torch.arange(config.max_position_embeddings)[None]
+        self.register_buffer("position_ids", positions, persistent=False)
+        self.register_buffer("token_type_ids", torch.zeros_like(positions), persistent=False)
+        self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size, padding_idx=padding)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        past_key_values_length: int = 0,
+    ) -> Tensor:
+        """(batch, length, hidden) for ids, or for vectors in their place, whose padding cannot be seen and is counted.
+
+        transformers starts from p + 1 again where `inputs_embeds` come with a cache; here cached tokens are counted.
+        """
+        if position_ids is None and input_ids is not None:
+            position_ids = self.create_position_ids_from_input_ids(input_ids, self.padding_idx, past_key_values_length)
+        elif position_ids is None and inputs_embeds is not None:
+            start = past_key_values_length + self.padding_idx + 1
+            position_ids = count_positions(inputs_embeds.shape[1], start, device=inputs_embeds.device)
+        return super().forward(input_ids, token_type_ids, position_ids, inputs_embeds)
+
+    @staticmethod
+    def create_position_ids_from_input_ids(
+        input_ids: Tensor, padding_idx: int, past_key_values_length: int = 0
+    ) -> Tensor:
+        """p + 1, p + 2, … for tokens and p for padding, p being its id; cached tokens are counted, padding or not."""
+        is_token = input_ids != padding_idx
+        return (is_token.cumsum(dim=-1) + past_key_values_length) * is_token + padding_idx
+
+
+# BERT's, under the names that scripts know
+RobertaSelfAttention, RobertaCrossAttention, RobertaSelfOutput = BertSelfAttention, BertCrossAttention, BertSelfOutput
+RobertaAttention, RobertaIntermediate, RobertaOutput, RobertaPooler = (
+    BertAttention,
+    BertIntermediate,
+    BertOutput,
+    BertPooler,
 )
 
 
+class RobertaLayer(BertLayer):
+    """BERT's block."""
+
+
+class RobertaEncoder(BertEncoder):
+    """The stack of blocks."""
+
+    layer_class = RobertaLayer
+
+
 class RobertaPreTrainedModel(BertPreTrainedModel):
-    """What all RoBERTa classes share."""
+    """The base of all RoBERTa classes."""
 
     config_class = RobertaConfig
     base_model_prefix = "roberta"
-    weights = WEIGHTS
+    checkpoint_names = CheckpointNames(*BACKBONE_NAMES, base="roberta")
+    _output_embeddings = "lm_head.decoder"
+    _tied_weights_keys: ClassVar[dict[str, str]] = {
+        "lm_head.decoder.weight": "roberta.embeddings.word_embeddings.weight",
+        "lm_head.decoder.bias": "lm_head.bias",
+    }
+    _no_split_modules: ClassVar[list[str]] = ["RobertaEmbeddings", "RobertaLayer"]
 
     config: RobertaConfig
 
-    def build_backbone(self, add_pooling_layer: bool = True) -> None:
-        """Give a model with a head its backbone."""
-        self.roberta = RobertaModel(self.config, add_pooling_layer)
-
-    def build_mlm_head(self) -> None:
-        """BERT's head with GELU, whatever the blocks have."""
-        config = self.config
-        self.mlm_head = MaskedLMHead(config.hidden_size, config.vocab_size, eps=config.layer_norm_eps)
+    def build_backbone(self, add_pooling_layer: bool = True) -> RobertaModel:
+        """A new backbone of the family, for models with a head."""
+        return RobertaModel(self.config, add_pooling_layer)
 
 
 class RobertaModel(RobertaPreTrainedModel, BertModel):
-    """BERT whose positions start behind the padding token's id and skip padding."""
+    """BERT with RoBERTa's embeddings."""
+
+    counts_padding = False
+    embeddings_class: ClassVar[type[nn.Module]] = RobertaEmbeddings
+    encoder_class: ClassVar[type[nn.Module]] = RobertaEncoder
 
     def __init__(self, config: RobertaConfig, add_pooling_layer: bool = True) -> None:
-        super().__init__(config, add_pooling_layer)
-        self.embeddings.position_embedding.padding_idx = config.pad_token_id  # where padding stands; not trained
+        PreTrainedModel.__init__(self, config)
+        self.embeddings = self.embeddings_class(config)
+        self.encoder = self.encoder_class(config)
+        self.pooler = RobertaPooler(config) if add_pooling_layer else None
         self.post_init()
 
     def default_positions(
-        self, input_ids: Tensor | None, attention_mask: Tensor | None, length: int, past_length: int
+        self,
+        input_ids: Tensor | None,
+        attention_mask: Tensor | None,
+        length: int,
+        past_length: int,
+        max_positions: str | None,
     ) -> Tensor:
-        """The positions where none are given: p + 1, p + 2, … for tokens and p for padding, p being its id.
-
-        With `inputs_embeds` padding cannot be seen, and is counted. Cached tokens are counted, padding or not.
-        (transformers starts anew at p + 1 where `inputs_embeds` come with a cache.)
-        """
-        padding, max_positions = self.config.pad_token_id, self.config.max_position_embeddings
-        assert padding is not None  # see `RobertaConfig.validate`
+        """See `RobertaEmbeddings`; a text has as many positions as stand behind that of padding."""
+        padding = self.embeddings.padding_idx
+        limit = self.config.max_position_embeddings - padding - 1
         if input_ids is None:
-            check_length(length, past_length, max_positions - padding - 1)
-            if self.config.is_decoder:
-                warn_if_left_padded(attention_mask, None, past_length)
+            check_length(length, past_length, limit)
             return count_positions(length, past_length + padding + 1, device=self.device)
-        is_token = input_ids != padding
         if can_read_values(input_ids):
-            check_length(int(is_token.sum(dim=-1).max()), past_length, max_positions - padding - 1)
-        return (is_token.cumsum(dim=-1) + past_length) * is_token + padding
+            check_length(int((input_ids != padding).sum(dim=-1).max()), past_length, limit)
+        return self.embeddings.create_position_ids_from_input_ids(input_ids, padding, past_length)
 
 
-class RobertaForMaskedLM(RobertaPreTrainedModel, BertForMaskedLM):
-    """RoBERTa that fills in masked tokens (§3.1)."""
+# ---- language models (§3.1) ------------------------------------------------------------------------------------------
 
 
-class RobertaForCausalLM(RobertaPreTrainedModel, BertLMHeadModel):
+class RobertaLMHead(nn.Module):
+    """dense → GELU → norm → scores of the vocabulary; `decoder` shares its weight with the token embedding."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
+        self.bias = nn.Parameter(torch.zeros(config.vocab_size))  # tied to the decoder's
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(batch, length, hidden) to (batch, length, vocabulary)."""
+        return self.decoder(self.layer_norm(F.gelu(self.dense(features))))  # type: ignore[no-any-return]
+
+
+class RobertaForMaskedLM(RobertaPreTrainedModel):
+    """RoBERTa that fills in masked tokens."""
+
+    def __init__(self, config: RobertaConfig) -> None:
+        super().__init__(config)
+        if config.is_decoder:
+            logger.warning(
+                "%s sees both sides only with is_decoder=False; its config has is_decoder=True.", type(self).__name__
+            )
+        self.roberta = self.build_backbone(add_pooling_layer=False)
+        self.lm_head = RobertaLMHead(config)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        encoder_hidden_states: Tensor | None = None,
+        encoder_attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        **options: Unpack[OutputOptions],
+    ) -> MaskedLMOutput:
+        """Score the vocabulary at every position; see `BertModel` for the inputs.
+
+        `labels` (batch, length): the original token where one was masked, −100 elsewhere.
+        """
+        shape = read_shape(input_ids, inputs_embeds, self.config.hidden_size)
+        check_labels(labels, shape, self.config.vocab_size)
+        encoded = self.roberta(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            inputs_embeds,
+            encoder_hidden_states,
+            encoder_attention_mask,
+            return_dict=True,
+            **options,
+        )
+        logits = self.lm_head(encoded.last_hidden_state)
+        loss = None if labels is None else token_cross_entropy(logits, labels.view(shape))
+        return MaskedLMOutput(loss, logits, encoded.hidden_states, encoded.attentions)
+
+
+class RobertaForCausalLM(RobertaPreTrainedModel, GenerationMixin):
     """RoBERTa as a decoder that predicts the next token; `config.is_decoder` should be True.
 
     `generate` counts positions from 0, as transformers' does; pass `position_ids` to count as `forward` does.
     """
+
+    def __init__(self, config: RobertaConfig) -> None:
+        super().__init__(config)
+        if not config.is_decoder:
+            logger.warning(
+                "%s sees only what came before with is_decoder=True; its config has False.", type(self).__name__
+            )
+        self.roberta = self.build_backbone(add_pooling_layer=False)
+        self.lm_head = RobertaLMHead(config)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        encoder_hidden_states: Tensor | None = None,
+        encoder_attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int | Tensor = 0,
+        *,
+        num_items_in_batch: int | Tensor | None = None,
+        **options: Unpack[OutputOptions],
+    ) -> CausalLMOutputWithCrossAttentions:
+        """Score every next token; see `BertModel` for the inputs, and `BertLMHeadModel` for the other arguments."""
+        shape = read_shape(input_ids, inputs_embeds, self.config.hidden_size)
+        check_labels(labels, shape, self.config.vocab_size)
+        check_logits_to_keep(logits_to_keep, shape, labels)
+        encoded = self.roberta(
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            position_ids,
+            inputs_embeds,
+            encoder_hidden_states,
+            encoder_attention_mask,
+            past_key_values,
+            False if labels is not None else use_cache,
+            return_dict=True,
+            **options,
+        )
+        logits = self.lm_head(keep_positions(encoded.last_hidden_state, logits_to_keep))
+        loss = None if labels is None else causal_lm_loss(logits, labels.view(shape), num_items=num_items_in_batch)
+        return CausalLMOutputWithCrossAttentions(
+            loss,
+            logits,
+            encoded.past_key_values,
+            encoded.hidden_states,
+            encoded.attentions,
+            encoded.cross_attentions,
+        )
+
+
+# ---- fine-tuning heads -----------------------------------------------------------------------------------------------
+
+
+class RobertaClassificationHead(nn.Module):
+    """dropout → dense → tanh → dropout → scores, of the first token."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.dropout = nn.Dropout(config.head_dropout)
+        self.out_proj = nn.Linear(config.hidden_size, config.num_labels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(batch, length, hidden) to (batch, labels)."""
+        x = torch.tanh(self.dense(self.dropout(features[:, 0])))
+        return self.out_proj(self.dropout(x))  # type: ignore[no-any-return]
 
 
 class RobertaForSequenceClassification(RobertaPreTrainedModel):
@@ -128,8 +354,8 @@ class RobertaForSequenceClassification(RobertaPreTrainedModel):
 
     def __init__(self, config: RobertaConfig) -> None:
         super().__init__(config)
-        self.build_backbone(add_pooling_layer=False)
-        self.classifier = DenseClassifier(config.hidden_size, config.num_labels, dropout=config.head_dropout)
+        self.roberta = self.build_backbone(add_pooling_layer=False)
+        self.classifier = RobertaClassificationHead(config)
         self.post_init()
 
     def forward(
@@ -140,36 +366,30 @@ class RobertaForSequenceClassification(RobertaPreTrainedModel):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> SequenceClassifierOutput:
         """Classify sequences; see `BertModel` for the inputs, and `BertForSequenceClassification` for the labels."""
-        shape = read_shape(input_ids, inputs_embeds, self.embedding_size)
+        shape = read_shape(input_ids, inputs_embeds, self.config.hidden_size)
         check_sequence_labels(labels, shape[0], self.config.num_labels, self.config.problem_type)
-        encoded = self.base_model(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
+        encoded = self.roberta(
+            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, return_dict=True, **options
         )
-        logits = self.classifier(encoded.last_hidden_state[:, 0])
+        logits = self.classifier(encoded.last_hidden_state)
         loss = None if labels is None else sequence_classification_loss(logits, labels, self.config.problem_type)
         return SequenceClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)
 
 
-class RobertaForMultipleChoice(RobertaPreTrainedModel, BertForMultipleChoice):
+class RobertaForMultipleChoice(RobertaPreTrainedModel):
     """RoBERTa that scores each of several choices for a text."""
 
     def __init__(self, config: RobertaConfig) -> None:
         super().__init__(config)
+        self.roberta = self.build_backbone()
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.classifier = nn.Linear(config.hidden_size, 1)
+        self.post_init()
 
-    def forward(  # type: ignore[override]  # transformers has another order of arguments here
+    def forward(
         self,
         input_ids: Tensor | None = None,
         token_type_ids: Tensor | None = None,
@@ -177,26 +397,88 @@ class RobertaForMultipleChoice(RobertaPreTrainedModel, BertForMultipleChoice):
         labels: Tensor | None = None,
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> MultipleChoiceModelOutput:
-        """Score choices, as `BertForMultipleChoice` does; the order of the arguments is another."""
-        return super().forward(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            inputs_embeds,
-            labels,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
+        """Score choices. All inputs have one more dimension than `BertModel`'s: (batch, choices, length).
+
+        `labels` (batch,): which choice is right. The order of the arguments is not BERT's.
+        """
+        batch_size, num_choices, _ = choices_shape(input_ids, inputs_embeds)
+        check_labels(labels, (batch_size,), num_choices)
+        encoded = self.roberta(
+            *map(flatten_choices, (input_ids, attention_mask, token_type_ids, position_ids)),
+            flatten_choices(inputs_embeds, ndim=4),
+            return_dict=True,
+            **options,
         )
+        logits = self.classifier(self.dropout(encoded.pooler_output)).view(batch_size, num_choices)
+        loss = None if labels is None else token_cross_entropy(logits, labels.view(-1))
+        return MultipleChoiceModelOutput(loss, logits, encoded.hidden_states, encoded.attentions)
 
 
-class RobertaForTokenClassification(RobertaPreTrainedModel, BertForTokenClassification):
+class RobertaForTokenClassification(RobertaPreTrainedModel):
     """RoBERTa with a linear layer over every token."""
 
+    def __init__(self, config: RobertaConfig) -> None:
+        super().__init__(config)
+        self.roberta = self.build_backbone(add_pooling_layer=False)
+        self.dropout = nn.Dropout(config.head_dropout)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()
 
-class RobertaForQuestionAnswering(RobertaPreTrainedModel, BertForQuestionAnswering):
-    """RoBERTa that finds the answer to a question in a text."""
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        **options: Unpack[OutputOptions],
+    ) -> TokenClassifierOutput:
+        """Classify tokens; see `BertModel` for the inputs. `labels` (batch, length), −100 where none is wanted."""
+        shape = read_shape(input_ids, inputs_embeds, self.config.hidden_size)
+        check_labels(labels, shape, self.config.num_labels)
+        encoded = self.roberta(
+            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, return_dict=True, **options
+        )
+        logits = self.classifier(self.dropout(encoded.last_hidden_state))
+        loss = None if labels is None else token_cross_entropy(logits, labels.view(shape))
+        return TokenClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)
+
+
+class RobertaForQuestionAnswering(RobertaPreTrainedModel):
+    """RoBERTa that finds the answer to a question in a text: where it starts and ends."""
+
+    def __init__(self, config: RobertaConfig) -> None:
+        super().__init__(config)
+        if config.num_labels != 2:
+            raise ConfigError(f"{type(self).__name__} needs num_labels=2 (start and end), got {config.num_labels}.")
+        self.roberta = self.build_backbone(add_pooling_layer=False)
+        self.qa_outputs = nn.Linear(config.hidden_size, 2)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        start_positions: Tensor | None = None,
+        end_positions: Tensor | None = None,
+        **options: Unpack[OutputOptions],
+    ) -> QuestionAnsweringModelOutput:
+        """Score every token as start and as end; see `BertModel` for the inputs.
+
+        `start_positions`, `end_positions` (batch,): the first and last token of the answer; see `span_loss`.
+        """
+        shape = read_shape(input_ids, inputs_embeds, self.config.hidden_size)
+        check_span("start_positions", start_positions, shape[0])
+        check_span("end_positions", end_positions, shape[0])
+        encoded = self.roberta(
+            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, return_dict=True, **options
+        )
+        start_logits, end_logits = self.qa_outputs(encoded.last_hidden_state).unbind(dim=-1)
+        loss = span_loss(start_logits, end_logits, start_positions, end_positions)
+        return QuestionAnsweringModelOutput(loss, start_logits, end_logits, encoded.hidden_states, encoded.attentions)

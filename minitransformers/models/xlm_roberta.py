@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from minitransformers.configs.fields import size
 from minitransformers.models.roberta import (
     RobertaConfig,
+    RobertaEmbeddings,
+    RobertaEncoder,
     RobertaForCausalLM,
     RobertaForMaskedLM,
     RobertaForMultipleChoice,
     RobertaForQuestionAnswering,
     RobertaForSequenceClassification,
     RobertaForTokenClassification,
+    RobertaLayer,
     RobertaModel,
     RobertaPreTrainedModel,
 )
@@ -24,14 +29,36 @@ class XLMRobertaConfig(RobertaConfig):
     vocab_size: int = size(30522)
 
 
+class XLMRobertaEmbeddings(RobertaEmbeddings):
+    """RoBERTa's."""
+
+
+class XLMRobertaLayer(RobertaLayer):
+    """RoBERTa's block."""
+
+
+class XLMRobertaEncoder(RobertaEncoder):
+    """The stack of blocks."""
+
+    layer_class = XLMRobertaLayer
+
+
 class XLMRobertaPreTrainedModel(RobertaPreTrainedModel):
-    """What all XLM-RoBERTa classes share."""
+    """The base of all XLM-RoBERTa classes."""
 
     config_class = XLMRobertaConfig
+    _no_split_modules: ClassVar[list[str]] = ["XLMRobertaEmbeddings", "XLMRobertaLayer"]
+
+    def build_backbone(self, add_pooling_layer: bool = True) -> RobertaModel:
+        """A new backbone of the family, for models with a head."""
+        return XLMRobertaModel(self.config, add_pooling_layer)
 
 
 class XLMRobertaModel(XLMRobertaPreTrainedModel, RobertaModel):
     """RoBERTa's backbone."""
+
+    embeddings_class = XLMRobertaEmbeddings
+    encoder_class = XLMRobertaEncoder
 
 
 class XLMRobertaForMaskedLM(XLMRobertaPreTrainedModel, RobertaForMaskedLM):
