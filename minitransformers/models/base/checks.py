@@ -28,7 +28,8 @@ def read_shape(
         InputError: both or neither are given, or a shape or type is wrong.
     """
     ids_name, embeds_name = f"{prefix}input_ids", f"{prefix}inputs_embeds"
-    _check_one_is_given(ids_name, input_ids, embeds_name, inputs_embeds)
+    if (input_ids is None) == (inputs_embeds is None):
+        raise InputError(_one_of(ids_name, embeds_name, both=input_ids is not None))
     if input_ids is not None:
         check_type(ids_name, input_ids)
         if input_ids.ndim != 2:
@@ -36,7 +37,6 @@ def read_shape(
             raise InputError(f"{ids_name} has shape {tuple(input_ids.shape)}; expected (batch, length){remedy}")
         batch_size, length = input_ids.shape
     else:
-        assert inputs_embeds is not None
         if not isinstance(inputs_embeds, Tensor) or not inputs_embeds.is_floating_point():
             raise InputError(f"{embeds_name} must be a floating-point tensor, got {kind_of(inputs_embeds)}.")
         if inputs_embeds.ndim != 3 or inputs_embeds.shape[-1] != hidden_size:
@@ -49,9 +49,8 @@ def read_shape(
     return batch_size, length
 
 
-def _check_one_is_given(ids_name: str, ids: Tensor | None, embeds_name: str, embeds: Tensor | None) -> None:
-    if (ids is None) == (embeds is None):
-        raise InputError(f"Pass either {ids_name} or {embeds_name}" + (", not both." if ids is not None else "."))
+def _one_of(ids_name: str, embeds_name: str, both: bool) -> str:
+    return f"Pass either {ids_name} or {embeds_name}" + (", not both." if both else ".")
 
 
 def check_type(name: str, ids: object) -> None:
@@ -78,38 +77,26 @@ def check_dtype(name: str, vectors: Tensor | None, dtype: torch.dtype, *, may_be
         raise InputError(f"{name} is {vectors.dtype} and the model {dtype}: convert with {name}.to(model.dtype).")
 
 
-def check_ids(name: str, ids: Tensor | None, shape: tuple[int, ...], limit: int, limit_name: str) -> None:
+def check_ids(
+    name: str, ids: Tensor | None, shape: tuple[int, ...], limit: int | None = None, limit_name: str = ""
+) -> None:
     """Refuse ids of another shape, or outside 0 … limit − 1.
 
     Args:
-        shape: the expected shape, such as (batch, length); a batch of 1 stands for all rows.
+        shape: the expected shape, such as (batch, length); a batch of 1 applies to all rows.
+        limit: None where there is no largest id.
         limit_name: the field of the config that sets the limit, for the message.
     """
-    if ids is not None:
-        check_ids_shape(name, ids, shape)
-        check_range(name, ids, limit, limit_name)
-
-
-def check_ids_shape(name: str, ids: Tensor, shape: tuple[int, ...]) -> None:
-    """Refuse what is no tensor of whole numbers of this shape; a batch of 1 stands for all rows."""
+    if ids is None:
+        return
     check_type(name, ids)
     if tuple(ids.shape) not in (shape, (1, *shape[1:])):
         raise InputError(f"{name} has shape {tuple(ids.shape)}; expected {shape}.")
-
-
-def check_unlimited_positions(position_ids: Tensor | None, shape: tuple[int, int]) -> None:
-    """Refuse position ids of another shape or type, or below 0; there is no largest one."""
-    if position_ids is not None:
-        check_ids_shape("position_ids", position_ids, shape)
-        if can_read_values(position_ids) and (position_ids < 0).any():
-            raise InputError(f"position_ids holds {int(position_ids.min())}; positions count from 0.")
-
-
-def check_range(name: str, ids: Tensor, limit: int, limit_name: str) -> None:
-    """Refuse values outside 0 … limit − 1."""
     if can_read_values(ids) and ids.numel():
         low, high = (int(value) for value in ids.aminmax())
-        if low < 0 or high >= limit:
+        if limit is None and low < 0:
+            raise InputError(f"{name} holds {low}; positions count from 0.")
+        if limit is not None and (low < 0 or high >= limit):
             raise InputError(
                 f"{name} holds {low if low < 0 else high}, outside 0 … {limit - 1} ({limit_name}={limit}). "
                 f"Do tokenizer and model belong together?"
@@ -187,7 +174,8 @@ def choices_shape(
 
     With `may_be_one_text` also (choices, length), the choices of one text.
     """
-    _check_one_is_given("input_ids", input_ids, "inputs_embeds", inputs_embeds)
+    if (input_ids is None) == (inputs_embeds is None):
+        raise InputError(_one_of("input_ids", "inputs_embeds", both=input_ids is not None))
     name, tensor, ndim = ("input_ids", input_ids, 3) if input_ids is not None else ("inputs_embeds", inputs_embeds, 4)
     if not isinstance(tensor, Tensor) or not ndim - may_be_one_text <= tensor.ndim <= ndim:
         got = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
@@ -264,7 +252,7 @@ def check_logits_to_keep(logits_to_keep: int | Tensor, shape: tuple[int, int], l
             check_type("logits_to_keep", logits_to_keep)
             if logits_to_keep.ndim == 2 and logits_to_keep.shape[0] != shape[0]:
                 raise InputError(f"logits_to_keep has {logits_to_keep.shape[0]} rows; the input has {shape[0]}.")
-            check_range("logits_to_keep", logits_to_keep, length, "length of the input")
+            check_ids("logits_to_keep", logits_to_keep, tuple(logits_to_keep.shape), length, "length of the input")
     if partial and labels is not None:
         raise InputError("labels need the logits of all positions: leave out logits_to_keep, or the labels.")
 

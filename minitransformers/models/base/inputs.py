@@ -16,7 +16,6 @@ from minitransformers.models.base.checks import (
     check_dtype,
     check_ids,
     check_length,
-    check_unlimited_positions,
     read_shape,
 )
 from minitransformers.models.base.mask_arguments import (
@@ -28,7 +27,6 @@ from minitransformers.models.base.mask_arguments import (
 )
 from minitransformers.nn.cache import Cache, DynamicCache, EncoderDecoderCache, as_cache
 from minitransformers.nn.masks import AttentionMask, read_attention_mask
-from minitransformers.nn.positions import count_positions
 
 
 class OutputOptions(TypedDict, total=False):
@@ -182,10 +180,8 @@ class PreparesInputs(nn.Module):
         if token_type_ids is not None:
             check_ids("token_type_ids", token_type_ids, shape, getattr(config, token_types), token_types)
         if position_ids is not None:
-            if max_positions is None:
-                check_unlimited_positions(position_ids, shape)
-            else:
-                check_ids("position_ids", position_ids, shape, getattr(config, max_positions), max_positions)
+            limit = getattr(config, max_positions) if max_positions else None
+            check_ids("position_ids", position_ids, shape, limit, max_positions or "")
 
         common: dict[str, Any] = {"batch_size": batch_size, "dtype": self.dtype, "device": self.device}
         heads, name = heads or config.num_attention_heads, f"{prefix}attention_mask"
@@ -248,7 +244,7 @@ class PreparesInputs(nn.Module):
         """Positions where none are given: 0, 1, …, padding included, after those of the tokens in the cache."""
         if max_positions is not None:
             check_length(length, past_length, getattr(self.config, max_positions))
-        return count_positions(length, past_length, device=self.device)
+        return torch.arange(past_length, past_length + length, device=self.device)[None]
 
     def _read_cache(
         self,
