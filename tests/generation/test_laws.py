@@ -126,7 +126,7 @@ def test_top_k_keeps_ties() -> None:
     best = int(model.generate(prompt, max_new_tokens=1)[0, -1])
     twin = next(token for token in range(VOCABULARY) if token != best and token not in prompt)
     with torch.no_grad():
-        model.transformer.token_embedding.weight[twin] = model.transformer.token_embedding.weight[best]
+        model.transformer.wte.weight[twin] = model.transformer.wte.weight[best]
     step = next(model.generate_steps(prompt, do_sample=True, top_k=1, max_new_tokens=1))
     assert (step.scores[0] > -torch.inf).nonzero().flatten().tolist() == sorted([best, twin])
 
