@@ -194,6 +194,28 @@ def test_own_classes_are_registered(library: Any, tmp_path: Path) -> None:
     library.AutoConfig.register("own-2", config_class, exist_ok=True)
 
 
+def test_own_tokenizers_are_registered(library: Any, tmp_path: Path) -> None:
+    config_class, _ = own_classes(library, "own-4")
+
+    class OwnTokenizer(library.BertTokenizer):
+        pass
+
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b"]
+    OwnTokenizer({token: index for index, token in enumerate(vocabulary)}).save_pretrained(tmp_path)
+    config_class(d=3).save_pretrained(tmp_path)
+    library.AutoConfig.register("own-4", config_class)
+    library.AutoTokenizer.register(config_class, OwnTokenizer)
+    tokenizer = library.AutoTokenizer.from_pretrained(tmp_path)
+    assert type(tokenizer) is OwnTokenizer
+    assert tokenizer("a b")["input_ids"] == [2, 5, 6, 3]
+    if library is mt:  # theirs replaces the class silently
+        with pytest.raises(InputError, match="model_type 'own-4' is taken by OwnTokenizer"):
+            library.AutoTokenizer.register(config_class, library.BertTokenizer)
+    library.AutoTokenizer.register(config_class, fast_tokenizer_class=OwnTokenizer, exist_ok=True)
+    with pytest.raises(ValueError, match="pass"):
+        library.AutoTokenizer.register(config_class)
+
+
 def test_tables_of_classes(library: Any) -> None:
     """As scripts read them: which model types are there for a task."""
     config_classes = list(library.MODEL_FOR_MASKED_LM_MAPPING.keys())

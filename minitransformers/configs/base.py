@@ -114,7 +114,8 @@ class ConfigBase(PushToHub):
     @classmethod
     def _refuse_misspelling(cls, name: str) -> None:
         known = cls._known_names()
-        if not name.startswith("_") and name not in cls._parameters and _is_misspelt(name, known):
+        is_known = name.startswith("_") or name in cls._parameters or name in cls._not_fields
+        if not is_known and _is_misspelt(name, known):
             raise UnknownArgumentError(f"{cls.__name__} has no field {name!r}.{nearest(name, known)}")
 
     def _own(self) -> dict[str, Any]:

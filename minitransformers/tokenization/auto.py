@@ -116,6 +116,33 @@ class AutoTokenizer:
             )
         return chosen._load(source, overrides)
 
+    @staticmethod
+    def register(
+        config_class: Any,
+        tokenizer_class: type[PreTrainedTokenizer] | None = None,
+        slow_tokenizer_class: type[PreTrainedTokenizer] | None = None,
+        fast_tokenizer_class: type[PreTrainedTokenizer] | None = None,
+        exist_ok: bool = False,
+    ) -> None:
+        """Let AutoTokenizer find a user's own tokenizer class, for the model_type of `config_class`.
+
+        Args:
+            config_class: the configuration class.
+            tokenizer_class, slow_tokenizer_class, fast_tokenizer_class: the class, under any of these names.
+            exist_ok: replace the class of a model_type that has one.
+
+        Raises:
+            InputError: no class was passed, or the model_type has one already.
+        """
+        chosen = tokenizer_class or fast_tokenizer_class or slow_tokenizer_class
+        if chosen is None:
+            raise InputError("tokenizer_class=None: pass the class to register.")
+        if config_class.model_type in MODEL_TYPES and not exist_ok:
+            taken = MODEL_TYPES[config_class.model_type].__name__
+            raise InputError(f"model_type {config_class.model_type!r} is taken by {taken}: pass exist_ok=True.")
+        CLASSES[chosen.__name__.removesuffix("Fast")] = chosen
+        MODEL_TYPES[config_class.model_type] = chosen
+
 
 def _choose(source: Source, config: Any) -> type[PreTrainedTokenizer]:
     name = _read(source, CONFIG_FILE).get("tokenizer_class")
