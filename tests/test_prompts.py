@@ -1,4 +1,4 @@
-"""Prompts: what the templates write, and which part of a chat is kept."""
+"""Prompts: the texts of templates, and the part of a chat that is kept."""
 
 from __future__ import annotations
 
@@ -73,12 +73,12 @@ def test_no_prompt_ends_in_a_space(query: str, instruction: str, answer: str) ->
     "make", [zero_shot, chain_of_thought, lambda query: few_shot(query, []), lambda q: role("x", q)]
 )
 @pytest.mark.parametrize("query", ["", " \n"])
-def test_an_empty_query_is_refused(make: object, query: str) -> None:
+def test_an_empty_query_is_an_error(make: object, query: str) -> None:
     with pytest.raises(InputError, match="query must not be empty"):
         make(query)  # type: ignore[operator]
 
 
-def test_an_empty_label_or_role_is_refused() -> None:
+def test_an_empty_label_or_role_is_an_error() -> None:
     with pytest.raises(InputError, match="labels must not be empty"):
         zero_shot("hot", labels=("", "A"))
     with pytest.raises(InputError, match="description must not be empty"):
@@ -108,13 +108,13 @@ def test_plain_chat() -> None:
     assert plain_chat(chat) == "Be brief.\n\nUser: Hi\nAssistant: Hello.\nUser: Bye\nAssistant:"
 
 
-def test_without_a_template_a_chat_is_plain_and_ends_where_the_user_speaks() -> None:
+def test_a_chat_without_a_template_is_plain_text_and_ends_at_the_user() -> None:
     tokenizer = byte_tokenizer()
     assert tokenizer.decode(encode_chat(tokenizer, [user("Hi")])) == "User: Hi\nAssistant:"
     assert chat_stops(tokenizer) == ["\nUser:"]
 
 
-def test_the_template_of_the_tokenizer_comes_first() -> None:
+def test_the_template_of_the_tokenizer_is_preferred() -> None:
     template = (
         "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<go>{% endif %}"
     )
@@ -124,11 +124,11 @@ def test_the_template_of_the_tokenizer_comes_first() -> None:
 
 
 def words(messages: Sequence[Message]) -> list[int]:
-    """An encoding of which the length is easy to see: one token for each word, and one for each message."""
+    """A simple encoding: one token for each word, and one for each message."""
     return [len(word) for message in messages for word in [message["role"], *message["content"].split()]]
 
 
-def test_the_oldest_turn_goes_first() -> None:
+def test_the_oldest_turn_is_dropped_first() -> None:
     chat = [SYSTEM, user("one two"), assistant("three"), user("four"), assistant("five six"), user("seven")]
     assert fit_chat(chat, 15, words) == (chat, words(chat))
     for limit, kept in (
@@ -153,7 +153,7 @@ chats = st.lists(
 
 
 @given(chat=chats, system=st.booleans(), limit=st.integers(5, 60))
-def test_what_is_kept_is_the_longest_end_that_fits(chat: list[Message], system: bool, limit: int) -> None:
+def test_the_longest_end_that_fits_is_kept(chat: list[Message], system: bool, limit: int) -> None:
     head = [{"role": "system", "content": ""}] if system else []
     kept, ids = fit_chat([*head, *chat], limit, words)
     assert ids == words(kept)
@@ -177,6 +177,6 @@ def test_what_is_kept_is_the_longest_end_that_fits(chat: list[Message], system: 
         ([{"role": "user", "content": "Hi", "text": "Hi"}], "must be .*'content'"),
     ],
 )
-def test_what_is_no_chat_is_refused(chat: list[Message], message: str) -> None:
+def test_invalid_chats_are_errors(chat: list[Message], message: str) -> None:
     with pytest.raises(InputError, match=message):
         fit_chat(chat, 100, words)

@@ -62,7 +62,7 @@ def with_sentinels() -> PreTrainedTokenizerFast:
 
 
 def chi_square_p(observed: Any, expected: Any) -> float:
-    """How likely counts at least as far from the expected ones are, if these are right (Pearson's test)."""
+    """The probability of counts at least as far from the expected ones (Pearson's test)."""
     observed, expected = torch.as_tensor(observed).double(), torch.as_tensor(expected).double()
     assert (expected >= 5).all(), "too few cases for the test"
     statistic = ((observed - expected) ** 2 / expected).sum()
@@ -70,7 +70,7 @@ def chi_square_p(observed: Any, expected: Any) -> float:
 
 
 def two_sample_p(one: Any, other: Any) -> float:
-    """How likely two rows of counts are to differ at least as much, if they come from one distribution."""
+    """The probability that two rows of counts of one distribution differ at least as much."""
     table = torch.stack([torch.as_tensor(one), torch.as_tensor(other)]).double()
     expected = table.sum(1, keepdim=True) * table.sum(0, keepdim=True) / table.sum()
     statistic = ((table - expected) ** 2 / expected).sum()

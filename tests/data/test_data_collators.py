@@ -1,4 +1,4 @@
-"""Collators that pad give the batches of transformers, on drawn examples; what they refuse, they name."""
+"""Padding collators against transformers on drawn examples, and their errors."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def to_form(values, form):
 
 @st.composite
 def examples(draw, *, labels=None):
-    """One to four examples that all have the same fields, in lists, arrays or tensors."""
+    """One to four examples with the same fields, in lists, arrays or tensors."""
     form = draw(forms)
     optional = draw(st.sets(st.sampled_from(["token_type_ids", "attention_mask", "special_tokens_mask"])))
     result = []
@@ -78,13 +78,13 @@ def assert_same_batch(ours_, theirs_):
 
 
 def copies(features):
-    """Examples for each side, so that neither sees what the other did to them."""
+    """A copy of the examples for each library."""
     return [dict(example) for example in features], [dict(example) for example in features]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_arguments_are_those_of_transformers(name):
-    """In its order, with its defaults; ours may have more behind."""
+    """In the same order, with the same defaults; ours may have more at the end."""
     theirs_ = list(inspect.signature(getattr(transformers, name)).parameters.values())
     ours_ = list(inspect.signature(getattr(minitransformers, name)).parameters.values())
     assert [(one.name, one.default, one.kind) for one in ours_[: len(theirs_)]] == [
@@ -120,7 +120,7 @@ def stackable(draw):
 @given(features=stackable(), kind=kinds, objects=st.booleans())
 def test_default_data_collator(features, kind, objects):
     if kind == "np" and isinstance(features[0]["input_ids"], torch.Tensor):
-        kind = "pt"  # the reference makes arrays of objects of them in some versions of numpy
+        kind = "pt"  # the reference makes arrays of objects in some versions of numpy
     if objects:
         features = [SimpleNamespace(**example) for example in features]
     expected = transformers.default_data_collator(features, kind)
@@ -140,7 +140,7 @@ def test_default_data_collator(features, kind, objects):
 )
 def test_padding(features, options, side, kind, as_columns):
     (our_features, their_features), (mine, reference) = copies(features), both(side)
-    if as_columns:  # what a slice of a data set is
+    if as_columns:  # like a slice of a data set
         our_features = {name: [example[name] for example in features] for name in features[0]}
         their_features = dict(our_features)
     expected = transformers.DataCollatorWithPadding(reference, return_tensors=kind, **options)(their_features)
@@ -179,7 +179,7 @@ def test_token_classification(features, options, side, kind, filler):
 
 
 class ShiftsLabels:
-    """What a model of two halves offers to collators."""
+    """An encoder-decoder with the method that collators use."""
 
     def prepare_decoder_input_ids_from_labels(self, labels):
         labels = torch.as_tensor(labels)
@@ -208,7 +208,7 @@ def test_sequence_to_sequence(features, options, side, kind, filler, with_model)
     options = {**options, "label_pad_token_id": filler, "return_tensors": kind}
     expected = transformers.DataCollatorForSeq2Seq(reference, model, **options)(their_features)
     got = minitransformers.DataCollatorForSeq2Seq(mine, model, **options)(our_features)
-    if kind == "np" and "decoder_input_ids" in got:  # the stand-in gives tensors whatever it gets
+    if kind == "np" and "decoder_input_ids" in got:  # the stand-in always returns tensors
         got["decoder_input_ids"], expected["decoder_input_ids"] = map(
             np.asarray, (got["decoder_input_ids"], expected["decoder_input_ids"])
         )
@@ -246,7 +246,7 @@ def test_multiple_choice(features, options, side):
     expected = transformers.DataCollatorForMultipleChoice(reference, **options)(their_features)
     collator = minitransformers.DataCollatorForMultipleChoice(mine, **options)
     assert_same_batch(collator(our_features), expected)
-    arrays = collator(our_features, "np")  # the reference has tensors only
+    arrays = collator(our_features, "np")  # the reference returns only tensors
     assert_same_batch(arrays, {name: value.numpy() for name, value in expected.items()})
 
 
@@ -272,7 +272,7 @@ def test_flattening(features, kind, extras, start, separator):
     assert_same_batch(FLAT()(features), transformers.DataCollatorWithFlattening()(features))
 
 
-def test_examples_are_left_as_they_are():
+def test_examples_are_not_changed():
     features = [{"input_ids": [5, 6], "labels": [1, 2]}, {"input_ids": [5], "labels": [3]}]
     before = [{name: list(value) for name, value in example.items()} for example in features]
     for collator in (
@@ -363,7 +363,7 @@ def test_bad_input(case):
 @settings(max_examples=20)
 @given(features=examples(labels=token_labels("labels")))
 def test_labels_may_be_missing_in_all(features):
-    """For prediction: no labels in, none out."""
+    """For prediction: examples without labels give a batch without labels."""
     bare = [{name: value for name, value in example.items() if name != "labels"} for example in features]
     assert "labels" not in TOKENS(both()[0])(bare)
     assert SEQUENCES(both()[0])(bare)["labels"] is None

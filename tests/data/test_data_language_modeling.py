@@ -1,4 +1,4 @@
-"""The collator of language modelling: as transformers after equal draws, in distribution, and in DataLoader workers."""
+"""The collator of language modelling against transformers: after equal draws, in distribution, and in workers."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ forms = st.sampled_from(["examples", "no mask", "lists", "tensors"])
 
 
 def examples_of(rows, *, with_mask=True):
-    """As a tokenizer gives them: special tokens around each row, and the fields that say so.
+    """Examples as from a tokenizer: special tokens around each row, and a mask of them.
 
-    Some ordinary tokens are called special, as somebody may who does not want them to be predicted.
+    The mask has some ordinary tokens too, as for a user who does not want to predict them.
     """
     examples = []
     for row in rows:
@@ -51,7 +51,7 @@ def examples_of(rows, *, with_mask=True):
 
 @st.composite
 def masking_options(draw):
-    # Few values, most of which select much: drawn freely, they would be near 0 most of the time.
+    # Few values, most of them large: freely drawn values would mostly be near 0.
     options = {"mlm_probability": draw(st.sampled_from([0.5, 1.0, 0.15, 0.0])), "seed": draw(st.none() | seeds)}
     options["mask_replace_prob"] = draw(st.sampled_from([0.0, 0.5, 0.8, 1.0]))
     options["random_replace_prob"] = draw(st.sampled_from([0.0, 0.1, 0.2])) if options["mask_replace_prob"] < 1 else 0.0
@@ -60,7 +60,7 @@ def masking_options(draw):
 
 
 def assert_agree(ours_, theirs_, specials_drawn):
-    """Equal, but where the reference drew a special token at random; how many these were is added to a list."""
+    """Equal except for special tokens that the reference drew at random; their number is added to a list."""
     assert set(ours_.keys()) == set(theirs_.keys())
     for name in theirs_:
         assert ours_[name].dtype == theirs_[name].dtype
@@ -81,7 +81,7 @@ def assert_agree(ours_, theirs_, specials_drawn):
 @settings(max_examples=60)
 @given(rows=texts, options=masking_options(), side=sides, form=forms)
 def test_equal_draws_give_equal_batches(rows, options, side, form):
-    """Three batches after the same seed, so that what one of them draws too much would show in the next."""
+    """Three batches after one seed: an additional draw in one would change the next."""
     mine, reference = both(side)
     if form in ("lists", "tensors"):
         make = torch.tensor if form == "tensors" else list
@@ -96,8 +96,8 @@ def test_equal_draws_give_equal_batches(rows, options, side, form):
         assert_agree(one, other, [])
 
 
-def test_hardly_anything_differs_after_equal_draws():
-    """What the test above lets pass is as frequent as special tokens in the reference's draws, and no more."""
+def test_few_tokens_differ_after_equal_draws():
+    """The exceptions of the test above are as frequent as special tokens in the draws of the reference."""
     rows = torch.randint(FIRST, VOCAB_SIZE, (400, 100), generator=torch.Generator().manual_seed(0)).tolist()
     drawn: list[int] = []
     mine, reference = both()
@@ -149,7 +149,7 @@ def test_whole_words_of_real_text_in_a_padded_batch():
 
 
 def test_whole_words_of_a_real_vocabulary_agree():
-    """BERT's WordPiece on sentences of one length, as the reference needs it."""
+    """BERT's WordPiece on sentences of one length, which the reference needs."""
     texts = ["Unbelievably, transformers' tokenizers disagree.", "A man is eating food — overcooked couscous!"] * 8
     call = {"return_offsets_mapping": True, "return_special_tokens_mask": True}
     call |= {"padding": "max_length", "truncation": True, "max_length": 16}
@@ -168,7 +168,7 @@ def test_whole_words_of_a_real_vocabulary_agree():
 
 
 def test_distribution_is_that_of_transformers():
-    """Other seeds for each side: shares of what happens to a token, and what is selected where, by Pearson's test."""
+    """With different seeds: the shares of replacements, and of selections by position, by Pearson's test."""
     rows = torch.randint(FIRST, VOCAB_SIZE, (300, 50), generator=torch.Generator().manual_seed(0)).tolist()
     counts, places = [], []
     for seed, make, tokenizer in ((1, DataCollatorForLanguageModeling, both()[0]), (2, Reference, both()[1])):
@@ -184,13 +184,13 @@ def test_distribution_is_that_of_transformers():
     assert two_sample_p(*places) > 0.001
     assert (
         two_sample_p(counts[0], [counts[1][0], counts[1][1], counts[1][3], counts[1][2]]) > 0.0
-    )  # the test itself runs
+    )  # the test of the test
     assert two_sample_p(counts[0], [counts[1][0], counts[1][1] // 2, counts[1][2] * 3, counts[1][3]]) < 1e-6
 
 
 @given(rows=texts, side=sides, multiple=st.sampled_from([None, 8]), form=st.sampled_from(["examples", "lists"]))
 def test_causal_labels_agree(rows, side, multiple, form):
-    """Where the padding token is nothing else; ids that are padding already come to the same."""
+    """If the padding token has no other use; also for examples with padding tokens."""
     mine, reference = both(side)
     padded = [[*row, PAD] if side == "right" else [PAD, *row] for row in rows]
     features = (
@@ -214,7 +214,7 @@ def test_causal_labels_agree(rows, side, multiple, form):
 
 @pytest.mark.parametrize("side", ["right", "left"])
 @pytest.mark.parametrize("form", ["mask", "no mask", "lists"])
-def test_the_end_of_text_is_learnt_where_it_is_the_padding_token_too(side, form):
+def test_the_end_of_text_is_learnt_if_it_is_also_the_padding_token(side, form):
     tokenizer = ours(eos_token="[SEP]", pad_token="[SEP]", padding_side=side)
     rows = [[7, 8, SEP], [9, SEP]]
     features = rows if form == "lists" else [{"input_ids": row} for row in rows]
@@ -237,7 +237,7 @@ def test_both_kinds_of_tensors_hold_the_same_numbers(rows, seed, side, with_mask
 
 @given(rows=texts, seed=seeds)
 def test_special_tokens_are_never_selected(rows, seed):
-    """Not those that a text holds either, which a tokenizer's special_tokens_mask calls ordinary."""
+    """Also those inside a text, which are ordinary in a tokenizer's special_tokens_mask."""
     features = examples_of([[*row, SEP, 1] for row in rows])
     collator = DataCollatorForLanguageModeling(both()[0], mlm_probability=1.0, seed=seed)
     batch = collator(features)
@@ -275,7 +275,7 @@ def test_a_seed_and_its_generator_are_the_same():
     assert not torch.equal(batches[0][0], batches[0][1])  # dynamic masking
 
 
-def test_without_a_seed_torch_decides():
+def test_without_a_seed_torch_draws():
     collator = DataCollatorForLanguageModeling(both()[0])
     labels = []
     for seed in (1, 1, 2):
@@ -296,9 +296,9 @@ def same(one, other):
 
 
 def test_workers():
-    """Reproducible, as in transformers, no two workers the same, each epoch its own."""
+    """Reproducible, as in transformers; workers and epochs differ."""
     seeded = DataCollatorForLanguageModeling(both()[0], seed=5)
-    seeded([[7, 8, 9]])  # what was drawn before the workers start is of no account
+    seeded([[7, 8, 9]])  # draws before the workers start have no effect
     first = epoch_of(seeded, 2)
     assert same(first, epoch_of(DataCollatorForLanguageModeling(both()[0], seed=5), 2))
     assert same(first, epoch_of(Reference(both()[1], seed=5), 2))
@@ -328,8 +328,8 @@ def test_a_collator_can_be_pickled():
 
 @pytest.mark.parametrize("kind", ["int", "generator"])
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_run_that_goes_on_sees_the_masks_that_it_would_have_seen(kind, workers):
-    """The composition with the training loop: stopped in its second epoch, and read on by another process."""
+def test_a_resumed_run_has_the_same_masks(kind, workers):
+    """With the training loop: stopped in its second epoch, and resumed by another process."""
 
     def run_of(how):
         seed = 5 if kind == "int" else torch.Generator().manual_seed(5)
@@ -363,7 +363,7 @@ def test_a_run_that_goes_on_sees_the_masks_that_it_would_have_seen(kind, workers
 
 @pytest.mark.parametrize("versions", [1, 3, None])
 def test_static_masking(versions):
-    """Mask once, reuse each epoch; or one of a few masks in turn; whatever the workers and the order."""
+    """One mask for all epochs, or a few masks in turn, for any workers and order."""
     collator = DataCollatorForLanguageModeling(both()[0], pad_to_multiple_of=8)
     examples = examples_of([row[: 5 + index] for index, row in enumerate(rows_of(12))])
     dataset = MaskedDataset(examples, collator, seed=3, versions=versions)
@@ -451,7 +451,7 @@ def test_an_index_out_of_range():
         MaskedDataset([[7, 8]], MAKE(both()[0]))[1]
 
 
-def test_whole_words_warn_of_what_they_change():
+def test_whole_words_warn_of_changed_settings():
     with pytest.warns(UserWarning, match="mask_replace_prob becomes 1"):
         collator = MAKE(both()[0], whole_word_mask=True)
     assert (collator.mask_replace_prob, collator.random_replace_prob) == (1.0, 0.0)

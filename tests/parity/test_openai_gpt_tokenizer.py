@@ -1,4 +1,4 @@
-"""GPT's tokenizer against the reference's: its files are not to be had offline, so a vocabulary is learnt here."""
+"""GPT's tokenizer against the reference's, on a vocabulary trained here (the published files need a network)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TEXT = Path(__file__).read_text("utf-8") + " The café's naïve waiter didn't sa
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """vocab.json and merges.txt, as the published checkpoint has them."""
+    """vocab.json and merges.txt, as in the published checkpoint."""
     backend = Tokenizer(models.BPE(unk_token="<unk>", end_of_word_suffix="</w>"))
     backend.normalizer = normalizers.BertNormalizer(lowercase=True)
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -41,7 +41,7 @@ def both(directory: Path) -> tuple[Any, ...]:
 
 @given(texts=st.lists(cases.texts, min_size=20, max_size=20), call=cases.calls(pairs=False, can_pad=False))
 def test_same_ids_and_texts(both: tuple[Any, Any], texts: list[str], call: dict[str, Any]) -> None:
-    """25 × 20 texts in many scripts, with drawn options: what a call gives, the tokens, and the text decoded."""
+    """25 × 20 texts in many scripts, with drawn options: the output of a call, the tokens, and the decoded text."""
     ours, theirs = both
     assert dict(ours(texts, **call)) == dict(theirs(texts, **call))
     for text in texts:
@@ -52,8 +52,8 @@ def test_same_ids_and_texts(both: tuple[Any, Any], texts: list[str], call: dict[
             assert ours.decode(ids, skip_special_tokens=skip) == theirs.decode(ids, skip_special_tokens=skip)
 
 
-def test_what_it_does(both: tuple[Any, Any]) -> None:
-    """Lower case, no accents, word ends marked, an unknown token for each unknown character; nothing around a text."""
+def test_a_worked_example(both: tuple[Any, Any]) -> None:
+    """Lower case, no accents, word ends marked, an unknown token for each unknown character; no special tokens."""
     ours, _ = both
     assert ours.decode(ours("The TOWER didn't")["input_ids"]) == "the tower didn ' t"
     assert ours.tokenize("Naïve") == ours.tokenize("naive")
@@ -66,7 +66,7 @@ def test_what_it_does(both: tuple[Any, Any]) -> None:
 
 @pytest.mark.parametrize("chosen", ["OpenAIGPTTokenizer", "AutoTokenizer"])
 def test_files_both_ways(both: tuple[Any, Any], directory: Path, chosen: str, tmp_path: Path) -> None:
-    """Each library reads what the other wrote, also by the Auto classes, which know the model_type."""
+    """Each library reads the other's files, also by the Auto classes, from the model_type."""
     text = "The Lower tower, naïve ψ didn't."
     expected = both[1](text)["input_ids"]
     for number, writer in enumerate(both):

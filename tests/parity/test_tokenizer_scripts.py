@@ -1,4 +1,4 @@
-"""Tokenizers against transformers as programs use them: scripts of books, signatures, conversations."""
+"""Tokenizers against transformers in programs: scripts from books, signatures, conversations."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ transformers_logging.set_verbosity_error()
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 
-# ---- as books do it --------------------------------------------------------------------------------------------------
+# ---- scripts from books ----------------------------------------------------------------------------------------------
 
 SCRIPTS = {
     "question answering": """
@@ -141,7 +141,7 @@ SCRIPTS = {
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_scripts_of_books(script: str) -> None:
-    """The same printed lines, with nothing but the import changed."""
+    """Only the import is changed, and the script prints the same lines."""
     directories = {"BERT": str(real_directory("bert")), "GPT2": str(real_directory("gpt2"))}
     names = "AddedToken, AutoTokenizer, BertTokenizer, GPT2Tokenizer, PreTrainedTokenizerFast"
     printed = {}
@@ -174,7 +174,7 @@ LOOK_UPS = [
     + [("BatchEncoding", method) for method in LOOK_UPS],
 )
 def test_arguments(name: str, method: str) -> None:
-    """The same arguments in the same order with the same defaults; further ones only by name or behind them."""
+    """The same arguments in the same order with the same defaults; further ones are keywords or come after them."""
     mine, reference = (
         inspect.signature(getattr(getattr(library, name), method)).parameters for library in (ours, transformers)
     )

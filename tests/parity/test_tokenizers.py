@@ -51,7 +51,7 @@ AGES = ["before 4.34", "4.34 and later", "4.34 and later, tokenizer.json", "5"]
 
 @st.composite
 def directories(draw: st.DrawFn, family: str) -> tuple[str, dict[str, Any]]:
-    """A directory of a tokenizer: which transformers wrote it, and its files beside the vocabulary."""
+    """A directory of a tokenizer: the version of transformers, and the files besides the vocabulary."""
     config = draw({"bert": cases.bert_configs(), "gpt2": cases.gpt2_configs()}[family])
     age = draw(st.sampled_from(AGES))
     files = {}
@@ -77,7 +77,7 @@ _numbers = itertools.count()
 
 @cache
 def tokenizer_json(family: str, *, added: bool) -> Path:
-    """A tokenizer.json as the reference saves it, with another pipeline than the directory's configuration asks for."""
+    """A tokenizer.json as the reference saves it, with a pipeline that differs from the directory's configuration."""
     plain = cases.write_directory(
         scratch() / f"{family}-source-{added}", cases.start_of_vocabulary(family, scratch()), {}
     )
@@ -157,7 +157,7 @@ def with_prefix_space() -> tuple[Any, Any]:
 
 @given(cases.texts, cases.texts)
 def test_tokens_words_and_characters(text: str, other: str) -> None:
-    """Every look-up of a BatchEncoding, at every index."""
+    """Every method of a BatchEncoding, at every index."""
     mine, reference = (tokenizer([text, text], [other, other]) for tokenizer in real("bert"))
     tokens = len(mine.tokens(1))
     for name, indices, of_sequence in (
@@ -181,7 +181,7 @@ def test_tokens_words_and_characters(text: str, other: str) -> None:
 
 @st.composite
 def examples(draw: st.DrawFn) -> list[dict[str, Any]]:
-    """What a collator gets: encoded texts with a label each, in lists, arrays or tensors."""
+    """Examples for a collator: encoded texts with a label, in lists, arrays or tensors."""
     kind = draw(st.sampled_from([list, np.array, torch.tensor]))
     optional = [name for name in ("attention_mask", "token_type_ids", "special_tokens_mask") if draw(st.booleans())]
     lengths = draw(st.lists(st.integers(1, 9), min_size=1, max_size=4))
@@ -203,15 +203,15 @@ def test_pad(batch: list[dict[str, Any]], data: st.DataObject) -> None:
         "return_tensors": data.draw(st.sampled_from([None, "pt"])),
     }
     if call["padding"] == "max_length":
-        call["max_length"] = call["max_length"] or 12  # this vocabulary knows no limit of its own
+        call["max_length"] = call["max_length"] or 12  # this tokenizer has no model_max_length
     columns = {name: [row[name] for row in batch] for name in batch[0]}
-    # The reference does not take one sequence that is an array.
+    # The reference does not accept one sequence as an array.
     for inputs in (batch, columns, *([] if isinstance(batch[0]["input_ids"], np.ndarray) else [batch[0]])):
         copies = (copy.deepcopy(inputs), copy.deepcopy(inputs))
         got = result_of(lambda: mine.pad(copies[0], **call), MinitransformersError)  # noqa: B023
         expected = result_of(lambda: reference.pad(copies[1], **call), ValueError)  # noqa: B023
         assert repr(got) == repr(expected)
-        assert repr(copies[0]) == repr(inputs)  # ours leaves its argument alone
+        assert repr(copies[0]) == repr(inputs)  # ours does not change its argument
 
 
 # ---- changing a tokenizer, saving and loading ------------------------------------------------------------------------
@@ -228,8 +228,8 @@ def additions(draw: st.DrawFn) -> list[str | AddedToken]:
 
 @pytest.mark.parametrize("family", CLASSES)
 @given(st.data())
-def test_added_tokens_and_what_is_saved(family: str, data: st.DataObject) -> None:
-    """Tokens added in every way; then each library loads what the other has saved."""
+def test_added_tokens_and_saved_files(family: str, data: st.DataObject) -> None:
+    """Tokens are added in every way; then each library loads the other's files."""
     plain = scratch() / f"{family}-plain"
     if not plain.exists():
         cases.write_directory(plain, cases.start_of_vocabulary(family, scratch()), {})
@@ -257,7 +257,7 @@ def test_added_tokens_and_what_is_saved(family: str, data: st.DataObject) -> Non
     with tempfile.TemporaryDirectory() as folder:
         here, there = Path(folder, "here"), Path(folder, "there")
         mine.save_pretrained(here)
-        reference.init_kwargs["padding_side"] = reference.padding_side  # else the reference does not save it
+        reference.init_kwargs["padding_side"] = reference.padding_side  # otherwise the reference does not save it
         reference.save_pretrained(there)
         loaded = [
             getattr(library, name).from_pretrained(directory)
@@ -274,7 +274,7 @@ def test_added_tokens_and_what_is_saved(family: str, data: st.DataObject) -> Non
 
 
 def test_any_tokenizer_json() -> None:
-    """A pipeline of neither class, with truncation and padding stored in the file."""
+    """A pipeline of another kind, with truncation and padding stored in the file."""
     generic = scratch() / "generic"
     generic.mkdir()
     backend = transformers.AutoTokenizer.from_pretrained(real_directory("bert")).backend_tokenizer
@@ -297,7 +297,7 @@ def test_any_tokenizer_json() -> None:
     assert_same_call(mine, again, batch, padding=True)
 
 
-# ---- would it notice? ------------------------------------------------------------------------------------------------
+# ---- mutations -------------------------------------------------------------------------------------------------------
 
 MUTATIONS = {
     "lower case": ("bert", {"do_lower_case": False}, "Ab"),
@@ -314,7 +314,7 @@ MUTATIONS = {
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS)
-def test_a_mutation_is_noticed(mutation: str) -> None:
+def test_a_mutation_is_detected(mutation: str) -> None:
     family, options, text = MUTATIONS[mutation]
     mine = both(family, real_directory(family), **options)[0]
     reference = real(family)[1]

@@ -47,7 +47,7 @@ def directory(request: Any, tmp_path_factory: Any) -> Path:
 
 @given(texts=st.lists(TEXTS, min_size=1, max_size=3))
 def test_same_ids_and_texts(directory: Path, texts: list[str]) -> None:
-    """By the class and by AutoTokenizer, under both of its names; with padding, and back to text."""
+    """By the class, under both of its names, and by AutoTokenizer; with padding, and decoded."""
     name = directory.name
     theirs = getattr(transformers, name).from_pretrained(directory)
     for load in (mt.AutoTokenizer, getattr(mt, name), getattr(mt, f"{name}Fast")):
@@ -66,7 +66,7 @@ def test_same_ids_and_texts(directory: Path, texts: list[str]) -> None:
     assert ours.special_tokens_map == theirs.special_tokens_map
 
 
-def test_each_reads_the_others_files(directory: Path, tmp_path: Path) -> None:
+def test_each_library_reads_the_files_of_the_other(directory: Path, tmp_path: Path) -> None:
     name = directory.name
     getattr(mt, name).from_pretrained(directory).save_pretrained(tmp_path)
     text = "hello to 日"
@@ -76,6 +76,6 @@ def test_each_reads_the_others_files(directory: Path, tmp_path: Path) -> None:
     assert type(mt.AutoTokenizer.from_pretrained(tmp_path)).__name__ == name
 
 
-def test_without_a_tokenizer_json_the_error_says_what_to_do(tmp_path: Path) -> None:
+def test_the_error_without_a_tokenizer_json_has_a_remedy(tmp_path: Path) -> None:
     with pytest.raises(mt.CheckpointError, match=r"tokenizer\.json"):
         mt.LlamaTokenizer.from_pretrained(tmp_path)

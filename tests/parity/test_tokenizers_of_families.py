@@ -53,11 +53,11 @@ GENERAL = {
 
 @cache
 def sentencepiece_model() -> Any:
-    """A real unigram model, as the library of SentencePiece reads it."""
+    """A real unigram model, read by the library of SentencePiece."""
     return sentencepiece_model_pb2.ModelProto.FromString((fetch("sentencepiece") / "test_model.model").read_bytes())
 
 
-# The pieces that a family's model files start with, and the number of the unknown one. 1 is a piece of text.
+# The first pieces of a family's model files, and the id of the unknown piece. Kind 1 is a piece of text.
 PIECE = sentencepiece_model_pb2.ModelProto.SentencePiece
 STARTS = {
     "xlm-roberta": [("<unk>", PIECE.UNKNOWN), ("<s>", PIECE.CONTROL), ("</s>", PIECE.CONTROL)],
@@ -74,7 +74,7 @@ MODEL_FILES = {"xlm-roberta": "sentencepiece.bpe.model", "albert": "spiece.model
 
 
 def write_model_file(family: str, directory: Path) -> Path:
-    """The real pieces behind the start that the family's files have, and one that a user has named."""
+    """The first pieces of the family's files, then the real pieces, and one defined by a user."""
     model = sentencepiece_model_pb2.ModelProto()
     model.CopyFrom(sentencepiece_model())
     start = [PIECE(piece=piece, score=0.0, type=kind) for piece, kind in STARTS[family]]
@@ -89,13 +89,13 @@ def write_model_file(family: str, directory: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def model_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A directory for each family, with nothing in it but the model file."""
+    """A directory for each family, with only the model file."""
     return {family: write_model_file(family, tmp_path_factory.mktemp(family)).parent for family in MODEL_FILES}
 
 
 @pytest.fixture(scope="module")
 def directories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A directory for each family, as checkpoints have them."""
+    """A directory for each family, with the files of a checkpoint."""
     made = {family: tmp_path_factory.mktemp(family) for family in CLASSES}
 
     start = cases.start_of_vocabulary("gpt2", made["roberta"])
@@ -149,7 +149,7 @@ def test_texts_and_calls(family: str, directories: dict[str, Path], data: st.Dat
 
 @pytest.mark.parametrize("family", CLASSES)
 @given(data=st.data())
-def test_each_loads_what_the_other_has_saved(
+def test_each_library_loads_the_files_of_the_other(
     family: str, directories: dict[str, Path], tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     """By the class and by AutoTokenizer, with added tokens."""
@@ -172,8 +172,8 @@ def test_each_loads_what_the_other_has_saved(
 
 
 @pytest.mark.parametrize("family", CLASSES)
-def test_from_nothing(family: str) -> None:
-    """Without a vocabulary there are only the special tokens."""
+def test_without_a_vocabulary(family: str) -> None:
+    """There are only the special tokens."""
     mine, reference = (getattr(library, CLASSES[family])() for library in (ours, transformers))
     assert_same_tokenizer(mine, reference)
     assert_same_call(mine, reference, ["a", "<mask> [MASK]"], ["b", ""], padding=True)
@@ -191,7 +191,7 @@ def test_arguments(family: str) -> None:
     assert {name: mine[name].default for name in expected} == expected
 
 
-def test_electra_has_berts_and_bart_robertas() -> None:
+def test_electra_uses_berts_tokenizer_and_bart_robertas() -> None:
     assert ours.ElectraTokenizer is ours.ElectraTokenizerFast is ours.BertTokenizer
     assert transformers.ElectraTokenizer is transformers.BertTokenizer
     assert ours.BartTokenizer is ours.BartTokenizerFast is ours.RobertaTokenizer
@@ -206,7 +206,7 @@ def test_electra_has_berts_and_bart_robertas() -> None:
 def test_from_a_model_file(
     family: str, model_files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    """As transformers reads it; by the file itself; and the same once it is saved as tokenizer.json."""
+    """Like transformers, also from the path of the file, and after saving as tokenizer.json."""
     options = data.draw(st.fixed_dictionaries({}, optional=OPTIONS[family] | GENERAL))
     mine, reference = both(family, model_files[family], **options)
     assert_same_tokenizer(mine, reference)
@@ -226,7 +226,7 @@ def test_from_a_model_file(
 
 @given(st.lists(st.sampled_from(cases.clean_words), min_size=1, max_size=12))
 def test_t5_has_the_pieces_of_sentencepiece(model_files: dict[str, Path], words: list[str]) -> None:
-    """What the library that the model was trained with makes of it."""
+    """As encoded by the library that trained the model."""
     processor = SentencePieceProcessor(model_file=str(model_files["t5"] / "spiece.model"))
     tokenizer = ours.T5Tokenizer.from_pretrained(model_files["t5"])
     text = " ".join(words)
@@ -234,7 +234,7 @@ def test_t5_has_the_pieces_of_sentencepiece(model_files: dict[str, Path], words:
 
 
 def test_t5_sentinels(model_files: dict[str, Path], tmp_path: Path) -> None:
-    """They count down from the end of the vocabulary, are never split, and come back by AutoTokenizer."""
+    """Their ids fall from the end of the vocabulary, they are never split, and AutoTokenizer loads them."""
     tokenizer = ours.T5Tokenizer.from_pretrained(model_files["t5"], extra_ids=12)
     sentinels = [f"<extra_id_{number}>" for number in range(12)]
     assert tokenizer.get_sentinel_tokens() == sentinels
@@ -263,8 +263,8 @@ def test_t5_sentinels_among_special_tokens(special: list[str] | None, extra_ids:
         assert_same_tokenizer(*made)
 
 
-def test_no_model_file(model_files: dict[str, Path], tmp_path: Path) -> None:
-    """A file that is cut off anywhere, that is none of SentencePiece, or one of a model of another kind."""
+def test_damaged_model_files(model_files: dict[str, Path], tmp_path: Path) -> None:
+    """A file that is truncated anywhere, another file, or a model of another kind."""
     content = (model_files["t5"] / "spiece.model").read_bytes()
     model = sentencepiece_model_pb2.ModelProto.FromString(content)
     model.trainer_spec.model_type = model.trainer_spec.BPE
@@ -302,7 +302,7 @@ def test_no_model_file(model_files: dict[str, Path], tmp_path: Path) -> None:
         ("distilbert", {"do_lower_case": False}, "The"),
     ],
 )
-def test_a_mutation_is_noticed(family: str, options: dict[str, Any], text: str, directories: dict[str, Path]) -> None:
+def test_a_mutation_is_detected(family: str, options: dict[str, Any], text: str, directories: dict[str, Path]) -> None:
     mine, reference = both(family, directories[family])
     assert_same_call(mine, reference, [text], return_offsets_mapping=True)
     changed, _ = both(family, directories[family], **options)
@@ -311,7 +311,7 @@ def test_a_mutation_is_noticed(family: str, options: dict[str, Any], text: str, 
 
 
 @pytest.mark.parametrize("vocab", ["a path", {"a": 1}, [("a", 0.0)], [("a", 0.0, 1)] * 9, [(1, "a")] * 9, ["ab"] * 9])
-def test_no_unigram_vocabulary(vocab: Any) -> None:
+def test_invalid_unigram_vocabularies(vocab: Any) -> None:
     for name in ("XLMRobertaTokenizer", "AlbertTokenizer", "T5Tokenizer"):
         with pytest.raises(TokenizationError, match="vocab "):
             getattr(ours, name)(vocab)
@@ -334,7 +334,7 @@ SENTENCES = {
 def test_berts_of_other_languages(
     language: str, do_lower_case: bool, tokenize_chinese_chars: bool, tmp_path: Path
 ) -> None:
-    """Vocabularies of other sizes, cased ones, and other scripts: the ids are transformers', and a model takes them."""
+    """Vocabularies of other sizes, cased ones, and other scripts: the same ids as transformers, accepted by a model."""
     sentence = SENTENCES[language]
     learnt = transformers.BertTokenizer(
         do_lower_case=do_lower_case, tokenize_chinese_chars=tokenize_chinese_chars

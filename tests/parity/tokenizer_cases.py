@@ -1,4 +1,4 @@
-"""What tokenizers are compared on: texts in many scripts, the ways to call, and directories of every age."""
+"""Cases for comparing tokenizers: texts in many scripts, calls, and directories of every version."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _pieces = st.one_of(
     st.sampled_from(_MARKUP),
     st.sampled_from(_CONTROLS),
     st.sampled_from(_LONG),
-    st.text(st.characters(codec="utf-8"), max_size=6),  # any character there is, half of surrogate pairs excepted
+    st.text(st.characters(codec="utf-8"), max_size=6),  # any character except halves of surrogate pairs
 )
 _separators = st.sampled_from(["", " ", " ", " "])
 texts = st.builds(
@@ -71,7 +71,7 @@ words = st.lists(st.one_of(_pieces, texts), max_size=8)
 
 @st.composite
 def calls(draw: st.DrawFn, *, pairs: bool, can_pad: bool = True) -> dict[str, Any]:
-    """Keyword arguments of a call. (What we refuse and the reference does not is in tests/tokenization.)"""
+    """Keyword arguments of a call. (Errors that the reference does not raise are tested in tests/tokenization.)"""
     call: dict[str, Any] = {}
     strategies = [True, "longest_first", "only_first", *(["only_second"] if pairs else []), False, "do_not_truncate"]
     if draw(st.booleans()):
@@ -114,7 +114,7 @@ def vocabulary(family: str) -> dict[str, Path]:
 
 @cache
 def start_of_vocabulary(family: str, scratch: Path) -> dict[str, Path]:
-    """BERT's vocabulary, or the first 5,000 tokens of GPT-2's (whose size would make many loads slow)."""
+    """BERT's vocabulary, or the first 5,000 tokens of GPT-2's (all of them would make loading slow)."""
     files = vocabulary(family)
     if family == "bert":
         return files

@@ -1,4 +1,4 @@
-"""What it means that two tokenizers, or two calls, agree."""
+"""Comparing two tokenizers, or two calls."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from minitransformers.errors import MinitransformersError
 
 
 def result_of(function: Any, refusals: type[BaseException] | tuple[type[BaseException], ...]) -> Any:
-    """What a call returns, or that it refuses."""
+    """The result of a call, or a mark for an error of an expected type."""
     try:
         return function()
     except refusals:
         return "refused"
     except BaseException as error:
-        if type(error).__name__ == "PanicException":  # the Rust library's, in the reference only
+        if type(error).__name__ == "PanicException":  # an error of the Rust library, only in the reference
             return "refused"
         raise
 
@@ -26,7 +26,7 @@ def assert_same_encoding(mine: Any, reference: Any) -> None:
     assert repr(mine) == repr(reference)
     assert mine.n_sequences == reference.n_sequences
     assert len(mine.encodings) == len(reference.encodings)
-    for row in range(min(len(mine.encodings), 40)):  # overflow makes hundreds, all compared as data above
+    for row in range(min(len(mine.encodings), 40)):  # of hundreds with overflow, all compared above
         assert mine.tokens(row) == reference.tokens(row)
         assert mine.word_ids(row) == reference.word_ids(row)
         assert mine.sequence_ids(row) == reference.sequence_ids(row)
@@ -35,7 +35,7 @@ def assert_same_encoding(mine: Any, reference: Any) -> None:
 
 
 def assert_same_call(mine: Any, reference: Any, *args: Any, **call: Any) -> None:
-    """Both return the same fields, or both refuse; and both decode the ids to the same texts."""
+    """Both return the same fields, or both raise an error; and both decode the ids to the same texts."""
     got = result_of(lambda: mine(*args, **call), MinitransformersError)
     expected = result_of(lambda: reference(*args, **call), Exception)
     if isinstance(got, str) or isinstance(expected, str):
@@ -58,7 +58,7 @@ def assert_same_call(mine: Any, reference: Any, *args: Any, **call: Any) -> None
 
 
 def assert_same_tokenizer(mine: Any, reference: Any) -> None:
-    """Everything but what a call does."""
+    """Everything except calls."""
     assert len(mine) == len(reference)
     assert mine.vocab_size == reference.vocab_size
     assert mine.get_added_vocab() == reference.get_added_vocab()

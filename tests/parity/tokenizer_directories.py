@@ -1,4 +1,4 @@
-"""Directories from which both libraries load a tokenizer, with the whole vocabularies of BERT and GPT-2 among them."""
+"""Directories for both libraries, among them the whole vocabularies of BERT and GPT-2."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CLASSES = {"bert": "BertTokenizer", "gpt2": "GPT2Tokenizer"}
 
 @cache
 def scratch() -> Path:
-    """A directory of this process, which is removed when it ends."""
+    """A directory that is removed at the end of the process."""
     directory = Path(tempfile.mkdtemp(prefix="tokenizers-"))
     atexit.register(shutil.rmtree, directory)
     return directory
@@ -35,7 +35,7 @@ def both(family: str, directory: Path, **options: Any) -> tuple[Any, Any]:
 
 @cache
 def real(family: str) -> tuple[Any, Any]:
-    """Both tokenizers with the whole real vocabulary, from its files alone."""
+    """Both tokenizers with the whole real vocabulary, from its files."""
     directory = cases.write_directory(scratch() / f"{family}-real", cases.vocabulary(family), {})
     return both(family, directory)
 

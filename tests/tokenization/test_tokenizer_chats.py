@@ -1,4 +1,4 @@
-"""Chats: what templates may do, what they may not, and how tools are described to them."""
+"""Chats: chat templates, their sandbox, and the schemas of tools."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def tokenizer() -> BertTokenizer:
     return BertTokenizer(VOCAB, chat_template=PLAIN)
 
 
-def test_the_template_decides(tokenizer: BertTokenizer) -> None:
+def test_the_text_is_written_by_the_template(tokenizer: BertTokenizer) -> None:
     assert tokenizer.apply_chat_template(CHAT, tokenize=False) == "[CLS] a b [CLS] b "
     encoded = tokenizer.apply_chat_template([CHAT, CHAT[:1]], padding=True, return_tensors="pt")
     assert encoded.input_ids.tolist() == [[2, 5, 6, 2, 6], [2, 5, 6, 0, 0]]
     assert tokenizer.apply_chat_template(CHAT, return_dict=False) == [2, 5, 6, 2, 6]
 
 
-def test_what_a_user_writes_is_text(tokenizer: BertTokenizer) -> None:
-    """Only the control tokens of the template count, whatever the message says."""
+def test_control_tokens_in_messages_are_text(tokenizer: BertTokenizer) -> None:
+    """Only the control tokens of the template are control tokens, for any message."""
     chat = [{"role": "user", "content": "a [CLS] \U000f0000[SEP]\U000f0001 b"}]
     assert tokenizer.apply_chat_template(chat, return_dict=False) == [
         2,
@@ -47,7 +47,7 @@ def test_what_a_user_writes_is_text(tokenizer: BertTokenizer) -> None:
 
 
 def test_the_assistants_words(tokenizer: BertTokenizer) -> None:
-    """Marked words are found inside macros and filters too, and the marks never show."""
+    """Marked words are found inside macros and filters too, and the marks are removed."""
     template = (
         "{% macro say(text) %}{% generation %}{{ text }}{% endgeneration %}{% endmacro %}"
         "{% for message in messages %}{{ message.role | length }} {{ say(message.content) | upper }} {% endfor %}"
@@ -76,7 +76,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSALS)
-def test_refusals(tokenizer: BertTokenizer, case: str) -> None:
+def test_errors(tokenizer: BertTokenizer, case: str) -> None:
     call, message = REFUSALS[case]
     if case == "no template":
         tokenizer.chat_template = None
@@ -84,14 +84,14 @@ def test_refusals(tokenizer: BertTokenizer, case: str) -> None:
         tokenizer.apply_chat_template(**{"conversation": CHAT, **call})
 
 
-def test_a_template_without_marks_is_warned_of(tokenizer: BertTokenizer) -> None:
+def test_a_template_without_marks_gives_a_warning(tokenizer: BertTokenizer) -> None:
     with pytest.warns(UserWarning, match="does not mark the assistant's words"):
         encoded = tokenizer.apply_chat_template(CHAT, return_assistant_tokens_mask=True)
     assert encoded["assistant_masks"] == [0] * 5
 
 
 def test_messages_that_are_objects(tokenizer: BertTokenizer) -> None:
-    """Dataclasses, pydantic models and conversations are read; and sanitized as dictionaries are."""
+    """Dataclasses, pydantic models and conversations are read and sanitized like dictionaries."""
 
     @dataclasses.dataclass
     class Message:
@@ -143,7 +143,7 @@ def test_choosing_among_templates(tokenizer: BertTokenizer) -> None:
         "{{ raise_exception('no') }}",
     ],
 )
-def test_the_sandbox_holds(tokenizer: BertTokenizer, template: str) -> None:
+def test_templates_cannot_leave_the_sandbox(tokenizer: BertTokenizer, template: str) -> None:
     import jinja2
 
     class Thing:
@@ -247,6 +247,6 @@ def strange_hint(x: InputError) -> None:
         (strange_hint, "has no JSON schema"),
     ],
 )
-def test_tools_that_are_not_described(function: Callable[..., Any], message: str) -> None:
+def test_tools_without_a_description(function: Callable[..., Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         tool_schema(function)

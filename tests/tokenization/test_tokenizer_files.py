@@ -1,4 +1,4 @@
-"""Files of tokenizers: what is read, what is kept, what is written."""
+"""Files of tokenizers: reading, keeping unknown keys, and writing."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def read(directory: Path, name: str) -> Any:
 
 @pytest.fixture
 def plain(tmp_path: Path) -> Path:
-    """A directory with nothing but a vocabulary."""
+    """A directory with only a vocabulary."""
     directory = tmp_path / "plain"
     write(directory, "vocab.txt", "\n".join(VOCAB))
     return directory
@@ -100,7 +100,7 @@ def test_a_vocabulary_file_of_bert(plain: Path, tmp_path: Path) -> None:
     saved = BertTokenizer.from_pretrained(plain).save_vocabulary(tmp_path)
     assert (tmp_path / "vocab.txt").read_text("utf-8").split() == VOCAB
     assert saved == (str(tmp_path / "vocab.txt"),)
-    write(plain, "vocab.txt", "\n".join([*VOCAB, "a", "e"]))  # a token that stands twice leaves a gap
+    write(plain, "vocab.txt", "\n".join([*VOCAB, "a", "e"]))  # a duplicate token leaves an unused id
     gappy = BertTokenizer.from_pretrained(plain)
     assert gappy.convert_ids_to_tokens([5, 9]) == [None, "a"]
     assert gappy.decode([9, 10]) == "a e"
@@ -119,15 +119,15 @@ def test_unknown_keys_are_kept(plain: Path, tmp_path: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(plain)
     tokenizer.save_pretrained(tmp_path / "saved")
     config = read(tmp_path / "saved", "tokenizer_config.json")
-    assert kept.pop("tokenizer_file") not in json.dumps(config)  # a path in a file is neither opened nor passed on
+    assert kept.pop("tokenizer_file") not in json.dumps(config)  # a path in a file is neither opened nor saved
     assert {name: config[name] for name in kept} == kept
     assert config["do_lower_case"] is False
     assert config["tokenizer_class"] == "BertTokenizer"
     assert "name_or_path" not in config
 
 
-def test_everything_comes_back(plain: Path, tmp_path: Path) -> None:
-    """Each setting survives saving and loading, and so does changing it back."""
+def test_every_setting_survives_saving(plain: Path, tmp_path: Path) -> None:
+    """Each setting survives saving and loading, and so does the default after it."""
     changed: dict[str, Any] = {
         "model_max_length": 77,
         "padding_side": "left",
@@ -154,8 +154,8 @@ def test_everything_comes_back(plain: Path, tmp_path: Path) -> None:
         assert loaded.get_vocab() == original.get_vocab()
 
 
-def test_load_save_into_the_same_directory_go_on(plain: Path) -> None:
-    """What transformers 4 left there must not count against what was saved."""
+def test_saving_to_the_directory_of_old_files(plain: Path) -> None:
+    """Files of transformers 4 in the directory must not change what was saved."""
     write(plain, "special_tokens_map.json", {"pad_token": "[PAD]", "mask_token": {"content": "[MASK]", "lstrip": True}})
     write(plain, "added_tokens.json", {"<old>": 9})
     write(plain, "chat_template.jinja", "old")
@@ -175,7 +175,7 @@ def test_load_save_into_the_same_directory_go_on(plain: Path) -> None:
     assert loaded("a<new>b<old>").input_ids == tokenizer("a<new>b<old>").input_ids
 
 
-def test_overrides_count_before_files(plain: Path) -> None:
+def test_overrides_replace_the_values_of_files(plain: Path) -> None:
     write(plain, "tokenizer_config.json", {"do_lower_case": True, "model_max_length": 5, "pad_token": "[PAD]"})
     write(plain, "special_tokens_map.json", {"pad_token": "b", "cls_token": "c"})
     tokenizer = BertTokenizer.from_pretrained(
@@ -186,7 +186,7 @@ def test_overrides_count_before_files(plain: Path) -> None:
     assert BertTokenizer.from_pretrained(plain, model_max_length=9).model_max_length == 9
 
 
-def test_added_tokens_of_three_ages(plain: Path) -> None:
+def test_added_tokens_in_three_formats(plain: Path) -> None:
     token = {
         "content": "<x>",
         "single_word": False,
@@ -204,11 +204,11 @@ def test_added_tokens_of_three_ages(plain: Path) -> None:
     write(plain, "tokenizer_config.json", {"added_tokens_decoder": {"9": token}})
     tokenizer = BertTokenizer.from_pretrained(plain)
     assert tokenizer.added_tokens_decoder[9].lstrip
-    assert tokenizer.extra_special_tokens == []  # with added_tokens_decoder the old file no longer counts
+    assert tokenizer.extra_special_tokens == []  # with added_tokens_decoder the old file is ignored
     assert tokenizer("a <x>").tokens() == ["[CLS]", "a", " <x>", "[SEP]"]
 
 
-def test_which_class(plain: Path, tmp_path: Path) -> None:
+def test_the_class_is_chosen_by_the_files(plain: Path, tmp_path: Path) -> None:
     write(plain, "config.json", {"model_type": "electra"})
     assert type(AutoTokenizer.from_pretrained(plain, use_fast=True)) is BertTokenizer
     assert AutoTokenizer.from_pretrained(plain, tokenizer_type="bert", do_lower_case=False).do_lower_case is False
@@ -226,7 +226,7 @@ def test_which_class(plain: Path, tmp_path: Path) -> None:
 
 
 def test_the_cache_of_a_hub(plain: Path, tmp_path: Path) -> None:
-    """A repository that was downloaded before, without a network."""
+    """A downloaded repository, without a network."""
     commit = "0123456789abcdef0123456789abcdef01234567"
     repository = tmp_path / "models--someone--something"
     write(repository / "refs", "main", commit)
@@ -237,7 +237,7 @@ def test_the_cache_of_a_hub(plain: Path, tmp_path: Path) -> None:
     assert tokenizer("a b").tokens() == ["[CLS]", "a", "b", "[SEP]"]
 
 
-def test_a_save_that_fails_leaves_the_old_files(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_save_keeps_the_old_files(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer = BertTokenizer.from_pretrained(plain)
     tokenizer.save_pretrained(plain)
     before = {path.name: path.read_bytes() for path in plain.iterdir()}
@@ -252,8 +252,8 @@ def _fail(*_: Any) -> None:
     raise OSError("disk full")
 
 
-def test_a_class_of_ones_own(plain: Path, tmp_path: Path) -> None:
-    """A subclass with an argument of its own loads, saves, and refuses what neither has."""
+def test_a_subclass_with_its_own_argument(plain: Path, tmp_path: Path) -> None:
+    """It is loaded and saved, and unknown arguments are errors."""
 
     class Shouting(BertTokenizer):
         def __init__(self, *args: Any, loud: bool = True, **options: Any) -> None:
@@ -268,7 +268,7 @@ def test_a_class_of_ones_own(plain: Path, tmp_path: Path) -> None:
         Shouting.from_pretrained(plain, lowd=True)
 
 
-def test_names_that_are_gone() -> None:
+def test_removed_names() -> None:
     tokenizer = BertTokenizer()
     for name, advice in tokenizer_module.REMOVED.items():
         with pytest.raises(AttributeError) as raised:

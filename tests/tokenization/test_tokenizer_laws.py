@@ -1,4 +1,4 @@
-"""What holds for every text, whatever another library does."""
+"""Laws that hold for every text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import given, strategies as st
 from minitransformers.assets import fetch
 from minitransformers.tokenization import AddedToken, BatchEncoding, BertTokenizer, GPT2Tokenizer
 
-characters = st.characters(codec="utf-8")  # any there is, halves of surrogate pairs excepted
+characters = st.characters(codec="utf-8")  # any character except halves of surrogate pairs
 texts = st.text(characters, max_size=40)
 lengths = st.integers(3, 12)
 
@@ -33,7 +33,7 @@ def gpt2() -> GPT2Tokenizer:
 
 
 @given(texts)
-def test_gpt2_gives_every_text_back(text: str) -> None:
+def test_gpt2_decodes_to_the_same_text(text: str) -> None:
     ids = gpt2()(text).input_ids
     assert gpt2().decode(ids) == text
     assert gpt2().convert_tokens_to_string(gpt2().tokenize(text)) == text
@@ -42,7 +42,7 @@ def test_gpt2_gives_every_text_back(text: str) -> None:
 
 @given(st.lists(texts, min_size=1, max_size=4))
 def test_offsets_are_the_characters_of_the_tokens(batch: list[str]) -> None:
-    """A token whose text is plain ASCII stands for exactly these characters."""
+    """The offsets of a token in plain ASCII are exactly its characters."""
     encoded = bert()(batch, return_offsets_mapping=True)
     for row, text in enumerate(batch):
         for token, (start, end) in zip(encoded.tokens(row), encoded["offset_mapping"][row], strict=True):
@@ -54,8 +54,8 @@ def test_offsets_are_the_characters_of_the_tokens(batch: list[str]) -> None:
 
 
 @given(st.lists(texts, min_size=1, max_size=4), st.sampled_from(["left", "right"]))
-def test_a_batch_is_its_texts(batch: list[str], side: str) -> None:
-    """Padding adds nothing but padding, on its side."""
+def test_a_batch_equals_its_single_texts(batch: list[str], side: str) -> None:
+    """Padding only adds padding tokens, on one side."""
     padded = bert()(batch, padding=True, padding_side=side, return_special_tokens_mask=True)
     longest = max(len(bert()(text).input_ids) for text in batch)
     for row, text in enumerate(batch):
@@ -80,7 +80,7 @@ def test_truncation_keeps_the_length(text: str, pair: str, max_length: int, stra
     try:
         cut = bert()(text, pair or "x", truncation=strategy, max_length=max_length).input_ids
     except ValueError:
-        assert strategy is not True  # the text that may be shortened is too short
+        assert strategy is not True  # the text to be truncated is too short
         return
     assert len(cut) == min(len(whole), max_length)
 
@@ -120,7 +120,7 @@ def copies() -> list[tuple[Any, Any]]:
 
 
 @given(st.lists(texts, min_size=1, max_size=3))
-def test_copies_do_the_same(batch: list[str]) -> None:
+def test_copies_give_the_same_result(batch: list[str]) -> None:
     for tokenizer, other in copies():
         assert repr(other) == repr(tokenizer)
         assert dict(other(batch, padding=True)) == dict(tokenizer(batch, padding=True))
@@ -135,7 +135,7 @@ def test_copies_are_independent() -> None:
 
 
 @given(st.lists(texts, min_size=1, max_size=4), st.sampled_from(["pt", "np"]))
-def test_tensors_are_the_lists(batch: list[str], kind: str) -> None:
+def test_tensors_equal_the_lists(batch: list[str], kind: str) -> None:
     lists, tensors = bert()(batch, padding=True), bert()(batch, padding=True, return_tensors=kind)
     wanted = {"pt": torch.Tensor, "np": np.ndarray}[kind]
     for name, rows in lists.items():
@@ -147,7 +147,7 @@ def test_tensors_are_the_lists(batch: list[str], kind: str) -> None:
 
 @given(texts)
 def test_no_state_is_left_by_a_call(text: str) -> None:
-    """Neither truncation nor padding nor split special tokens outlive their call."""
+    """Truncation, padding and split special tokens of one call do not change the next."""
     tokenizer = copies()[0][1]
     before = dict(tokenizer(text))
     tokenizer(
@@ -171,7 +171,7 @@ def test_how_added_tokens_match(flags: dict[str, bool], text: str, tokens: list[
     tokenizer = copy.deepcopy(bert())
     tokenizer.add_tokens(AddedToken("<X>", **{"normalized": False, **flags}))
     encoded = tokenizer(text, add_special_tokens=False)
-    # What a token strips belongs to it.
+    # The token includes the spaces that it strips.
     assert [text[start:end] for start, end in encoded[0].offsets] == tokens
 
 
