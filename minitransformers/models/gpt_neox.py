@@ -1,40 +1,36 @@
 """GPT-NeoX (Black et al., 2022), the architecture of Pythia: parallel attention and feed-forward, rotary positions.
 
-What has changed since GPT-2 (§2.1): rotary positions, for the first quarter of each head's features, in place of
-learned ones; blocks whose attention and feed-forward network read the same input, and whose results are added; and an
-output layer with weights of its own.
+The differences from GPT-2 (§2.1): rotary positions, for the first quarter of each head's features, in place of learned
+ones; blocks whose attention and feed-forward network read the same input, and whose results are added; and an output
+layer with weights of its own.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 from einops import rearrange
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from minitransformers.configs.fields import choice, count, positive, probability, size
 from minitransformers.errors import InputError
-from minitransformers.files.weight_names import WeightTable, alias, drop, rename, tie
+from minitransformers.files.checkpoint_names import CheckpointNames, drop, former
 from minitransformers.generation.mixin import GenerationMixin
+from minitransformers.models.base.checkpointing import GradientCheckpointingLayer
 from minitransformers.models.base.checks import (
-    check_dtype,
     check_ends_are_known,
-    check_ids,
     check_labels,
     check_logits_to_keep,
     check_sequence_labels,
     check_span,
-    check_unlimited_positions,
     read_shape,
 )
-from minitransformers.models.base.mask_arguments import read_causal_mask
-from minitransformers.models.base.pretrained import PreTrainedModel, attention_kernel_name
-from minitransformers.models.base.rotary import RotaryConfig, rotary_from_parameters
-from minitransformers.nn.legacy_attention import MultiHeadAttention
-from minitransformers.nn.legacy_blocks import Block, BlockOutput
+from minitransformers.models.base.inputs import OutputOptions, Record
+from minitransformers.models.base.pretrained import PreTrainedModel
+from minitransformers.models.base.rotary import RotaryConfig, RotaryEmbedding
+from minitransformers.nn.attention import AttentionOutput, attend
 from minitransformers.nn.cache import Cache, CacheLayer
-from minitransformers.nn.feed_forward import ACTIVATIONS, FeedForward
+from minitransformers.nn.feed_forward import ACTIVATIONS, activation_function
 from minitransformers.nn.heads import keep_positions, of_last_tokens
 from minitransformers.nn.losses import (
     causal_lm_loss,
@@ -43,8 +39,7 @@ from minitransformers.nn.losses import (
     token_cross_entropy,
 )
 from minitransformers.nn.masks import AttentionMask
-from minitransformers.nn.normalization import LayerNorm
-from minitransformers.nn.positions import Rotary, count_positions
+from minitransformers.nn.positions import Rotary
 from minitransformers.outputs import (
     BaseModelOutputWithPast,
     CausalLMOutputWithPast,
@@ -92,90 +87,131 @@ class GPTNeoXConfig(RotaryConfig):
         self.check_multiple("hidden_size", of="num_attention_heads")
 
 
-# ---- weight names ----------------------------------------------------------------------------------------------------
-
-WEIGHTS = WeightTable(
-    alias("embed_out.weight", of="lm_head.weight"),
-    drop("layers.{layer}.attention.bias"),  # the causal mask and the frequencies, buffers of old checkpoints
-    drop("layers.{layer}.attention.masked_bias"),
-    drop("layers.{layer}.attention.rotary_emb.inv_freq"),
-    rename("embed_in.weight", "token_embedding.weight"),
-    rename("layers.{layer}.attention.query_key_value.{kind}", "blocks.{layer}.self_attention.query_key_value.{kind}"),
-    rename("layers.{layer}.attention.dense.{kind}", "blocks.{layer}.self_attention.output.{kind}"),
-    rename("layers.{layer}.input_layernorm.{kind}", "blocks.{layer}.self_attention_norm.{kind}"),
-    rename("layers.{layer}.mlp.dense_h_to_4h.{kind}", "blocks.{layer}.feed_forward.intermediate.{kind}"),
-    rename("layers.{layer}.mlp.dense_4h_to_h.{kind}", "blocks.{layer}.feed_forward.output.{kind}"),
-    rename("layers.{layer}.post_attention_layernorm.{kind}", "blocks.{layer}.feed_forward_norm.{kind}"),
-    rename("final_layer_norm.{kind}", "final_norm.{kind}"),
-    # Heads
-    tie("lm_head.weight", to="gpt_neox.token_embedding.weight"),
-    base="gpt_neox",
-)
+# ---- blocks ----------------------------------------------------------------------------------------------------------
 
 
-# ---- the blocks ------------------------------------------------------------------------------------------------------
+class GPTNeoXMLP(nn.Module):
+    """The feed-forward network: dense_4h_to_h(activation(dense_h_to_4h(x)))."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.dense_h_to_4h = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.dense_4h_to_h = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.act = activation_function(config.hidden_act)
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """Transform every token by itself."""
+        return self.dense_4h_to_h(self.act(self.dense_h_to_4h(hidden_states)))  # type: ignore[no-any-return]
 
 
-class GPTNeoXAttention(MultiHeadAttention):
-    """Multi-head attention whose fused projection has query, key and value of each head side by side."""
+class GPTNeoXRotaryEmbedding(RotaryEmbedding):
+    """The rotation of each position, one for all blocks."""
 
-    def split_fused(self, fused: Float[Tensor, "batch length all"]) -> tuple[Tensor, Tensor, Tensor]:
-        """Gather what belongs to all heads' queries, keys and values."""
+
+class GPTNeoXAttention(nn.Module):
+    """Causal attention whose one projection has query, key and value of each head side by side."""
+
+    def __init__(self, config: Any, layer_idx: int | None = None) -> None:
+        super().__init__()
+        self.heads, self.attention_dropout = config.num_attention_heads, config.attention_dropout
+        self.scaling = (config.hidden_size // config.num_attention_heads) ** -0.5
+        self.query_key_value = nn.Linear(config.hidden_size, 3 * config.hidden_size, bias=config.attention_bias)
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size, bias=config.attention_bias)
+
+    def forward(
+        self,
+        x: Tensor,
+        mask: AttentionMask | Tensor | None = None,
+        *,
+        rotary: Rotary | None = None,
+        cache: CacheLayer | None = None,
+        kernel: str = "sdpa",
+    ) -> AttentionOutput:
+        """Attend from `x` (batch, length, hidden) to itself and the cache."""
         query, key, value = rearrange(
-            fused, "batch length (heads three dim) -> three batch length (heads dim)", heads=self.num_heads, three=3
+            self.query_key_value(x),
+            "batch length (heads three dim) -> three batch length (heads dim)",
+            heads=self.heads,
+            three=3,
         )
-        return query, key, value
+        attended, weights = attend(
+            query,
+            key,
+            value,
+            heads=self.heads,
+            mask=mask,
+            cache=cache,
+            rotary=rotary,
+            scale=self.scaling,
+            dropout=self.attention_dropout if self.training else 0.0,
+            kernel=kernel,
+        )
+        return AttentionOutput(self.dense(attended), weights)
 
 
-class ParallelBlock(Block):
-    """x + attention(norm(x)) + feed-forward(norm'(x)): both sub-layers read the same x (§2.1.2).
+class GPTNeoXLayer(GradientCheckpointingLayer):
+    """Pre-norm: attention and feed-forward, which read the same input, are added to it (§2.1.2).
 
-    One after the other, as in GPT-2, they would be a little better; side by side, models on many devices train faster.
+    One after the other, as in GPT-2 and with `use_parallel_residual=False`, they would be a little better; side by
+    side, models on many devices train faster.
     """
 
-    def forward(  # type: ignore[override]  # there is no cross-attention
+    def __init__(self, config: Any, layer_idx: int | None = None) -> None:
+        super().__init__()
+        self.use_parallel_residual = config.use_parallel_residual
+        self.input_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.post_attention_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.post_attention_dropout = nn.Dropout(config.hidden_dropout)
+        self.post_mlp_dropout = nn.Dropout(config.hidden_dropout)
+        self.attention = GPTNeoXAttention(config, layer_idx)
+        self.mlp = GPTNeoXMLP(config)
+
+    def forward(
         self,
-        hidden_states: Float[Tensor, "batch length hidden"],
-        mask: AttentionMask | None = None,
+        hidden_states: Tensor,
+        attention_mask: AttentionMask | Tensor | None = None,
         *,
-        cache: CacheLayer | None = None,
         rotary: Rotary | None = None,
+        cache: CacheLayer | None = None,
         kernel: str = "sdpa",
-    ) -> BlockOutput:
-        """Transform a sequence; see `Block`."""
-        attended, weights = self.self_attention(
-            self.self_attention_norm(hidden_states), mask=mask, cache=cache, rotary=rotary, kernel=kernel
+        record: Record | None = None,
+    ) -> Tensor:
+        """Transform (batch, length, hidden); `record` is given the attention weights."""
+        x = hidden_states
+        attended, weights = self.attention(
+            self.input_layernorm(x), attention_mask, rotary=rotary, cache=cache, kernel=kernel
         )
-        transformed = self.feed_forward(self.feed_forward_norm(hidden_states))
-        return BlockOutput(self.dropout(transformed) + self.dropout(attended) + hidden_states, weights, None)
-
-
-def _block(config: GPTNeoXConfig) -> Block:
-    return (ParallelBlock if config.use_parallel_residual else Block)(
-        GPTNeoXAttention(
-            config.hidden_size,
-            config.num_attention_heads,
-            dropout=config.attention_dropout,
-            bias=config.attention_bias,
-            causal=True,
-            fused=True,
-        ),
-        FeedForward(config.hidden_size, config.intermediate_size, activation=config.hidden_act),
-        lambda: LayerNorm(config.hidden_size, eps=config.layer_norm_eps),
-        dropout=config.hidden_dropout,
-        pre_norm=True,
-    )
+        attended = self.post_attention_dropout(attended)
+        if self.use_parallel_residual:
+            x = self.post_mlp_dropout(self.mlp(self.post_attention_layernorm(x))) + attended + x
+        else:
+            x = x + attended
+            x = x + self.post_mlp_dropout(self.mlp(self.post_attention_layernorm(x)))
+        if record is not None:
+            record(weights, None)
+        return x  # type: ignore[no-any-return]
 
 
 # ---- the backbone ----------------------------------------------------------------------------------------------------
 
 
 class GPTNeoXPreTrainedModel(PreTrainedModel):
-    """What all GPT-NeoX classes share."""
+    """The base of all GPT-NeoX classes."""
 
     config_class = GPTNeoXConfig
     base_model_prefix = "gpt_neox"
-    weights = WEIGHTS
+    checkpoint_names = CheckpointNames(
+        former("embed_out.weight", "lm_head.weight"),
+        # The causal mask and the frequencies, buffers of old checkpoints
+        drop("layers.{layer}.attention.bias"),
+        drop("layers.{layer}.attention.masked_bias"),
+        drop("layers.{layer}.attention.rotary_emb.inv_freq"),
+        base="gpt_neox",
+    )
+    _input_embeddings = "embed_in"
+    _output_embeddings = "lm_head"
+    _tied_weights_keys: ClassVar[dict[str, str]] = {"lm_head.weight": "gpt_neox.embed_in.weight"}
+    _no_split_modules: ClassVar[list[str]] = ["GPTNeoXLayer"]
 
     config: GPTNeoXConfig
 
@@ -185,19 +221,12 @@ class GPTNeoXModel(GPTNeoXPreTrainedModel):
 
     def __init__(self, config: GPTNeoXConfig) -> None:
         super().__init__(config)
-        self.token_embedding = nn.Embedding(config.vocab_size, config.hidden_size)
-        self.dropout = nn.Dropout(config.hidden_dropout)
-        self.blocks = nn.ModuleList(_block(config) for _ in range(config.num_hidden_layers))
-        self.final_norm = LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.embed_in = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.emb_dropout = nn.Dropout(config.hidden_dropout)
+        self.layers = nn.ModuleList(GPTNeoXLayer(config, layer) for layer in range(config.num_hidden_layers))
+        self.final_layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.rotary_emb = GPTNeoXRotaryEmbedding(config)
         self.post_init()
-
-    def get_input_embeddings(self) -> nn.Embedding:
-        """The token embedding."""
-        return self.token_embedding
-
-    def set_input_embeddings(self, embeddings: nn.Embedding) -> None:
-        """Replace the token embedding."""
-        self.token_embedding = embeddings
 
     def forward(
         self,
@@ -207,9 +236,7 @@ class GPTNeoXModel(GPTNeoXPreTrainedModel):
         inputs_embeds: Tensor | None = None,
         past_key_values: Cache | None = None,
         use_cache: bool | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> BaseModelOutputWithPast:
         """Encode a batch, or the next tokens of one.
 
@@ -218,70 +245,34 @@ class GPTNeoXModel(GPTNeoXPreTrainedModel):
                 not in the cache yet.
             attention_mask: (batch, cached + length) with 1 for tokens and 0 for padding, or (batch, heads, query,
                 key); see `read_attention_mask`.
-            position_ids: (batch, length); counted on from the cache if None, padding included. Where there is neither
-                mask nor cache and positions start anew, the row is several documents that do not see each other.
+            position_ids: (batch, length); counted on from the cache if None, padding included. Without mask and cache,
+                positions that start again separate documents, which do not see each other.
             past_key_values: the cache of an earlier call; `use_cache` returns one.
-            output_attentions, output_hidden_states: None means what the config says.
+            options: `output_attentions`, `output_hidden_states`; None means the config's value.
 
         Raises:
             InputError: an argument whose shape, type or range is wrong.
         """
-        config = self.config
-        output_attentions = config.output_attentions if output_attentions is None else output_attentions
-        output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        kernel = attention_kernel_name(config, output_attentions)
-
-        batch_size, length = read_shape(input_ids, inputs_embeds, config.hidden_size)
-        use_cache = self.uses_cache(use_cache)
-        cache = self.read_cache(past_key_values, use_cache, batch_size)
-        past_length = 0 if cache is None else cache.get_seq_length()
-        check_dtype("inputs_embeds", inputs_embeds, self.dtype)
-        check_ids("input_ids", input_ids, (batch_size, length), config.vocab_size, "vocab_size")
-        check_unlimited_positions(position_ids, (batch_size, length))
-        mask = read_causal_mask(
+        inputs = self.prepare_inputs(
+            input_ids,
+            inputs_embeds,
             attention_mask,
             position_ids,
-            cache,
-            batch_size=batch_size,
-            length=length,
-            num_heads=config.num_attention_heads,
-            dtype=self.dtype,
-            device=self.device,
+            past_key_values=past_key_values,
+            use_cache=use_cache,
+            **options,
+            is_causal=True,
+            max_positions=None,
+            widens=False,
         )
-
-        hidden_states = self.token_embedding(input_ids) if inputs_embeds is None else inputs_embeds
-        hidden_states = self.dropout(hidden_states)
-        if position_ids is None:
-            position_ids = count_positions(length, past_length, device=hidden_states.device)
-        rotary = rotary_from_parameters(
-            config.rope_parameters or {},
-            position_ids,
-            head_dim=config.hidden_size // config.num_attention_heads,
-            max_position_embeddings=config.max_position_embeddings,
-            dtype=hidden_states.dtype,
-        )
-
-        all_hidden_states, attentions = [], []
-        for index, block in enumerate(self.blocks):
-            all_hidden_states.append(hidden_states)
-            hidden_states, attention, _ = self.run_block(
-                block,
-                hidden_states,
-                mask,
-                cache=None if cache is None else cache.self_layer(index),
-                rotary=rotary,
-                kernel=kernel,
-            )
-            attentions.append(attention)
-        hidden_states = self.final_norm(hidden_states)
-        all_hidden_states.append(hidden_states)  # of the last block, its normed output is given
-
-        return BaseModelOutputWithPast(
-            last_hidden_state=hidden_states,
-            past_key_values=cache if use_cache else None,
-            hidden_states=tuple(all_hidden_states) if output_hidden_states else None,
-            attentions=tuple(attentions) if output_attentions else None,
-        )
+        x = self.emb_dropout(self.embed_in(input_ids) if inputs_embeds is None else inputs_embeds)
+        rotary = self.rotary_emb(x, inputs.position_ids)
+        for index, layer in enumerate(self.layers):
+            inputs.keep(x)
+            x = layer(x, inputs.mask, rotary=rotary, **inputs.for_layer(index))
+        x = self.final_layer_norm(x)
+        inputs.keep(x)  # the last entry is the output after the final norm
+        return BaseModelOutputWithPast(x, inputs.past_key_values, **inputs.kept())
 
 
 # ---- the language model ----------------------------------------------------------------------------------------------
@@ -296,17 +287,9 @@ class GPTNeoXForCausalLM(GPTNeoXPreTrainedModel, GenerationMixin):
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.post_init()
 
-    def get_output_embeddings(self) -> nn.Linear:
-        """The layer that scores the vocabulary."""
-        return self.lm_head
-
-    def set_output_embeddings(self, embeddings: nn.Linear) -> None:
-        """Replace the layer that scores the vocabulary."""
-        self.lm_head = embeddings
-
     @property
     def max_positions(self) -> None:
-        """A text may have any number of tokens: rotary positions are computed, and need no table that ends."""
+        """None: a text may have any number of tokens, because rotary positions are computed."""
         return None
 
     def forward(
@@ -321,8 +304,7 @@ class GPTNeoXForCausalLM(GPTNeoXPreTrainedModel, GenerationMixin):
         logits_to_keep: int | Tensor = 0,
         *,
         num_items_in_batch: int | Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> CausalLMOutputWithPast:
         """Score every next token; see `GPTNeoXModel` for the inputs.
 
@@ -339,9 +321,8 @@ class GPTNeoXForCausalLM(GPTNeoXPreTrainedModel, GenerationMixin):
             inputs_embeds,
             past_key_values,
             use_cache,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
             return_dict=True,
+            **options,
         )
         logits = self.lm_head(keep_positions(decoded.last_hidden_state, logits_to_keep))
         loss = None if labels is None else causal_lm_loss(logits, labels.view(shape), num_items=num_items_in_batch)
@@ -369,9 +350,7 @@ class GPTNeoXForSequenceClassification(GPTNeoXPreTrainedModel):
         past_key_values: Cache | None = None,
         labels: Tensor | None = None,
         use_cache: bool | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> SequenceClassifierOutputWithPast:
         """Classify sequences; see `GPTNeoXModel` for the inputs.
 
@@ -392,9 +371,8 @@ class GPTNeoXForSequenceClassification(GPTNeoXPreTrainedModel):
             inputs_embeds,
             past_key_values,
             use_cache,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
             return_dict=True,
+            **options,
         )
         logits = of_last_tokens(self.score(decoded.last_hidden_state), input_ids, self.config.pad_token_id)
         loss = None if labels is None else sequence_classification_loss(logits, labels, self.config.problem_type)
@@ -423,9 +401,7 @@ class GPTNeoXForTokenClassification(GPTNeoXPreTrainedModel):
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         use_cache: bool | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> TokenClassifierOutput:
         """Classify tokens; see `GPTNeoXModel` for the inputs. `labels` (batch, length), −100 where none is wanted."""
         shape = read_shape(input_ids, inputs_embeds, self.config.hidden_size)
@@ -438,9 +414,8 @@ class GPTNeoXForTokenClassification(GPTNeoXPreTrainedModel):
             inputs_embeds,
             past_key_values,
             use_cache,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
             return_dict=True,
+            **options,
         )
         logits = self.classifier(self.dropout(decoded.last_hidden_state))
         loss = None if labels is None else token_cross_entropy(logits, labels.view(shape), upcast=True)
@@ -465,9 +440,7 @@ class GPTNeoXForQuestionAnswering(GPTNeoXPreTrainedModel):
         inputs_embeds: Tensor | None = None,
         start_positions: Tensor | None = None,
         end_positions: Tensor | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> QuestionAnsweringModelOutput:
         """Score every token as start and as end; see `GPTNeoXModel` for the inputs.
 
@@ -482,9 +455,8 @@ class GPTNeoXForQuestionAnswering(GPTNeoXPreTrainedModel):
             attention_mask,
             position_ids,
             inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
             return_dict=True,
+            **options,
         )
         start_logits, end_logits = self.qa_outputs(decoded.last_hidden_state).unbind(dim=-1)
         loss = span_loss(start_logits, end_logits, start_positions, end_positions)

@@ -1,39 +1,36 @@
 """Llama (Touvron et al., 2023): a GPT with RMS norms, rotary positions and a gated feed-forward network.
 
-What has changed since GPT-2, all of it §2.2: RMS norms in place of layer norms, rotary positions in place of learned
-ones, SwiGLU in place of GELU, and no biases. Llama 2 adds grouped queries: several heads of queries share one head of
-keys and values. Llama 3.1 adds rotary positions that are stretched for long texts. Mistral and Qwen2 (mistral.py,
-qwen2.py) are this file with one change each.
+The differences from GPT-2 (§2.2): RMS norms in place of layer norms, rotary positions in place of learned ones, SwiGLU
+in place of GELU, and no biases. Llama 2 adds grouped queries: several heads of queries share one head of keys and
+values. Llama 3.1 adds rotary positions that are stretched for long texts. Mistral and Qwen2 (mistral.py, qwen2.py) are
+this file with one change each.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar, Unpack
 
 from torch import Tensor, nn
 
 from minitransformers.configs.fields import choice, count, positive, probability, size
 from minitransformers.errors import ConfigError
-from minitransformers.files.weight_names import WeightTable, alias, drop, rename, tie
+from minitransformers.files.checkpoint_names import CheckpointNames, drop, former
 from minitransformers.generation.mixin import GenerationMixin
+from minitransformers.models.base.checkpointing import GradientCheckpointingLayer
 from minitransformers.models.base.checks import (
-    check_dtype,
     check_ends_are_known,
-    check_ids,
     check_labels,
     check_logits_to_keep,
     check_sequence_labels,
     check_span,
-    check_unlimited_positions,
     read_shape,
 )
-from minitransformers.models.base.mask_arguments import read_causal_mask, within_window
-from minitransformers.models.base.pretrained import PreTrainedModel, attention_kernel_name
-from minitransformers.models.base.rotary import RotaryConfig, rotary_from_parameters
-from minitransformers.nn.legacy_attention import MultiHeadAttention
-from minitransformers.nn.legacy_blocks import Block
-from minitransformers.nn.cache import Cache
-from minitransformers.nn.feed_forward import ACTIVATIONS, GatedFeedForward
+from minitransformers.models.base.inputs import OutputOptions, Record
+from minitransformers.models.base.pretrained import PreTrainedModel
+from minitransformers.models.base.rotary import RotaryConfig, RotaryEmbedding
+from minitransformers.nn.attention import AttentionOutput, attend
+from minitransformers.nn.cache import Cache, CacheLayer
+from minitransformers.nn.feed_forward import ACTIVATIONS, activation_function
 from minitransformers.nn.heads import keep_positions, of_last_tokens
 from minitransformers.nn.losses import (
     causal_lm_loss,
@@ -41,8 +38,9 @@ from minitransformers.nn.losses import (
     span_loss,
     token_cross_entropy,
 )
+from minitransformers.nn.masks import AttentionMask
 from minitransformers.nn.normalization import RMSNorm
-from minitransformers.nn.positions import count_positions
+from minitransformers.nn.positions import Rotary
 from minitransformers.outputs import (
     BaseModelOutputWithPast,
     CausalLMOutputWithPast,
@@ -55,7 +53,7 @@ from minitransformers.outputs import (
 
 
 class LlamaFamilyConfig(RotaryConfig):
-    """The fields that Llama, Mistral and Qwen2 share, and what the model asks of each of them."""
+    """The fields that Llama, Mistral and Qwen2 share, and where the three models differ."""
 
     vocab_size: int = size(32000)
     hidden_size: int = size(4096)
@@ -101,7 +99,7 @@ class LlamaFamilyConfig(RotaryConfig):
                 f"num_key_value_heads={self.num_key_value_heads}."
             )
         if (self.head_dim or 0) % 2:
-            raise ConfigError(f"head_dim={self.head_dim} must be even: features are turned in pairs.")
+            raise ConfigError(f"head_dim={self.head_dim} must be even: features are rotated in pairs.")
 
 
 class LlamaConfig(LlamaFamilyConfig):
@@ -115,7 +113,7 @@ class LlamaConfig(LlamaFamilyConfig):
 
     @property
     def biases(self) -> tuple[bool, bool, bool]:
-        """Two fields say it."""
+        """Given by two fields."""
         return self.attention_bias, self.attention_bias, self.mlp_bias
 
     def validate(self) -> None:
@@ -124,37 +122,126 @@ class LlamaConfig(LlamaFamilyConfig):
         self.check_multiple("hidden_size", of="num_attention_heads")
 
 
-# ---- weight names ----------------------------------------------------------------------------------------------------
+# ---- blocks ----------------------------------------------------------------------------------------------------------
 
-WEIGHTS = WeightTable(
-    alias("transformer.{name...}", of="model.{name...}"),  # as files of models for question answering have it
-    drop("layers.{layer}.self_attn.rotary_emb.inv_freq"),  # frequencies, a buffer of old checkpoints
-    rename("embed_tokens.weight", "token_embedding.weight"),
-    rename("layers.{layer}.self_attn.q_proj.{kind}", "blocks.{layer}.self_attention.query.{kind}"),
-    rename("layers.{layer}.self_attn.k_proj.{kind}", "blocks.{layer}.self_attention.key.{kind}"),
-    rename("layers.{layer}.self_attn.v_proj.{kind}", "blocks.{layer}.self_attention.value.{kind}"),
-    rename("layers.{layer}.self_attn.o_proj.{kind}", "blocks.{layer}.self_attention.output.{kind}"),
-    rename("layers.{layer}.input_layernorm.weight", "blocks.{layer}.self_attention_norm.weight"),
-    rename("layers.{layer}.mlp.gate_proj.{kind}", "blocks.{layer}.feed_forward.gate.{kind}"),
-    rename("layers.{layer}.mlp.up_proj.{kind}", "blocks.{layer}.feed_forward.intermediate.{kind}"),
-    rename("layers.{layer}.mlp.down_proj.{kind}", "blocks.{layer}.feed_forward.output.{kind}"),
-    rename("layers.{layer}.post_attention_layernorm.weight", "blocks.{layer}.feed_forward_norm.weight"),
-    rename("norm.weight", "final_norm.weight"),
-    # Heads
-    tie("lm_head.weight", to="model.token_embedding.weight"),
-    base="model",
-)
+
+class LlamaRMSNorm(RMSNorm):
+    """x / √(mean(x²) + eps) · weight."""
+
+
+class LlamaRotaryEmbedding(RotaryEmbedding):
+    """The rotation of each position, one for all blocks."""
+
+
+class LlamaMLP(nn.Module):
+    """The gated feed-forward network: down_proj(activation(gate_proj(x)) · up_proj(x)) (Shazeer, 2020, eq. 6)."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        _, _, bias = config.biases
+        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=bias)
+        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=bias)
+        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=bias)
+        self.act_fn = activation_function(config.hidden_act)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform every token by itself."""
+        return self.down_proj(self.act_fn(self.gate_proj(x)) * self.up_proj(x))  # type: ignore[no-any-return]
+
+
+class LlamaAttention(nn.Module):
+    """Causal attention with rotary positions, whose heads of queries may share heads of keys and values."""
+
+    def __init__(self, config: Any, layer_idx: int = 0) -> None:
+        super().__init__()
+        self.heads, self.head_dim = config.num_attention_heads, config.head_dim
+        self.scaling, self.attention_dropout = self.head_dim**-0.5, config.attention_dropout
+        bias, output_bias, _ = config.biases
+        self.q_proj = nn.Linear(config.hidden_size, config.num_attention_heads * self.head_dim, bias=bias)
+        self.k_proj = nn.Linear(config.hidden_size, config.num_key_value_heads * self.head_dim, bias=bias)
+        self.v_proj = nn.Linear(config.hidden_size, config.num_key_value_heads * self.head_dim, bias=bias)
+        self.o_proj = nn.Linear(config.num_attention_heads * self.head_dim, config.hidden_size, bias=output_bias)
+
+    def forward(
+        self,
+        x: Tensor,
+        mask: AttentionMask | Tensor | None = None,
+        *,
+        rotary: Rotary | None = None,
+        cache: CacheLayer | None = None,
+        kernel: str = "sdpa",
+    ) -> AttentionOutput:
+        """Attend from `x` (batch, length, hidden) to itself and the cache."""
+        attended, weights = attend(
+            self.q_proj(x),
+            self.k_proj(x),
+            self.v_proj(x),
+            heads=self.heads,
+            mask=mask,
+            cache=cache,
+            rotary=rotary,
+            scale=self.scaling,
+            dropout=self.attention_dropout if self.training else 0.0,
+            kernel=kernel,
+        )
+        return AttentionOutput(self.o_proj(attended), weights)
+
+
+class LlamaDecoderLayer(GradientCheckpointingLayer):
+    """Pre-norm: attention and feed-forward, each added to its input."""
+
+    attention_class: ClassVar[type[nn.Module]] = LlamaAttention
+    mlp_class: ClassVar[type[nn.Module]] = LlamaMLP
+    norm_class: ClassVar[type[nn.Module]] = LlamaRMSNorm
+
+    def __init__(self, config: Any, layer_idx: int = 0) -> None:
+        super().__init__()
+        self.self_attn = self.attention_class(config, layer_idx)
+        self.mlp = self.mlp_class(config)
+        self.input_layernorm = self.norm_class(config.hidden_size, eps=config.rms_norm_eps)
+        self.post_attention_layernorm = self.norm_class(config.hidden_size, eps=config.rms_norm_eps)
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        attention_mask: AttentionMask | Tensor | None = None,
+        *,
+        rotary: Rotary | None = None,
+        cache: CacheLayer | None = None,
+        kernel: str = "sdpa",
+        record: Record | None = None,
+    ) -> Tensor:
+        """Transform (batch, length, hidden); `record` is given the attention weights."""
+        x = hidden_states
+        attended, weights = self.self_attn(
+            self.input_layernorm(x), attention_mask, rotary=rotary, cache=cache, kernel=kernel
+        )
+        x = x + attended
+        x = x + self.mlp(self.post_attention_layernorm(x))
+        if record is not None:
+            record(weights, None)
+        return x  # type: ignore[no-any-return]
 
 
 # ---- the backbone ----------------------------------------------------------------------------------------------------
 
+FREQUENCIES = drop("layers.{layer}.self_attn.rotary_emb.inv_freq")  # a buffer of old checkpoints
+
 
 class LlamaPreTrainedModel(PreTrainedModel):
-    """What all Llama classes share."""
+    """The base of all Llama classes."""
 
     config_class: ClassVar[type[LlamaFamilyConfig]] = LlamaConfig
     base_model_prefix = "model"
-    weights = WEIGHTS
+    checkpoint_names = CheckpointNames(
+        former("transformer.{name...}", "model.{name...}"),  # in files of models for question answering
+        FREQUENCIES,
+        base="model",
+    )
+    _input_embeddings = "embed_tokens"
+    _output_embeddings = "lm_head"
+    _tied_weights_keys: ClassVar[dict[str, str]] = {"lm_head.weight": "model.embed_tokens.weight"}
+    _no_split_modules: ClassVar[list[str]] = ["LlamaDecoderLayer"]
 
     config: LlamaFamilyConfig
 
@@ -166,27 +253,23 @@ class LlamaPreTrainedModel(PreTrainedModel):
 
     @property
     def backbone_class(self) -> type[LlamaModel]:
-        """What models with a head are built on; a family that derives from this one has its own."""
+        """The backbone of models with a head; a family that derives from this one has its own."""
         return LlamaModel
 
 
 class LlamaModel(LlamaPreTrainedModel):
     """Embedding → causal blocks → final norm: a vector for every token, made from it and those before it."""
 
+    layer_class: ClassVar[type[LlamaDecoderLayer]] = LlamaDecoderLayer
+    rotary_class: ClassVar[type[RotaryEmbedding]] = LlamaRotaryEmbedding
+
     def __init__(self, config: LlamaFamilyConfig) -> None:
         super().__init__(config)
-        self.token_embedding = nn.Embedding(config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id)
-        self.blocks = nn.ModuleList(_block(config) for _ in range(config.num_hidden_layers))
-        self.final_norm = RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id)
+        self.layers = nn.ModuleList(self.layer_class(config, layer) for layer in range(config.num_hidden_layers))
+        self.norm = self.layer_class.norm_class(config.hidden_size, eps=config.rms_norm_eps)
+        self.rotary_emb = self.rotary_class(config)
         self.post_init()
-
-    def get_input_embeddings(self) -> nn.Embedding:
-        """The token embedding."""
-        return self.token_embedding
-
-    def set_input_embeddings(self, embeddings: nn.Embedding) -> None:
-        """Replace the token embedding."""
-        self.token_embedding = embeddings
 
     def forward(
         self,
@@ -196,9 +279,7 @@ class LlamaModel(LlamaPreTrainedModel):
         past_key_values: Cache | None = None,
         inputs_embeds: Tensor | None = None,
         use_cache: bool | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> BaseModelOutputWithPast:
         """Encode a batch, or the next tokens of one.
 
@@ -206,96 +287,36 @@ class LlamaModel(LlamaPreTrainedModel):
             input_ids: (batch, length), or `inputs_embeds` (batch, length, hidden) in their place: the tokens that are
                 not in the cache yet.
             attention_mask: (batch, cached + length) with 1 for tokens and 0 for padding, or (batch, heads, query,
-                key), which is the whole rule, windows included; see `read_attention_mask`.
-            position_ids: (batch, length); counted on from the cache if None, padding included. Where there is neither
-                mask nor cache and positions start anew, the row is several documents that do not see each other.
+                key), which is the complete rule, windows included; see `read_attention_mask`.
+            position_ids: (batch, length); counted on from the cache if None, padding included. Without mask and cache,
+                positions that start again separate documents, which do not see each other.
             past_key_values: the cache of an earlier call; `use_cache` returns one.
-            output_attentions, output_hidden_states: None means what the config says.
+            options: `output_attentions`, `output_hidden_states`; None means the config's value.
 
         Raises:
             InputError: an argument whose shape, type or range is wrong.
         """
-        config = self.config
-        output_attentions = config.output_attentions if output_attentions is None else output_attentions
-        output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        kernel = attention_kernel_name(config, output_attentions)
-
-        batch_size, length = read_shape(input_ids, inputs_embeds, config.hidden_size)
-        use_cache = self.uses_cache(use_cache)
-        cache = self.read_cache(past_key_values, use_cache, batch_size)
-        past_length = 0 if cache is None else cache.get_seq_length()
-        check_dtype("inputs_embeds", inputs_embeds, self.dtype)
-        check_ids("input_ids", input_ids, (batch_size, length), config.vocab_size, "vocab_size")
-        check_unlimited_positions(position_ids, (batch_size, length))
-        mask = read_causal_mask(
+        inputs = self.prepare_inputs(
+            input_ids,
+            inputs_embeds,
             attention_mask,
             position_ids,
-            cache,
-            batch_size=batch_size,
-            length=length,
-            num_heads=config.num_attention_heads,
-            dtype=self.dtype,
-            device=self.device,
+            past_key_values=past_key_values,
+            use_cache=use_cache,
+            **options,
+            is_causal=True,
+            max_positions=None,
+            widens=False,
         )
-        is_whole_rule = attention_mask is not None and attention_mask.ndim == 4
-        masks = {
-            window: mask if is_whole_rule else within_window(mask, window, length, past_length + length, self.device)
-            for window in set(config.windows)
-        }
-
-        hidden_states = self.token_embedding(input_ids) if inputs_embeds is None else inputs_embeds
-        if position_ids is None:
-            position_ids = count_positions(length, past_length, device=hidden_states.device)
-        rotary = rotary_from_parameters(
-            config.rope_parameters or {},
-            position_ids,
-            head_dim=config.head_dim or 0,
-            max_position_embeddings=config.max_position_embeddings,
-            dtype=hidden_states.dtype,
-        )
-
-        all_hidden_states, attentions = [], []
-        for index, (block, window) in enumerate(zip(self.blocks, config.windows, strict=True)):
-            all_hidden_states.append(hidden_states)
-            hidden_states, attention, _ = self.run_block(
-                block,
-                hidden_states,
-                masks[window],
-                cache=None if cache is None else cache.self_layer(index),
-                rotary=rotary,
-                kernel=kernel,
-            )
-            attentions.append(attention)
-        hidden_states = self.final_norm(hidden_states)
-        all_hidden_states.append(hidden_states)  # of the last block, its normed output is given
-
-        return BaseModelOutputWithPast(
-            last_hidden_state=hidden_states,
-            past_key_values=cache if use_cache else None,
-            hidden_states=tuple(all_hidden_states) if output_hidden_states else None,
-            attentions=tuple(attentions) if output_attentions else None,
-        )
-
-
-def _block(config: LlamaFamilyConfig) -> Block:
-    query_key_value_bias, output_bias, feed_forward_bias = config.biases
-    return Block(
-        MultiHeadAttention(
-            config.hidden_size,
-            config.num_attention_heads,
-            head_dim=config.head_dim,
-            num_key_value_heads=config.num_key_value_heads,
-            dropout=config.attention_dropout,
-            bias=query_key_value_bias,
-            output_bias=output_bias,
-            causal=True,
-        ),
-        GatedFeedForward(
-            config.hidden_size, config.intermediate_size, activation=config.hidden_act, bias=feed_forward_bias
-        ),
-        lambda: RMSNorm(config.hidden_size, eps=config.rms_norm_eps),
-        pre_norm=True,
-    )
+        masks = {window: inputs.window(window) for window in set(self.config.windows)}
+        x = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
+        rotary = self.rotary_emb(x, inputs.position_ids)
+        for index, (layer, window) in enumerate(zip(self.layers, self.config.windows, strict=True)):
+            inputs.keep(x)
+            x = layer(x, masks[window], rotary=rotary, **inputs.for_layer(index))
+        x = self.norm(x)
+        inputs.keep(x)  # the last entry is the output after the final norm
+        return BaseModelOutputWithPast(x, inputs.past_key_values, **inputs.kept())
 
 
 # ---- the language model ----------------------------------------------------------------------------------------------
@@ -310,17 +331,9 @@ class LlamaForCausalLM(LlamaPreTrainedModel, GenerationMixin):
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.post_init()
 
-    def get_output_embeddings(self) -> nn.Linear:
-        """The layer that scores the vocabulary."""
-        return self.lm_head
-
-    def set_output_embeddings(self, embeddings: nn.Linear) -> None:
-        """Replace the layer that scores the vocabulary."""
-        self.lm_head = embeddings
-
     @property
     def max_positions(self) -> None:
-        """A text may have any number of tokens: rotary positions are computed, and need no table that ends."""
+        """None: a text may have any number of tokens, because rotary positions are computed."""
         return None
 
     def forward(
@@ -335,8 +348,7 @@ class LlamaForCausalLM(LlamaPreTrainedModel, GenerationMixin):
         logits_to_keep: int | Tensor = 0,
         *,
         num_items_in_batch: int | Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> CausalLMOutputWithPast:
         """Score every next token; see `LlamaModel` for the inputs.
 
@@ -353,9 +365,8 @@ class LlamaForCausalLM(LlamaPreTrainedModel, GenerationMixin):
             past_key_values,
             inputs_embeds,
             use_cache,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
             return_dict=True,
+            **options,
         )
         logits = self.lm_head(keep_positions(decoded.last_hidden_state, logits_to_keep))
         loss = None if labels is None else causal_lm_loss(logits, labels.view(shape), num_items=num_items_in_batch)
@@ -383,9 +394,7 @@ class LlamaForSequenceClassification(LlamaPreTrainedModel):
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         use_cache: bool | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> SequenceClassifierOutputWithPast:
         """Classify sequences; see `LlamaModel` for the inputs.
 
@@ -406,9 +415,8 @@ class LlamaForSequenceClassification(LlamaPreTrainedModel):
             past_key_values,
             inputs_embeds,
             use_cache,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
             return_dict=True,
+            **options,
         )
         logits = of_last_tokens(self.score(decoded.last_hidden_state), input_ids, self.config.pad_token_id)
         loss = None if labels is None else sequence_classification_loss(logits, labels, self.config.problem_type)
@@ -436,9 +444,7 @@ class LlamaForTokenClassification(LlamaPreTrainedModel):
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         use_cache: bool | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> TokenClassifierOutput:
         """Classify tokens; see `LlamaModel` for the inputs. `labels` (batch, length), −100 where none is wanted."""
         shape = read_shape(input_ids, inputs_embeds, self.config.hidden_size)
@@ -450,9 +456,8 @@ class LlamaForTokenClassification(LlamaPreTrainedModel):
             past_key_values,
             inputs_embeds,
             use_cache,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
             return_dict=True,
+            **options,
         )
         logits = self.score(self.dropout(decoded.last_hidden_state))
         loss = None if labels is None else token_cross_entropy(logits, labels.view(shape), upcast=True)
@@ -463,7 +468,9 @@ class LlamaForQuestionAnswering(LlamaPreTrainedModel):
     """Llama that finds the answer to a question in a text: where it starts and ends."""
 
     base_model_prefix: ClassVar[str] = "transformer"
-    weights = WeightTable(alias("model.{name...}", of="transformer.{name...}"), *WEIGHTS.rules[1:], base="transformer")
+    checkpoint_names = CheckpointNames(
+        former("model.{name...}", "transformer.{name...}"), FREQUENCIES, base="transformer"
+    )
 
     def __init__(self, config: LlamaFamilyConfig) -> None:
         super().__init__(config)
@@ -480,9 +487,7 @@ class LlamaForQuestionAnswering(LlamaPreTrainedModel):
         inputs_embeds: Tensor | None = None,
         start_positions: Tensor | None = None,
         end_positions: Tensor | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> QuestionAnsweringModelOutput:
         """Score every token as start and as end; see `LlamaModel` for the inputs.
 
@@ -491,15 +496,14 @@ class LlamaForQuestionAnswering(LlamaPreTrainedModel):
         batch_size, _ = read_shape(input_ids, inputs_embeds, self.config.hidden_size)
         check_span("start_positions", start_positions, batch_size)
         check_span("end_positions", end_positions, batch_size)
-        decoded = self.base_model(
+        decoded = self.base_model(  # `transformer`; `model` in Mistral
             input_ids,
             attention_mask,
             position_ids,
             past_key_values,
             inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
             return_dict=True,
+            **options,
         )
         start_logits, end_logits = self.qa_outputs(decoded.last_hidden_state).unbind(dim=-1)
         loss = span_loss(start_logits, end_logits, start_positions, end_positions)

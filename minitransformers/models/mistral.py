@@ -5,16 +5,22 @@ The window (§2) is a rule of the mask: `within_window` in mask_arguments.py.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from minitransformers.configs.fields import size
 from minitransformers.models.llama import (
-    WEIGHTS,
+    LlamaAttention,
+    LlamaDecoderLayer,
     LlamaFamilyConfig,
     LlamaForCausalLM,
     LlamaForQuestionAnswering,
     LlamaForSequenceClassification,
     LlamaForTokenClassification,
+    LlamaMLP,
     LlamaModel,
     LlamaPreTrainedModel,
+    LlamaRMSNorm,
+    LlamaRotaryEmbedding,
 )
 
 
@@ -34,19 +40,47 @@ class MistralConfig(LlamaFamilyConfig):
         return [self.sliding_window] * self.num_hidden_layers
 
 
+class MistralRMSNorm(LlamaRMSNorm):
+    """As in Llama."""
+
+
+class MistralRotaryEmbedding(LlamaRotaryEmbedding):
+    """As in Llama."""
+
+
+class MistralMLP(LlamaMLP):
+    """As in Llama."""
+
+
+class MistralAttention(LlamaAttention):
+    """As in Llama."""
+
+
+class MistralDecoderLayer(LlamaDecoderLayer):
+    """As in Llama."""
+
+    attention_class = MistralAttention
+    mlp_class = MistralMLP
+    norm_class = MistralRMSNorm
+
+
 class MistralPreTrainedModel(LlamaPreTrainedModel):
-    """What all Mistral classes share."""
+    """The base of all Mistral classes."""
 
     config_class = MistralConfig
+    _no_split_modules: ClassVar[list[str]] = ["MistralDecoderLayer"]
 
     @property
     def backbone_class(self) -> type[MistralModel]:
-        """What models with a head are built on."""
+        """The backbone of models with a head."""
         return MistralModel
 
 
 class MistralModel(MistralPreTrainedModel, LlamaModel):
     """Mistral's backbone."""
+
+    layer_class = MistralDecoderLayer
+    rotary_class = MistralRotaryEmbedding
 
 
 class MistralForCausalLM(MistralPreTrainedModel, LlamaForCausalLM):
@@ -65,4 +99,4 @@ class MistralForQuestionAnswering(MistralPreTrainedModel, LlamaForQuestionAnswer
     """Mistral that finds the answer to a question in a text."""
 
     base_model_prefix = "model"
-    weights = WEIGHTS
+    checkpoint_names = MistralPreTrainedModel.checkpoint_names

@@ -1,47 +1,41 @@
-"""ModernBERT (Warner et al., 2024): BERT with what was learnt in the years after it.
+"""ModernBERT (Warner et al., 2024): BERT with the techniques of later language models.
 
-What has changed since BERT (§2.1): pre-norm blocks without biases, rotary positions in place of learned ones, a gated
-feed-forward network, and attention that is global in every third layer only. In the layers between, a token sees a
-window around itself, and rotary positions have a smaller base. There are no segments and no pooler.
+The differences from BERT (§2.1): pre-norm blocks without biases, rotary positions in place of learned ones, a gated
+feed-forward network, and attention that is global in every third layer only. In the other layers, a token sees a window
+around itself, and rotary positions have a smaller base. There are no segments and no pooler.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from minitransformers.configs.fields import choice, constrained, count, positive, probability, size
 from minitransformers.errors import ConfigError, InputError
-from minitransformers.files.weight_names import WeightTable, rename, tie
+from minitransformers.models.base.checkpointing import GradientCheckpointingLayer
 from minitransformers.models.base.checks import (
-    check_dtype,
-    check_ids,
     check_labels,
     check_sequence_labels,
     check_span,
-    check_unlimited_positions,
     choices_shape,
     flatten_choices,
     read_shape,
 )
-from minitransformers.models.base.mask_arguments import check_mask
-from minitransformers.models.base.pretrained import PreTrainedModel, attention_kernel_name
-from minitransformers.models.base.rotary import RotaryConfig, rotary_from_parameters
-from minitransformers.nn.legacy_attention import MultiHeadAttention
-from minitransformers.nn.legacy_blocks import Block
+from minitransformers.models.base.inputs import Inputs, OutputOptions, Record
+from minitransformers.models.base.pretrained import PreTrainedModel
+from minitransformers.models.base.rotary import RotaryConfig, RotaryEmbedding
+from minitransformers.nn.attention import AttentionOutput, attend
 from minitransformers.nn.feed_forward import ACTIVATIONS, activation_function
 from minitransformers.nn.losses import (
     sequence_classification_loss,
     span_loss,
     token_cross_entropy,
 )
-from minitransformers.nn.masks import local_mask, read_attention_mask
-from minitransformers.nn.normalization import LayerNorm
-from minitransformers.nn.positions import Rotary, count_positions
+from minitransformers.nn.masks import AttentionMask, local_mask
+from minitransformers.nn.positions import Rotary
 from minitransformers.outputs import (
     BaseModelOutput,
     MaskedLMOutput,
@@ -138,141 +132,157 @@ class ModernBertConfig(RotaryConfig):
             )
 
 
-# ---- weight names ----------------------------------------------------------------------------------------------------
-
-WEIGHTS = WeightTable(
-    rename("embeddings.tok_embeddings.weight", "token_embedding.weight"),
-    rename("embeddings.norm.{kind}", "embedding_norm.{kind}"),
-    rename("layers.{layer}.attn_norm.{kind}", "blocks.{layer}.self_attention_norm.{kind}"),
-    rename("layers.{layer}.attn.Wqkv.{kind}", "blocks.{layer}.self_attention.query_key_value.{kind}"),
-    rename("layers.{layer}.attn.Wo.{kind}", "blocks.{layer}.self_attention.output.{kind}"),
-    rename("layers.{layer}.mlp_norm.{kind}", "blocks.{layer}.feed_forward_norm.{kind}"),
-    rename("layers.{layer}.mlp.Wi.{kind}", "blocks.{layer}.feed_forward.intermediate_and_gate.{kind}"),
-    rename("layers.{layer}.mlp.Wo.{kind}", "blocks.{layer}.feed_forward.output.{kind}"),
-    # Heads
-    tie("decoder.weight", to="model.token_embedding.weight"),
-    base="model",
-)
+# ---- embeddings and blocks -------------------------------------------------------------------------------------------
 
 
-# ---- parts -----------------------------------------------------------------------------------------------------------
+def _norm(config: Any) -> nn.LayerNorm:
+    return nn.LayerNorm(config.hidden_size, eps=config.norm_eps, bias=config.norm_bias)
 
 
-class FusedGatedFeedForward(nn.Module):
-    """`GatedFeedForward` with GELU (GeGLU: Shazeer, 2020), whose two projections are one layer."""
+class ModernBertEmbeddings(nn.Module):
+    """Token embeddings, then norm and dropout."""
 
-    def __init__(self, config: ModernBertConfig) -> None:
+    def __init__(self, config: Any) -> None:
         super().__init__()
-        self.intermediate_and_gate = nn.Linear(config.hidden_size, 2 * config.intermediate_size, bias=config.mlp_bias)
-        self.activation = activation_function(config.hidden_activation)
-        self.dropout = nn.Dropout(config.mlp_dropout)
-        self.output = nn.Linear(config.intermediate_size, config.hidden_size, bias=config.mlp_bias)
+        self.tok_embeddings = nn.Embedding(config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id)
+        self.norm = _norm(config)
+        self.drop = nn.Dropout(config.embedding_dropout)
 
-    def forward(self, hidden_states: Float[Tensor, "*batch hidden"]) -> Float[Tensor, "*batch hidden"]:
-        """Transform every position by itself."""
-        intermediate, gate = self.intermediate_and_gate(hidden_states).chunk(2, dim=-1)
-        projected: Tensor = self.output(self.dropout(self.activation(intermediate) * gate))
-        return projected
+    def forward(self, input_ids: Tensor | None = None, inputs_embeds: Tensor | None = None) -> Tensor:
+        """(batch, length, hidden) for ids, or for vectors in their place."""
+        x = self.tok_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
+        return self.drop(self.norm(x))  # type: ignore[no-any-return]
 
 
-class LinearWithDropout(nn.Linear):
-    """The output layer of attention, and dropout behind it; there is none behind the feed-forward network."""
+class ModernBertMLP(nn.Module):
+    """The gated feed-forward network, whose two projections are one layer (GeGLU: Shazeer, 2020)."""
 
-    def __init__(self, in_features: int, out_features: int, *, bias: bool, dropout: float) -> None:
-        super().__init__(in_features, out_features, bias=bias)
-        self.dropout = dropout
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Project, and drop while training."""
-        return F.dropout(super().forward(input), self.dropout, self.training)
-
-
-class PredictionHead(nn.Module):
-    """dense → activation → norm, below the last layer of every task."""
-
-    def __init__(self, config: ModernBertConfig) -> None:
+    def __init__(self, config: Any) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size, bias=config.classifier_bias)
-        self.activation = activation_function(config.classifier_activation)
-        self.norm = LayerNorm(config.hidden_size, eps=config.norm_eps, bias=config.norm_bias)
+        self.Wi = nn.Linear(config.hidden_size, 2 * config.intermediate_size, bias=config.mlp_bias)
+        self.act = activation_function(config.hidden_activation)
+        self.drop = nn.Dropout(config.mlp_dropout)
+        self.Wo = nn.Linear(config.intermediate_size, config.hidden_size, bias=config.mlp_bias)
 
-    def forward(self, hidden_states: Float[Tensor, "*batch hidden"]) -> Float[Tensor, "*batch hidden"]:
-        """Transform every position by itself."""
-        normed: Tensor = self.norm(self.activation(self.dense(hidden_states)))
-        return normed
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """Transform every token by itself."""
+        x, gate = self.Wi(hidden_states).chunk(2, dim=-1)
+        return self.Wo(self.drop(self.act(x) * gate))  # type: ignore[no-any-return]
 
 
-def _block(config: ModernBertConfig, layer: int) -> Block:
-    attention = MultiHeadAttention(
-        config.hidden_size,
-        config.num_attention_heads,
-        dropout=config.attention_dropout,
-        bias=config.attention_bias,
-        fused=True,
-    )
-    attention.output = LinearWithDropout(
-        config.hidden_size, config.hidden_size, bias=config.attention_bias, dropout=config.attention_dropout
-    )
-    block = Block(
-        attention,
-        FusedGatedFeedForward(config),
-        lambda: LayerNorm(config.hidden_size, eps=config.norm_eps, bias=config.norm_bias),
-        pre_norm=True,
-    )
-    if layer == 0:  # the embedding's norm comes right before it
-        block.self_attention_norm = nn.Identity()
-    writers: tuple[Any, ...] = (block.self_attention.output, block.feed_forward.output)
-    for writer in writers:
-        writer.writes_to_residual = True
-    return block
+class ModernBertRotaryEmbedding(RotaryEmbedding):
+    """The rotation of each position, in layers of either type."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config, sorted(set(config.layer_types)))
+
+
+class ModernBertAttention(nn.Module):
+    """Bidirectional attention whose queries, keys and values come from one projection."""
+
+    def __init__(self, config: Any, layer_idx: int = 0) -> None:
+        super().__init__()
+        self.heads, self.attention_dropout = config.num_attention_heads, config.attention_dropout
+        self.Wqkv = nn.Linear(config.hidden_size, 3 * config.hidden_size, bias=config.attention_bias)
+        self.Wo = nn.Linear(config.hidden_size, config.hidden_size, bias=config.attention_bias)
+        self.out_drop = nn.Dropout(config.attention_dropout) if config.attention_dropout > 0 else nn.Identity()
+
+    def forward(
+        self,
+        x: Tensor,
+        mask: AttentionMask | Tensor | None = None,
+        *,
+        rotary: Rotary | None = None,
+        kernel: str = "sdpa",
+    ) -> AttentionOutput:
+        """Attend from and to `x` (batch, length, hidden)."""
+        query, key, value = self.Wqkv(x).chunk(3, dim=-1)
+        dropout = self.attention_dropout if self.training else 0.0
+        attended, weights = attend(
+            query, key, value, heads=self.heads, mask=mask, rotary=rotary, dropout=dropout, kernel=kernel
+        )
+        return AttentionOutput(self.out_drop(self.Wo(attended)), weights)
+
+
+class ModernBertEncoderLayer(GradientCheckpointingLayer):
+    """Pre-norm: attention and feed-forward, each added to its input."""
+
+    def __init__(self, config: Any, layer_idx: int = 0) -> None:
+        super().__init__()
+        self.attn_norm = _norm(config) if layer_idx else nn.Identity()  # the embeddings are normed already
+        self.attn = ModernBertAttention(config, layer_idx)
+        self.mlp_norm = _norm(config)
+        self.mlp = ModernBertMLP(config)
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        attention_mask: AttentionMask | Tensor | None = None,
+        *,
+        rotary: Rotary | None = None,
+        kernel: str = "sdpa",
+        record: Record | None = None,
+    ) -> Tensor:
+        """Transform (batch, length, hidden); `record` is given the attention weights."""
+        x = hidden_states
+        attended, weights = self.attn(self.attn_norm(x), attention_mask, rotary=rotary, kernel=kernel)
+        x = x + attended
+        x = x + self.mlp(self.mlp_norm(x))
+        if record is not None:
+            record(weights, None)
+        return x  # type: ignore[no-any-return]
 
 
 # ---- the backbone ----------------------------------------------------------------------------------------------------
 
 
 class ModernBertPreTrainedModel(PreTrainedModel):
-    """What all ModernBERT classes share."""
+    """The base of all ModernBERT classes."""
 
     config_class = ModernBertConfig
     base_model_prefix = "model"
-    weights = WEIGHTS
+    _input_embeddings = "embeddings.tok_embeddings"
+    _output_embeddings = "decoder"
+    _tied_weights_keys: ClassVar[dict[str, str]] = {"decoder.weight": "model.embeddings.tok_embeddings.weight"}
+    _no_split_modules: ClassVar[list[str]] = ["ModernBertEmbeddings", "ModernBertEncoderLayer"]
 
     config: ModernBertConfig
 
-    def init_parameter(self, module: nn.Module, name: str, parameter: Tensor) -> None:
-        """A normal distribution whose tails are cut, narrower where layers write into the residual stream (§A.1)."""
-        super().init_parameter(module, name, parameter)
-        if parameter.ndim < 2 or isinstance(module, nn.Embedding):
-            return
-        config = self.config
-        deviation = config.initializer_range
-        if getattr(module, "writes_to_residual", False):
-            deviation /= (2.0 * config.num_hidden_layers) ** 0.5
-        elif module is getattr(self, "classifier", None):
-            deviation = config.hidden_size**-0.5
-        cutoff = config.initializer_cutoff_factor * deviation
-        nn.init.trunc_normal_(parameter, std=deviation, a=-cutoff, b=cutoff)
+    def _init_weights(self, module: nn.Module) -> None:
+        """A normal distribution without its tails, narrower for layers that write into the residual stream (§A.1)."""
+        super()._init_weights(module)
+        std = self.config.initializer_range
+        residual = std / (2 * self.config.num_hidden_layers) ** 0.5
+        if isinstance(module, ModernBertEmbeddings):
+            self._init_truncated(module.tok_embeddings, std)
+        elif isinstance(module, ModernBertMLP):
+            self._init_truncated(module.Wi, std)
+            self._init_truncated(module.Wo, residual)
+        elif isinstance(module, ModernBertAttention):
+            self._init_truncated(module.Wqkv, std)
+            self._init_truncated(module.Wo, residual)
+        elif isinstance(module, ModernBertPredictionHead):
+            self._init_truncated(module.dense, residual)
+        elif isinstance(module, ModernBertForMaskedLM):
+            self._init_truncated(module.decoder, residual)
+        elif isinstance(module, ModernBertPreTrainedModel) and hasattr(module, "classifier"):
+            self._init_truncated(module.classifier, self.config.hidden_size**-0.5)
+
+    def _init_truncated(self, layer: nn.Linear | nn.Embedding, std: float) -> None:
+        cutoff = self.config.initializer_cutoff_factor * std
+        nn.init.trunc_normal_(layer.weight, std=std, a=-cutoff, b=cutoff)
 
 
 class ModernBertModel(ModernBertPreTrainedModel):
-    """Embedding, normed → blocks, global and local ones → final norm: a vector for every token."""
+    """Embeddings → blocks, global and local ones → final norm: a vector for every token."""
 
     def __init__(self, config: ModernBertConfig) -> None:
         super().__init__(config)
-        self.token_embedding = nn.Embedding(config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id)
-        self.embedding_norm = LayerNorm(config.hidden_size, eps=config.norm_eps, bias=config.norm_bias)
-        self.dropout = nn.Dropout(config.embedding_dropout)
-        self.blocks = nn.ModuleList(_block(config, layer) for layer in range(config.num_hidden_layers))
-        self.final_norm = LayerNorm(config.hidden_size, eps=config.norm_eps, bias=config.norm_bias)
+        self.embeddings = ModernBertEmbeddings(config)
+        self.layers = nn.ModuleList(ModernBertEncoderLayer(config, layer) for layer in range(config.num_hidden_layers))
+        self.final_norm = _norm(config)
+        self.rotary_emb = ModernBertRotaryEmbedding(config)
         self.post_init()
-
-    def get_input_embeddings(self) -> nn.Embedding:
-        """The token embedding."""
-        return self.token_embedding
-
-    def set_input_embeddings(self, embeddings: nn.Embedding) -> None:
-        """Replace the token embedding."""
-        self.token_embedding = embeddings
 
     def forward(
         self,
@@ -280,82 +290,69 @@ class ModernBertModel(ModernBertPreTrainedModel):
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> BaseModelOutput:
         """Encode a batch.
 
         Args:
             input_ids: (batch, length), or `inputs_embeds` (batch, length, hidden) in their place.
             attention_mask: (batch, length) with 1 for tokens and 0 for padding, or (batch, heads, query, key), which
-                is the whole rule, windows included; see `read_attention_mask`.
+                is the complete rule, windows included; see `read_attention_mask`.
             position_ids: (batch, length); counted from 0 if None.
-            output_attentions, output_hidden_states: None means what the config says.
+            options: `output_attentions`, `output_hidden_states`; None means the config's value.
 
         Raises:
             InputError: an argument whose shape, type or range is wrong.
         """
-        config = self.config
-        output_attentions = config.output_attentions if output_attentions is None else output_attentions
-        output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        kernel = attention_kernel_name(config, output_attentions)
-
-        batch_size, length = read_shape(input_ids, inputs_embeds, config.hidden_size)
-        check_dtype("inputs_embeds", inputs_embeds, self.dtype)
-        check_mask("attention_mask", attention_mask, config.num_attention_heads)
-        check_ids("input_ids", input_ids, (batch_size, length), config.vocab_size, "vocab_size")
-        check_unlimited_positions(position_ids, (batch_size, length))
-        mask = read_attention_mask(
+        inputs = self.prepare_inputs(
+            input_ids,
+            inputs_embeds,
             attention_mask,
-            batch_size=batch_size,
-            query_length=length,
-            key_length=length,
+            position_ids,
+            **options,
             is_causal=False,
-            dtype=self.dtype,
-            device=self.device,
+            max_positions=None,
+            widens=False,
         )
-        masks = dict.fromkeys(LAYER_TYPES, mask)
-        reach = config.sliding_window
-        if length > reach + 1 and not (attention_mask is not None and attention_mask.ndim == 4):
-            window = local_mask(length, before=reach, after=reach, device=self.device)
-            masks["sliding_attention"] = mask.restricted_to(window)
+        masks = {"full_attention": inputs.mask, "sliding_attention": self._local_mask(inputs)}
+        x = self.embeddings(input_ids, inputs_embeds)
+        # Queries and keys are rotated in float32 even where the model is narrower.
+        widest = torch.promote_types(x.dtype, torch.float32)
+        rotary = {
+            kind: Rotary(*(wave.to(widest) for wave in self.rotary_emb(x, inputs.position_ids, kind)))
+            for kind in set(self.config.layer_types or ())
+        }
+        for index, (layer, kind) in enumerate(zip(self.layers, self.config.layer_types or (), strict=True)):
+            inputs.keep(x)
+            x = layer(x, masks[kind], rotary=rotary[kind], **inputs.for_layer(index))
+        x = self.final_norm(x)
+        inputs.keep(x)  # the last entry is the output after the final norm
+        return BaseModelOutput(x, **inputs.kept())
 
-        hidden_states = self.token_embedding(input_ids) if inputs_embeds is None else inputs_embeds
-        hidden_states = self.dropout(self.embedding_norm(hidden_states))
-        if position_ids is None:
-            position_ids = count_positions(length, device=hidden_states.device)
-        rotary = {}
-        for kind in set(config.layer_types or []):
-            waves = rotary_from_parameters(
-                (config.rope_parameters or {})[kind],
-                position_ids,
-                head_dim=config.hidden_size // config.num_attention_heads,
-                max_position_embeddings=config.max_position_embeddings,
-                dtype=hidden_states.dtype,
-            )
-            # Queries and keys are rotated in float32 even where the model is narrower.
-            at_least_float32 = torch.promote_types(hidden_states.dtype, torch.float32)
-            rotary[kind] = Rotary(*(wave.to(at_least_float32) for wave in waves))
-
-        all_hidden_states, attentions = [], []
-        for block, kind in zip(self.blocks, config.layer_types or [], strict=True):
-            all_hidden_states.append(hidden_states)
-            hidden_states, attention, _ = self.run_block(
-                block, hidden_states, masks[kind], rotary=rotary[kind], kernel=kernel
-            )
-            attentions.append(attention)
-        hidden_states = self.final_norm(hidden_states)
-        all_hidden_states.append(hidden_states)  # of the last block, its normed output is given
-
-        return BaseModelOutput(
-            last_hidden_state=hidden_states,
-            hidden_states=tuple(all_hidden_states) if output_hidden_states else None,
-            attentions=tuple(attentions) if output_attentions else None,
-        )
+    def _local_mask(self, inputs: Inputs) -> AttentionMask:
+        """The mask, restricted to a window on both sides of each token; a complete mask is taken as it is."""
+        reach = self.config.sliding_window
+        if inputs.is_complete_mask or inputs.length <= reach + 1:
+            return inputs.mask
+        window = local_mask(inputs.length, before=reach, after=reach, device=inputs.position_ids.device)
+        return inputs.mask.restricted_to(window)
 
 
 # ---- heads -----------------------------------------------------------------------------------------------------------
+
+
+class ModernBertPredictionHead(nn.Module):
+    """norm(activation(dense(x))), before the last layer of every task."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size, bias=config.classifier_bias)
+        self.act = activation_function(config.classifier_activation)
+        self.norm = _norm(config)
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """Transform every vector by itself."""
+        return self.norm(self.act(self.dense(hidden_states)))  # type: ignore[no-any-return]
 
 
 class ModernBertForMaskedLM(ModernBertPreTrainedModel):
@@ -364,17 +361,9 @@ class ModernBertForMaskedLM(ModernBertPreTrainedModel):
     def __init__(self, config: ModernBertConfig) -> None:
         super().__init__(config)
         self.model = ModernBertModel(config)
-        self.head = PredictionHead(config)
+        self.head = ModernBertPredictionHead(config)
         self.decoder = nn.Linear(config.hidden_size, config.vocab_size, bias=config.decoder_bias)
         self.post_init()
-
-    def get_output_embeddings(self) -> nn.Linear:
-        """The layer that scores the vocabulary."""
-        return self.decoder
-
-    def set_output_embeddings(self, embeddings: nn.Linear) -> None:
-        """Replace the layer that scores the vocabulary."""
-        self.decoder = embeddings
 
     def forward(
         self,
@@ -385,8 +374,7 @@ class ModernBertForMaskedLM(ModernBertPreTrainedModel):
         labels: Tensor | None = None,
         *,
         num_items_in_batch: int | Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> MaskedLMOutput:
         """Score every token of the vocabulary at every position; see `ModernBertModel` for the inputs.
 
@@ -400,9 +388,8 @@ class ModernBertForMaskedLM(ModernBertPreTrainedModel):
             attention_mask,
             position_ids,
             inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
             return_dict=True,
+            **options,
         )
         hidden_states = encoded.last_hidden_state
         if labels is not None:
@@ -418,11 +405,11 @@ class ModernBertForMaskedLM(ModernBertPreTrainedModel):
 
 
 def check_pooling(config: ModernBertConfig, attention_mask: Tensor | None) -> None:
-    """Refuse a mask of four dimensions where the mean of tokens is needed: it does not say which ones are padding."""
+    """Refuse a mask of four dimensions where tokens are averaged: it does not tell which ones are padding."""
     if config.classifier_pooling == "mean" and attention_mask is not None and attention_mask.ndim != 2:
         raise InputError(
             f"attention_mask has shape {tuple(attention_mask.shape)}; classifier_pooling='mean' needs (batch, "
-            f"length), to know what padding is."
+            f"length), to know which tokens are padding."
         )
 
 
@@ -442,8 +429,8 @@ class ModernBertForSequenceClassification(ModernBertPreTrainedModel):
     def __init__(self, config: ModernBertConfig) -> None:
         super().__init__(config)
         self.model = ModernBertModel(config)
-        self.head = PredictionHead(config)
-        self.dropout = nn.Dropout(config.classifier_dropout)
+        self.head = ModernBertPredictionHead(config)
+        self.drop = nn.Dropout(config.classifier_dropout)
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
 
@@ -454,9 +441,7 @@ class ModernBertForSequenceClassification(ModernBertPreTrainedModel):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> SequenceClassifierOutput:
         """Classify sequences; see `ModernBertModel` for the inputs.
 
@@ -471,15 +456,14 @@ class ModernBertForSequenceClassification(ModernBertPreTrainedModel):
             attention_mask,
             position_ids,
             inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
             return_dict=True,
+            **options,
         )
         if self.config.classifier_pooling == "cls":
             pooled = encoded.last_hidden_state[:, 0]
         else:
             pooled = mean_of_tokens(encoded.last_hidden_state, attention_mask)
-        logits = self.classifier(self.dropout(self.head(pooled)))
+        logits = self.classifier(self.drop(self.head(pooled)))
         loss = None if labels is None else sequence_classification_loss(logits, labels, self.config.problem_type)
         return SequenceClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)
 
@@ -490,8 +474,8 @@ class ModernBertForTokenClassification(ModernBertPreTrainedModel):
     def __init__(self, config: ModernBertConfig) -> None:
         super().__init__(config)
         self.model = ModernBertModel(config)
-        self.head = PredictionHead(config)
-        self.dropout = nn.Dropout(config.classifier_dropout)
+        self.head = ModernBertPredictionHead(config)
+        self.drop = nn.Dropout(config.classifier_dropout)
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
 
@@ -502,9 +486,7 @@ class ModernBertForTokenClassification(ModernBertPreTrainedModel):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> TokenClassifierOutput:
         """Classify tokens; see `ModernBertModel`. `labels` (batch, length), −100 where none is wanted."""
         shape = read_shape(input_ids, inputs_embeds, self.config.hidden_size)
@@ -514,11 +496,10 @@ class ModernBertForTokenClassification(ModernBertPreTrainedModel):
             attention_mask,
             position_ids,
             inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
             return_dict=True,
+            **options,
         )
-        logits = self.classifier(self.dropout(self.head(encoded.last_hidden_state)))
+        logits = self.classifier(self.drop(self.head(encoded.last_hidden_state)))
         loss = None if labels is None else token_cross_entropy(logits, labels.view(shape))
         return TokenClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)
 
@@ -531,8 +512,8 @@ class ModernBertForQuestionAnswering(ModernBertPreTrainedModel):
         if config.num_labels != 2:
             raise ConfigError(f"num_labels={config.num_labels} must be 2: one score for the start, one for the end.")
         self.model = ModernBertModel(config)
-        self.head = PredictionHead(config)
-        self.dropout = nn.Dropout(config.classifier_dropout)
+        self.head = ModernBertPredictionHead(config)
+        self.drop = nn.Dropout(config.classifier_dropout)
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
 
@@ -545,8 +526,7 @@ class ModernBertForQuestionAnswering(ModernBertPreTrainedModel):
         end_positions: Tensor | None = None,
         *,
         inputs_embeds: Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> QuestionAnsweringModelOutput:
         """Score every token as start and as end; see `ModernBertModel` for the inputs.
 
@@ -560,11 +540,10 @@ class ModernBertForQuestionAnswering(ModernBertPreTrainedModel):
             attention_mask,
             position_ids,
             inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
             return_dict=True,
+            **options,
         )
-        start_logits, end_logits = self.classifier(self.dropout(self.head(encoded.last_hidden_state))).unbind(dim=-1)
+        start_logits, end_logits = self.classifier(self.drop(self.head(encoded.last_hidden_state))).unbind(dim=-1)
         loss = span_loss(start_logits, end_logits, start_positions, end_positions)
         return QuestionAnsweringModelOutput(loss, start_logits, end_logits, encoded.hidden_states, encoded.attentions)
 
@@ -578,8 +557,8 @@ class ModernBertForMultipleChoice(ModernBertPreTrainedModel):
     def __init__(self, config: ModernBertConfig) -> None:
         super().__init__(config)
         self.model = ModernBertModel(config)
-        self.head = PredictionHead(config)
-        self.dropout = nn.Dropout(config.classifier_dropout)
+        self.head = ModernBertPredictionHead(config)
+        self.drop = nn.Dropout(config.classifier_dropout)
         self.classifier = nn.Linear(config.hidden_size, 1)
         self.post_init()
 
@@ -590,9 +569,7 @@ class ModernBertForMultipleChoice(ModernBertPreTrainedModel):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> MultipleChoiceModelOutput:
         """Score choices. All inputs have one more dimension than `ModernBertModel`'s: (batch, choices, length).
 
@@ -607,9 +584,8 @@ class ModernBertForMultipleChoice(ModernBertPreTrainedModel):
             attention_mask,
             flatten_choices(position_ids),
             flatten_choices(inputs_embeds, ndim=4),
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
             return_dict=True,
+            **options,
         )
         hidden_states = encoded.last_hidden_state
         if self.config.classifier_pooling == "mean":
@@ -619,6 +595,6 @@ class ModernBertForMultipleChoice(ModernBertPreTrainedModel):
             pooled = hidden_states[torch.arange(len(first), device=first.device), first]
         else:
             pooled = hidden_states[:, 0]
-        logits = self.classifier(self.dropout(self.head(pooled))).view(batch_size, num_choices)
+        logits = self.classifier(self.drop(self.head(pooled))).view(batch_size, num_choices)
         loss = None if labels is None else token_cross_entropy(logits, labels.view(-1))
         return MultipleChoiceModelOutput(loss, logits, encoded.hidden_states, encoded.attentions)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from minitransformers.configs.fields import constrained, count, size
 from minitransformers.errors import ConfigError
 from minitransformers.models.llama import (
+    LlamaAttention,
+    LlamaDecoderLayer,
     LlamaFamilyConfig,
     LlamaForCausalLM,
     LlamaForQuestionAnswering,
     LlamaForSequenceClassification,
     LlamaForTokenClassification,
+    LlamaMLP,
     LlamaModel,
     LlamaPreTrainedModel,
+    LlamaRMSNorm,
+    LlamaRotaryEmbedding,
 )
 
 LAYER_TYPES = ("full_attention", "sliding_attention")
@@ -42,7 +49,7 @@ class Qwen2Config(LlamaFamilyConfig):
 
     @property
     def windows(self) -> list[int | None]:
-        """In the layers that `layer_types` says."""
+        """In the layers of `layer_types` that have one."""
         return [self.sliding_window if kind == "sliding_attention" else None for kind in self.layer_types or ()]
 
     def complete(self) -> None:
@@ -71,19 +78,47 @@ class Qwen2Config(LlamaFamilyConfig):
             )
 
 
+class Qwen2RMSNorm(LlamaRMSNorm):
+    """As in Llama."""
+
+
+class Qwen2RotaryEmbedding(LlamaRotaryEmbedding):
+    """As in Llama."""
+
+
+class Qwen2MLP(LlamaMLP):
+    """As in Llama."""
+
+
+class Qwen2Attention(LlamaAttention):
+    """As in Llama, with the biases of `Qwen2Config.biases`."""
+
+
+class Qwen2DecoderLayer(LlamaDecoderLayer):
+    """As in Llama."""
+
+    attention_class = Qwen2Attention
+    mlp_class = Qwen2MLP
+    norm_class = Qwen2RMSNorm
+
+
 class Qwen2PreTrainedModel(LlamaPreTrainedModel):
-    """What all Qwen2 classes share."""
+    """The base of all Qwen2 classes."""
 
     config_class = Qwen2Config
+    _no_split_modules: ClassVar[list[str]] = ["Qwen2DecoderLayer"]
 
     @property
     def backbone_class(self) -> type[Qwen2Model]:
-        """What models with a head are built on."""
+        """The backbone of models with a head."""
         return Qwen2Model
 
 
 class Qwen2Model(Qwen2PreTrainedModel, LlamaModel):
     """Qwen2's backbone."""
+
+    layer_class = Qwen2DecoderLayer
+    rotary_class = Qwen2RotaryEmbedding
 
 
 class Qwen2ForCausalLM(Qwen2PreTrainedModel, LlamaForCausalLM):

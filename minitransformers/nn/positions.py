@@ -160,25 +160,10 @@ def yarn_frequencies(
     return 1 / (factor * growth) * (1 - kept) + 1 / growth * kept
 
 
-def longrope_frequencies(
-    rotated: int,
-    *,
-    base: float,
-    longest: Int[Tensor, ""],
-    trained_length: int,
-    short_factor: Float[Tensor, " half"],
-    long_factor: Float[Tensor, " half"],
-) -> Float[Tensor, " half"]:
-    """Each pair slower by a factor of its own, which a search has found: LongRoPE (Ding et al., 2024, §3).
-
-    Args:
-        longest: number of positions that the text reaches. Beyond `trained_length`, `long_factor` counts for all of
-            them, and what a cache holds of before is not turned anew.
-        short_factor, long_factor: of the pairs.
-    """
-    factor = torch.where(longest > trained_length, long_factor, short_factor)
-    exponent = torch.arange(0, rotated, 2, dtype=torch.float32, device=factor.device) / rotated
-    return 1.0 / (factor * base**exponent)
+def longrope_frequencies(rotated: int, *, base: float, factors: Float[Tensor, " half"]) -> Float[Tensor, " half"]:
+    """Each pair slower by a factor of its own, found by a search: LongRoPE (Ding et al., 2024, §3)."""
+    exponent = torch.arange(0, rotated, 2, dtype=torch.float32, device=factors.device) / rotated
+    return 1.0 / (factors * base**exponent)
 
 
 def rotate(
