@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypedDict
 
+import torch
 from torch import Tensor, nn
 
 from minitransformers.errors import InputError
