@@ -149,9 +149,7 @@ def test_decay_pulls_matrices_towards_zero_and_nothing_else() -> None:
 
 
 def test_unknown_optimizers() -> None:
-    with pytest.raises(
-        InputError, match=r"no optimizer 'adamw_torhc': choose one of .*Did you mean 'adamw_torch'"
-    ):
+    with pytest.raises(InputError, match=r"no optimizer 'adamw_torhc': choose one of .*Did you mean 'adamw_torch'"):
         create_optimizer(parameter_groups(nn.Linear(1, 1), 0.0), "adamw_torhc")
 
 

@@ -181,7 +181,11 @@ def test_names_are_theirs() -> None:
         (("polynomial", 1, 2, {"lr_end": 1.0}), InputError, r"lr_end=1.0 must be below the optimizer's rate"),
         (("inverse_sqrt", 1, 2, {"timescale": 0}), InputError, r"timescale=0 must be above 0"),
         (("cosine_with_min_lr", 1, 2), InputError, r"not min_lr=None and min_lr_rate=None"),
-        (("cosine_with_min_lr", 1, 2, {"min_lr": 0.0, "min_lr_rate": 0.0}), InputError, r"not min_lr=0.0 and min_lr_rate=0.0"),
+        (
+            ("cosine_with_min_lr", 1, 2, {"min_lr": 0.0, "min_lr_rate": 0.0}),
+            InputError,
+            r"not min_lr=0.0 and min_lr_rate=0.0",
+        ),
         (("warmup_stable_decay", 1, None, {"num_decay_steps": 2}), InputError, r"needs num_training_steps"),
         (("warmup_stable_decay", 1, 9, {"num_decay_steps": 2, "decay_type": "sqrt"}), InputError, r"decay_type='sqrt'"),
     ],

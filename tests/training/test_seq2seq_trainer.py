@@ -64,7 +64,7 @@ def predicted(made: Any, library: Any, **gen_kwargs: Any) -> Any:
 
 @st.composite
 def runs(draw: st.DrawFn) -> dict[str, Any]:
-    """How evaluations generate; lengths are always said: see `test_length_where_nobody_says_one`."""
+    """Settings of the generation in evaluations, always with a maximal length: see `test_default_length`."""
     run: dict[str, Any] = {
         "max_steps": draw(st.integers(1, 4)),
         "eval_strategy": "steps",
@@ -90,8 +90,7 @@ GEN_KWARGS = st.sampled_from(
 )
 
 
-@pytest.mark.parametrize("name", [T5, BART])
-@given(run=runs(), gen_kwargs=GEN_KWARGS)
+@given(name=st.sampled_from([T5, BART]), run=runs(), gen_kwargs=GEN_KWARGS)
 def test_same_runs(name: str, run: dict[str, Any], gen_kwargs: dict[str, Any]) -> None:
     ours, theirs = in_both(name, **run)
     assert_same_history(ours.state.log_history, theirs.state.log_history)

@@ -1,7 +1,8 @@
-"""A run that was stopped and goes on ends with the same weights and the same log, bit for bit, as one that was not."""
+"""A resumed run ends with the same weights and the same log, bit for bit, as an uninterrupted one."""
 
 from __future__ import annotations
 
+import functools
 import json
 import tempfile
 from pathlib import Path
@@ -17,7 +18,7 @@ from minitransformers import CheckpointError, EarlyStoppingCallback, TrainerCall
 
 NAME = "BertForSequenceClassification"
 STRATEGIES = {
-    "plain": {"num_train_epochs": 3, "save_strategy": "steps", "save_steps": 1, "logging_steps": 2},
+    "plain": {"num_train_epochs": 2, "save_strategy": "steps", "save_steps": 1, "logging_steps": 2},
     "accumulated": {
         "max_steps": 5,
         "gradient_accumulation_steps": 2,
@@ -28,7 +29,7 @@ STRATEGIES = {
         "logging_steps": 3,
     },
     "best": {
-        "num_train_epochs": 4,
+        "num_train_epochs": 3,
         "eval_strategy": "epoch",
         "save_strategy": "epoch",
         "load_best_model_at_end": True,
@@ -40,7 +41,7 @@ STRATEGIES = {
 
 
 class Stop(TrainerCallback):
-    """Ends a process in the middle: after its checkpoint of a step, and whatever came later is lost."""
+    """Interrupts a run after the checkpoint of a step."""
 
     def __init__(self, step: int) -> None:
         self.step = step
@@ -51,7 +52,7 @@ class Stop(TrainerCallback):
 
 
 def with_dropout(directory: Path, **arguments: Any) -> Any:
-    """Dropout draws random numbers in each step: they must go on where they were."""
+    """With dropout, whose random numbers a resumed run must continue."""
     made = trainer(minitransformers, NAME, directory, report_to=["jsonl"], **arguments)
     for module in made.model.modules():
         if isinstance(module, torch.nn.Dropout):
@@ -59,18 +60,30 @@ def with_dropout(directory: Path, **arguments: Any) -> Any:
     return made
 
 
+@functools.cache
+def uninterrupted(strategy: str) -> tuple[Any, Any, Any]:
+    """The Trainer, the output of `train`, and the log file of a run without an interruption."""
+    with tempfile.TemporaryDirectory() as directory:
+        whole = with_dropout(Path(directory), **STRATEGIES[strategy])
+        return whole, whole.train(), written_log(directory)
+
+
+def written_log(directory: str) -> list[dict[str, Any]]:
+    lines = (Path(directory) / "log.jsonl").read_text().splitlines()
+    return without_timings([json.loads(line) for line in lines])
+
+
 @given(strategy=st.sampled_from(sorted(STRATEGIES)), stop=st.integers(1, 4), later=st.booleans())
-def test_resumed_is_never_stopped(strategy: str, stop: int, later: bool) -> None:
+def test_a_resumed_run_equals_an_uninterrupted_one(strategy: str, stop: int, later: bool) -> None:
     arguments = STRATEGIES[strategy]
-    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
-        whole = with_dropout(Path(one), **arguments)
-        expected = whole.train()
-        stopped = with_dropout(Path(two), callbacks=[Stop(stop + later)], **arguments)
+    whole, expected, expected_log = uninterrupted(strategy)
+    with tempfile.TemporaryDirectory() as directory:
+        stopped = with_dropout(Path(directory), callbacks=[Stop(stop + later)], **arguments)
         with pytest.raises(KeyboardInterrupt):
             stopped.train()
-        checkpoints = sorted(Path(two).glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-        resumed = with_dropout(Path(two), **arguments)
-        # From the last checkpoint, or from the one before: what came after that is overwritten.
+        checkpoints = sorted(Path(directory).glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+        resumed = with_dropout(Path(directory), **arguments)
+        # From the last checkpoint, or from the one before, whose later records and checkpoints are overwritten.
         output = resumed.train(resume_from_checkpoint=True if not later else checkpoints[-2:][0])
         assert output.global_step == expected.global_step
         assert output.training_loss == expected.training_loss
@@ -79,17 +92,13 @@ def test_resumed_is_never_stopped(strategy: str, stop: int, later: bool) -> None
         ):
             assert own.equal(their), name
         assert without_timings(resumed.state.log_history) == without_timings(whole.state.log_history)
-        written = [
-            without_timings([json.loads(line) for line in (Path(each) / "log.jsonl").read_text().splitlines()])
-            for each in (one, two)
-        ]
-        assert written[0] == written[1] == without_timings(whole.state.log_history)
+        assert written_log(directory) == expected_log == without_timings(whole.state.log_history)
         for field in ("epoch", "total_flos", "best_metric", "best_global_step"):
             assert getattr(resumed.state, field) == getattr(whole.state, field)
 
 
-def test_a_model_from_a_file_goes_on(tmp_path: Path) -> None:
-    """GPT-2's matrices are transposed in transformers' files: they come without a copy, and are not contiguous."""
+def test_resuming_a_model_from_a_file(tmp_path: Path) -> None:
+    """GPT-2's matrices are transposed in transformers' files. They are loaded without a copy, so not contiguous."""
     arguments = {"max_steps": 4, "save_strategy": "steps", "save_steps": 2}
     whole = trainer(minitransformers, "GPT2LMHeadModel", tmp_path / "one", **arguments)
     assert not all(weight.is_contiguous() for weight in whole.model.parameters())
@@ -102,7 +111,7 @@ def test_a_model_from_a_file_goes_on(tmp_path: Path) -> None:
             assert own.equal(their), name
 
 
-def test_early_stopping_counts_on(tmp_path: Path) -> None:
+def test_early_stopping_continues_counting(tmp_path: Path) -> None:
     arguments = {
         "eval_strategy": "steps",
         "eval_steps": 1,
@@ -136,7 +145,7 @@ def test_a_checkpoint_is_a_model_that_can_be_loaded(tmp_path: Path) -> None:
     }
 
 
-def test_a_longer_run_goes_on_from_a_finished_one(tmp_path: Path) -> None:
+def test_a_longer_run_resumes_from_a_finished_one(tmp_path: Path) -> None:
     arguments = {"save_strategy": "epoch", "lr_scheduler_type": "constant"}
     trainer(minitransformers, NAME, tmp_path, num_train_epochs=1, **arguments).train()
     longer = trainer(minitransformers, NAME, tmp_path, num_train_epochs=2, **arguments)
@@ -154,13 +163,13 @@ def test_training_twice_and_model_init(tmp_path: Path) -> None:
 
     made = trainer(minitransformers, NAME, tmp_path, model_init=fresh, max_steps=2)
     first = made.train().training_loss
-    assert made.train().training_loss == first, "each call begins with a new model of the same seed"
+    assert made.train().training_loss == first, "each call starts with a new model of the same seed"
     again = trainer(minitransformers, NAME, tmp_path, max_steps=2)
     first = again.train().training_loss
     assert again.train().training_loss != first, "the model is trained further"
 
 
-def test_what_cannot_be_gone_on_from(tmp_path: Path) -> None:
+def test_checkpoints_that_cannot_be_resumed(tmp_path: Path) -> None:
     made = trainer(minitransformers, NAME, tmp_path, max_steps=1)
     with pytest.raises(CheckpointError, match=r"there is no checkpoint in output_dir="):
         made.train(resume_from_checkpoint=True)

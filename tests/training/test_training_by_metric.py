@@ -1,4 +1,4 @@
-"""A ReduceLROnPlateau in `train` goes by the evaluations, and by nothing else; stopped or not."""
+"""A ReduceLROnPlateau in `train` is stepped by evaluations only, also in a resumed run."""
 
 import tempfile
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 from tiny_runs import bert, gpt2, loader, same, texts, weights
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -34,34 +34,35 @@ def optimizer_of(model):
     return torch.optim.AdamW(model.parameters(), lr=0.3)
 
 
-def go(directory, steps, hook, plateau, make=bert, **settings):
+def go(directory, steps, hook, plateau, make=bert, **changes):
     model = make()
     optimizer = optimizer_of(model)
     schedule = ReduceLROnPlateau(optimizer, **plateau)
     torch.manual_seed(1)
     np.random.seed(1)
-    options = {"evaluate_every": 1, "save_every": 3, "keep": None, "output_dir": directory, **settings}
+    options = {"evaluate_every": 1, "save_every": 3, "keep": None, "output_dir": directory, **changes}
     return train(
         model, optimizer, schedule, loader(), Settings(steps=steps, **options), validation=VALIDATION, hooks=[hook]
     )
 
 
+@settings(max_examples=settings.default.max_examples // 2)
 @given(
     patience=st.integers(0, 2),
     factor=st.sampled_from([0.1, 0.5]),
     metric=st.sampled_from(["loss", "mask_accuracy"]),
     every=st.integers(1, 2),
     stop=st.integers(1, 4),
-    follows=st.booleans(),
+    keep_best=st.booleans(),
 )
-def test_the_rate_follows_the_metric(patience, factor, metric, every, stop, follows):
-    """Rates are those of torch's schedule, given the evaluations' metric one after the other."""
+def test_the_rate_follows_the_metric(patience, factor, metric, every, stop, keep_best):
+    """The rates are those of torch's schedule, stepped with the metric of each evaluation."""
     mode = "min" if metric == "loss" else "max"
     plateau = {"patience": patience, "factor": factor, "mode": mode}
-    settings = {"metric": metric, "evaluate_every": every, "keep_best": follows, "greater_is_better": mode == "max"}
+    options = {"metric": metric, "evaluate_every": every, "keep_best": keep_best, "greater_is_better": mode == "max"}
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
         hook = Rates()
-        whole = go(Path(one), 5, hook, plateau, **settings)
+        whole = go(Path(one), 5, hook, plateau, **options)
         optimizer = optimizer_of(torch.nn.Linear(1, 1))
         expected = ReduceLROnPlateau(optimizer, **plateau)
         for step in range(1, 6):
@@ -70,23 +71,23 @@ def test_the_rate_follows_the_metric(patience, factor, metric, every, stop, foll
             if step in hook.metrics:
                 expected.step(hook.metrics[step][metric])
         again = Rates()
-        go(Path(two), stop, again, plateau, **settings)
-        resumed = go(Path(two), 5, again, plateau, **settings)
+        go(Path(two), stop, again, plateau, **options)
+        resumed = go(Path(two), 5, again, plateau, **options)
         assert again.rates == hook.rates
         assert again.metrics == hook.metrics
         assert same(weights(resumed), weights(whole))
         assert resumed.schedule.state_dict() == whole.schedule.state_dict()
 
 
-def test_rates_do_fall(tmp_path):
-    """So that what is above is about something."""
+def test_rates_change(tmp_path):
+    """Otherwise the test above would prove nothing."""
     hook = Rates()
     go(tmp_path, 7, hook, {"patience": 0}, make=gpt2)
     assert len(set(hook.rates.values())) > 1
 
 
 @pytest.mark.parametrize(
-    ("settings", "validation", "message"),
+    ("changes", "validation", "message"),
     [
         ({}, None, r"schedule=ReduceLROnPlateau\(…\) needs validation=…"),
         (
@@ -99,16 +100,16 @@ def test_rates_do_fall(tmp_path):
         ({"patience": 3}, VALIDATION, r"patience=3 depends on evaluations: set evaluate_every"),
     ],
 )
-def test_evaluations_that_there_are_not(settings, validation, message, tmp_path):
+def test_missing_evaluations(changes, validation, message, tmp_path):
     model = bert()
     optimizer = optimizer_of(model)
     schedule = ReduceLROnPlateau(optimizer) if "schedule" in message else None
-    options = Settings(steps=2, output_dir=tmp_path, **settings)
+    options = Settings(steps=2, output_dir=tmp_path, **changes)
     with pytest.raises(InputError, match=message):
         train(model, optimizer, schedule, loader(), options, validation=validation)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_metric_that_there_is_not(tmp_path):
+def test_unknown_metric(tmp_path):
     with pytest.raises(InputError, match=r"metric='acuracy' is not among the metrics of the evaluation: \['loss'"):
         go(tmp_path, 2, Rates(), {}, metric="acuracy")
