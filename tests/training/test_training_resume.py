@@ -210,7 +210,7 @@ def test_a_directory_of_another_run(tmp_path):
     go(tmp_path, 2)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}
     with pytest.raises(
-        CheckpointError, match=r"another run: config.hidden_size is 8 in the checkpoint and 12 in this run"
+        CheckpointError, match=r"config.hidden_size is 8 in the checkpoint and 12 in this run"
     ):
         go(tmp_path, 4, model=bert(hidden_size=12))
     with pytest.raises(CheckpointError, match=r"config\.num_hidden_layers is 2 in the checkpoint and 1 in this run"):
