@@ -1,23 +1,24 @@
 """T5 (Raffel et al., 2020), v1.0, v1.1 and Flan: every task is text in, text out, by an encoder and a decoder.
 
-Reads top to bottom: configuration, weight names, the stack of blocks that is encoder or decoder, backbone, the model
-that writes text, further heads.
+Reads top to bottom: configuration, sub-layers, block, the stack of blocks that is encoder or decoder, backbone, the
+model that writes text, further heads. Modules are named as in the checkpoints.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minitransformers.configs.config import Config
 from minitransformers.configs.fields import constrained, positive, probability, size
 from minitransformers.errors import ConfigError, InputError
-from minitransformers.files.weight_names import Rule, WeightTable, drop, rename, tie
+from minitransformers.files.checkpoint_names import CheckpointNames, drop
 from minitransformers.generation.mixin import GenerationMixin
+from minitransformers.models.base.checkpointing import GradientCheckpointingLayer
 from minitransformers.models.base.checks import (
-    check_dtype,
     check_ids,
     check_labels,
     check_sequence_labels,
@@ -25,21 +26,18 @@ from minitransformers.models.base.checks import (
     read_shape,
 )
 from minitransformers.models.base.encoder_decoder import EncoderDecoderModel, kept_finite, sentence_vectors
-from minitransformers.models.base.mask_arguments import check_context, check_mask
-from minitransformers.models.base.pretrained import attention_kernel_name
-from minitransformers.nn.legacy_attention import MultiHeadAttention
-from minitransformers.nn.legacy_blocks import Block
-from minitransformers.nn.cache import Cache
-from minitransformers.nn.feed_forward import ACTIVATIONS, FeedForward, GatedFeedForward
-from minitransformers.nn.heads import DenseClassifier
+from minitransformers.models.base.inputs import Inputs, OutputOptions, Record
+from minitransformers.nn.attention import attend
+from minitransformers.nn.cache import Cache, CacheLayer
+from minitransformers.nn.feed_forward import ACTIVATIONS, activation_function
 from minitransformers.nn.losses import (
     sequence_classification_loss,
     span_loss,
     token_cross_entropy,
 )
-from minitransformers.nn.masks import read_attention_mask
+from minitransformers.nn.masks import AttentionMask
 from minitransformers.nn.normalization import RMSNorm
-from minitransformers.nn.positions import RelativePositionBias
+from minitransformers.nn.positions import relative_buckets
 from minitransformers.outputs import (
     BaseModelOutputWithPastAndCrossAttentions,
     Seq2SeqLMOutput,
@@ -55,9 +53,9 @@ from minitransformers.outputs import (
 class T5Config(Config):
     """The fields of T5's config.json; the defaults are those of t5-small.
 
-    v1.1 and Flan have `feed_forward_proj="gated-gelu"` and do not scale the decoder's output; their files say so by
-    `tie_word_embeddings=False`, which is read as `scale_decoder_outputs=False`: whether the output layer is the token
-    embedding, the weights tell.
+    v1.1 and Flan have `feed_forward_proj="gated-gelu"` and do not scale the decoder's output. In their files
+    `tie_word_embeddings=False` stands for the latter, and is read as `scale_decoder_outputs=False`: the output layer is
+    tied to the token embedding unless the file has different weights for both.
     """
 
     model_type = "t5"
@@ -112,7 +110,7 @@ class T5Config(Config):
         return "gelu_new" if self.feed_forward_proj == "gated-gelu" else self.feed_forward_proj.removeprefix("gated-")
 
     def validate(self) -> None:
-        """Refuse what no T5 can be built from."""
+        """Refuse values from which no T5 can be built."""
         super().validate()
         exact = self.relative_attention_num_buckets // 2
         if self.relative_attention_max_distance <= exact:
@@ -122,98 +120,10 @@ class T5Config(Config):
             )
 
 
-# ---- weight names ----------------------------------------------------------------------------------------------------
-
-ATTENTION = {"q": "query", "k": "key", "v": "value", "o": "output"}
-FEED_FORWARD = {"wi": "intermediate", "wo": "output"}
-GATED_FEED_FORWARD = {"wi_0": "gate", "wi_1": "intermediate", "wo": "output"}
+# ---- sub-layers ------------------------------------------------------------------------------------------------------
 
 
-def weight_table(*further: Rule, gated: bool) -> WeightTable:
-    """T5's names; v1.1 has other ones for the projections of its gated network.
-
-    A block's sub-layers are numbered: self-attention, in the decoder cross-attention, and the feed-forward network.
-    """
-    network = ("DenseReluDense", "feed_forward", GATED_FEED_FORWARD if gated else FEED_FORWARD)
-    sub_layers = {
-        "encoder": [("SelfAttention", "self_attention", ATTENTION), network],
-        "decoder": [
-            ("SelfAttention", "self_attention", ATTENTION),
-            ("EncDecAttention", "cross_attention", ATTENTION),
-            network,
-        ],
-    }
-    rules = list(further)
-    for part, parts_sub_layers in sub_layers.items():
-        for number, (theirs, ours, projections) in enumerate(parts_sub_layers):
-            block, our_block = f"{part}.block.{{layer}}.layer.{number}", f"{part}.blocks.{{layer}}"
-            rules.append(rename(f"{block}.layer_norm.weight", f"{our_block}.{ours}_norm.weight"))
-            rules += [
-                rename(f"{block}.{theirs}.{old}.weight", f"{our_block}.{ours}.{new}.weight")
-                for old, new in projections.items()
-            ]
-        rules += [
-            rename(
-                f"{part}.block.0.layer.0.SelfAttention.relative_attention_bias.weight",
-                f"{part}.relative_positions.bias.weight",
-            ),
-            rename(f"{part}.embed_tokens.weight", f"{part}.token_embedding.weight"),
-            rename(f"{part}.final_layer_norm.weight", f"{part}.final_norm.weight"),
-            tie(f"{part}.token_embedding.weight", to="shared.weight"),
-            tie(f"transformer.{part}.token_embedding.weight", to="transformer.shared.weight"),
-        ]
-    return WeightTable(
-        # Old files have a bias of cross-attention that nothing uses.
-        drop("decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"),
-        *rules,
-        rename("classification_head.out_proj.{kind}", "classification_head.output.{kind}"),
-        tie("lm_head.weight", to="shared.weight"),
-        base="transformer",
-    )
-
-
-# ---- encoder and decoder ---------------------------------------------------------------------------------------------
-
-
-class T5PreTrainedModel(EncoderDecoderModel):
-    """What all T5 classes share.
-
-    T5 was trained in bfloat16, and its feed-forward networks give numbers that float16 has not, above 65,504. So their
-    last layer stays float32 in a model that is loaded in float16, as in the reference, and with it the residual stream
-    from there on (`T5Norm`); `model.half()` converts it too, and is a poorer model. In bfloat16 nothing overflows.
-    """
-
-    config_class = T5Config
-    base_model_prefix = "transformer"
-    weights = weight_table(gated=False)
-    gated_weights: ClassVar[WeightTable] = weight_table(gated=True)
-    optional_weights = (".lm_head.", ".qa_outputs.")
-    wide_weights = (".feed_forward.output.",)
-
-    config: T5Config
-
-    def __init__(self, config: T5Config) -> None:
-        super().__init__(config)
-        if config.is_gated_act:
-            self.weights = self.gated_weights
-
-    def init_parameter(self, module: nn.Module, name: str, parameter: Tensor) -> None:
-        """N(0, 1) for embeddings and N(0, 1/inputs) for matrices, times what their modules ask for (released code)."""
-        if parameter.ndim == 1:
-            super().init_parameter(module, name, parameter)
-            return
-        spread = self.config.initializer_factor * getattr(module, "first_values", 1.0)
-        parameter.normal_(0.0, spread / module.in_features**0.5 if isinstance(module, nn.Linear) else spread)
-
-    def _note_untied(self) -> None:
-        """The output layer may be one of its own, which changes nothing else: the config stays as it is."""
-
-    def _shift_right(self, input_ids: Tensor) -> Tensor:
-        """The name that scripts use for `prepare_decoder_input_ids_from_labels`."""
-        return self.prepare_decoder_input_ids_from_labels(input_ids)
-
-
-class T5Norm(RMSNorm):
+class T5LayerNorm(RMSNorm):
     """`RMSNorm` whose result has the weight's type, also where the residual stream is of a wider one."""
 
     def forward(self, hidden_states: Tensor) -> Tensor:
@@ -224,57 +134,310 @@ class T5Norm(RMSNorm):
         return self.weight * normed.to(self.weight.dtype)
 
 
-class T5Output(nn.Linear):
-    """The last layer of a feed-forward network, whose weight may be of a wider type than what it is given."""
+class T5DenseActDense(nn.Module):
+    """The feed-forward network: wo(dropout(act(wi(x))))."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Project, in the weight's type."""
-        return super().forward(input.to(self.weight.dtype))
+    def __init__(self, config: T5Config) -> None:
+        super().__init__()
+        self.wi = nn.Linear(config.d_model, config.d_ff, bias=False)
+        self.wo = nn.Linear(config.d_ff, config.d_model, bias=False)
+        self.dropout = nn.Dropout(config.dropout_rate)
+        self.act = activation_function(config.dense_act_fn)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform every token by itself."""
+        return self.wo(_as_weight(self.dropout(self.act(self.wi(x))), self.wo))  # type: ignore[no-any-return]
 
 
-class T5Block(Block):
-    """Pre-norm, by root mean square, without any bias (§2.1); in float16, what overflows is brought back."""
+class T5DenseGatedActDense(nn.Module):
+    """The gated network of v1.1: wo(dropout(act(wi_0(x)) · wi_1(x))) (Shazeer, 2020, eq. 6)."""
 
-    def _after(self, norm: nn.Module, hidden_states: Tensor, update: Tensor) -> Tensor:
-        return kept_finite(super()._after(norm, hidden_states, update))
+    def __init__(self, config: T5Config) -> None:
+        super().__init__()
+        self.wi_0 = nn.Linear(config.d_model, config.d_ff, bias=False)
+        self.wi_1 = nn.Linear(config.d_model, config.d_ff, bias=False)
+        self.wo = nn.Linear(config.d_ff, config.d_model, bias=False)
+        self.dropout = nn.Dropout(config.dropout_rate)
+        self.act = activation_function(config.dense_act_fn)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform every token by itself."""
+        gated = self.act(self.wi_0(x)) * self.wi_1(x)
+        return self.wo(_as_weight(self.dropout(gated), self.wo))  # type: ignore[no-any-return]
+
+
+def _as_weight(x: Tensor, layer: nn.Linear) -> Tensor:
+    """`x` in the type of the layer's weight, which is wider in float16 models; quantized layers take `x` as it is."""
+    weight: Any = layer.weight  # a method in PyTorch's quantized layers
+    return x.to(weight.dtype) if isinstance(weight, Tensor) and weight.is_floating_point() else x
+
+
+class T5LayerFF(nn.Module):
+    """x + dropout(network(norm(x)))."""
+
+    def __init__(self, config: T5Config) -> None:
+        super().__init__()
+        self.DenseReluDense = (T5DenseGatedActDense if config.is_gated_act else T5DenseActDense)(config)
+        self.layer_norm = T5LayerNorm(config.d_model, eps=config.layer_norm_epsilon)
+        self.dropout = nn.Dropout(config.dropout_rate)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, length, d_model) to the same."""
+        return x + self.dropout(self.DenseReluDense(self.layer_norm(x)))  # type: ignore[no-any-return]
+
+
+class T5Attention(nn.Module):
+    """Attention without biases and without 1/√d_kv, which the initialization of `q` makes up for.
+
+    In the first block of a stack it has the bias for relative positions, one number for each head and bucket of
+    distances; the other blocks use the same bias.
+    """
+
+    def __init__(self, config: T5Config, has_relative_attention_bias: bool = False, bidirectional: bool = True) -> None:
+        super().__init__()
+        self.n_heads, self.scaling, self.dropout = config.num_heads, 1.0, config.dropout_rate
+        self.num_buckets = config.relative_attention_num_buckets
+        self.max_distance = config.relative_attention_max_distance
+        self.bidirectional = bidirectional
+        inner_dim = config.num_heads * config.d_kv
+        self.q, self.k, self.v = (nn.Linear(config.d_model, inner_dim, bias=False) for _ in range(3))
+        self.o = nn.Linear(inner_dim, config.d_model, bias=False)
+        if has_relative_attention_bias:
+            self.relative_attention_bias = nn.Embedding(self.num_buckets, self.n_heads)
+
+    def compute_bias(self, query_length: int, key_length: int) -> Tensor:
+        """(1, heads, query, key): the bias of every pair, the queries being the last of the keys."""
+        keys = torch.arange(key_length, device=self.relative_attention_bias.weight.device)
+        distances = keys - keys[key_length - query_length :, None]
+        buckets = relative_buckets(distances, self.num_buckets, self.max_distance, bidirectional=self.bidirectional)
+        return self.relative_attention_bias(buckets).permute(2, 0, 1)[None]  # type: ignore[no-any-return]
+
+    def forward(
+        self,
+        x: Tensor,
+        mask: AttentionMask | Tensor | None = None,
+        context: Tensor | None = None,
+        position_bias: Tensor | None = None,
+        *,
+        cache: CacheLayer | None = None,
+        kernel: str = "sdpa",
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Attend from `x` (batch, length, d_model) to itself and the cache, or to `context`.
+
+        Returns:
+            The output, the bias of positions, and the attention weights or None.
+        """
+        past_length = 0 if cache is None else cache.length
+        if hasattr(self, "relative_attention_bias") and position_bias is None:
+            position_bias = self.compute_bias(x.shape[1], past_length + x.shape[1])
+        key = value = None
+        if context is None or not past_length:  # the context does not change between steps
+            source = x if context is None else context
+            key, value = self.k(source), self.v(source)
+        attended, weights = attend(
+            self.q(x),
+            key,
+            value,
+            heads=self.n_heads,
+            mask=mask,
+            bias=position_bias,
+            cache=cache,
+            scale=self.scaling,
+            dropout=self.dropout if self.training else 0.0,
+            kernel=kernel,
+        )
+        return self.o(attended), position_bias, weights
+
+
+class T5LayerSelfAttention(nn.Module):
+    """x + dropout(attention(norm(x)))."""
+
+    def __init__(self, config: T5Config, has_relative_attention_bias: bool = False, bidirectional: bool = True) -> None:
+        super().__init__()
+        self.SelfAttention = T5Attention(config, has_relative_attention_bias, bidirectional)
+        self.layer_norm = T5LayerNorm(config.d_model, eps=config.layer_norm_epsilon)
+        self.dropout = nn.Dropout(config.dropout_rate)
+
+    def forward(
+        self, x: Tensor, mask: AttentionMask | Tensor | None = None, position_bias: Tensor | None = None, **options: Any
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The output, the bias of positions and the attention weights; `options` are those of the attention."""
+        attended, position_bias, weights = self.SelfAttention(
+            self.layer_norm(x), mask, position_bias=position_bias, **options
+        )
+        return x + self.dropout(attended), position_bias, weights
+
+
+class T5LayerCrossAttention(nn.Module):
+    """x + dropout(attention(norm(x), context)), without a bias of positions."""
+
+    def __init__(self, config: T5Config) -> None:
+        super().__init__()
+        self.EncDecAttention = T5Attention(config)
+        self.layer_norm = T5LayerNorm(config.d_model, eps=config.layer_norm_epsilon)
+        self.dropout = nn.Dropout(config.dropout_rate)
+
+    def forward(
+        self, x: Tensor, context: Tensor, mask: AttentionMask | Tensor | None = None, **options: Any
+    ) -> tuple[Tensor, Tensor | None]:
+        """The output and the attention weights; `options` are those of the attention."""
+        attended, _, weights = self.EncDecAttention(self.layer_norm(x), mask, context, **options)
+        return x + self.dropout(attended), weights
+
+
+# ---- block, and the stack that is encoder or decoder -----------------------------------------------------------------
+
+
+class T5Block(GradientCheckpointingLayer):
+    """Pre-norm, by root mean square: self-attention, in the decoder cross-attention, and feed-forward (§2.1)."""
+
+    def __init__(
+        self, config: T5Config, has_relative_attention_bias: bool = False, is_decoder: bool | None = None
+    ) -> None:
+        super().__init__()
+        is_decoder = config.is_decoder if is_decoder is None else is_decoder
+        self.layer = nn.ModuleList(
+            [
+                T5LayerSelfAttention(config, has_relative_attention_bias, bidirectional=not is_decoder),
+                *([T5LayerCrossAttention(config)] if is_decoder else []),
+                T5LayerFF(config),
+            ]
+        )
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        attention_mask: AttentionMask | Tensor | None = None,
+        position_bias: Tensor | None = None,
+        *,
+        context: Tensor | None = None,
+        context_mask: AttentionMask | Tensor | None = None,
+        cache: CacheLayer | None = None,
+        cross_cache: CacheLayer | None = None,
+        kernel: str = "sdpa",
+        record: Record | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Transform (batch, length, d_model), and give the bias of positions to the next block.
+
+        In float16, activations that overflow are clamped after each sub-layer. `record` is given the attention weights.
+        """
+        cross_weights = None
+        x, position_bias, weights = self.layer[0](
+            hidden_states, attention_mask, position_bias, cache=cache, kernel=kernel
+        )
+        x = kept_finite(x)
+        if context is not None:
+            x, cross_weights = self.layer[1](x, context, context_mask, cache=cross_cache, kernel=kernel)
+            x = kept_finite(x)
+        if record is not None:
+            record(weights, cross_weights)
+        return kept_finite(self.layer[-1](x)), position_bias
+
+
+# Old files have a bias of cross-attention that nothing uses.
+_UNUSED = drop("decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight")
+
+
+class T5PreTrainedModel(EncoderDecoderModel):
+    """The base of all T5 classes.
+
+    T5 was trained in bfloat16, and its feed-forward networks have activations that overflow float16 (above 65,504). As
+    in the reference, their last layer stays float32 in a model that is loaded in float16, and with it the residual
+    stream from there on (`T5LayerNorm`). `model.half()` converts that layer too: activations that overflow are clamped.
+    """
+
+    config_class = T5Config
+    base_model_prefix = "transformer"
+    checkpoint_names = CheckpointNames(_UNUSED, base="transformer")
+    optional_weights = (".lm_head.", ".qa_outputs.")
+    keep_in_fp32 = (".DenseReluDense.wo.",)
+    _output_embeddings = "lm_head"
+    _tied_weights_keys: ClassVar[dict[str, str]] = {
+        **{f"{part}.embed_tokens.weight": "shared.weight" for part in ("encoder", "decoder")},
+        **{f"transformer.{part}.embed_tokens.weight": "transformer.shared.weight" for part in ("encoder", "decoder")},
+        "lm_head.weight": "shared.weight",
+    }
+    _no_split_modules: ClassVar[list[str]] = ["T5Block"]
+
+    config: T5Config
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """N(0, 1) for embeddings, N(0, 1/inputs) for matrices, times `initializer_factor` (released code)."""
+        super()._init_weights(module)
+        config, width = self.config, self.config.d_model**-0.5
+        stds: dict[Any, float] = {}
+        if isinstance(module, T5LayerNorm):
+            nn.init.constant_(module.weight, config.initializer_factor)
+        elif isinstance(module, T5Attention):
+            stds = {module.q: width * config.d_kv**-0.5, module.k: width, module.v: width}
+            stds[module.o] = (config.num_heads * config.d_kv) ** -0.5
+            if hasattr(module, "relative_attention_bias"):
+                stds[module.relative_attention_bias] = width
+        elif isinstance(module, T5DenseActDense):
+            stds = {module.wi: width, module.wo: config.d_ff**-0.5}
+        elif isinstance(module, T5DenseGatedActDense):
+            stds = {module.wi_0: width, module.wi_1: width, module.wo: config.d_ff**-0.5}
+        elif isinstance(module, T5ClassificationHead):
+            stds = {module.dense: width, module.out_proj: width}
+        elif isinstance(module, T5ForTokenClassification):
+            stds = {module.classifier: 1.0}
+        elif isinstance(module, (T5Model, T5ForConditionalGeneration, T5EncoderModel, T5ForQuestionAnswering)):
+            stds = {module.shared: 1.0}
+            if isinstance(module, T5ForQuestionAnswering):
+                stds[module.qa_outputs] = width
+        for layer, std in stds.items():
+            nn.init.normal_(layer.weight, 0.0, config.initializer_factor * std)
+
+    def _note_untied(self) -> None:
+        """The output layer may differ from the token embedding; the config stays as it is."""
+
+    def _shift_right(self, input_ids: Tensor) -> Tensor:
+        """The name that scripts use for `prepare_decoder_input_ids_from_labels`."""
+        return self.prepare_decoder_input_ids_from_labels(input_ids)
 
 
 class T5Stack(T5PreTrainedModel):
     """A stack of blocks over embedded tokens: the encoder or, causal and with cross-attention, the decoder (§2.1).
 
-    All blocks share one bias for relative positions, which is all that tells them the order of tokens.
+    All blocks share one bias for relative positions, the only sign of the order of tokens.
+
+    Args:
+        is_decoder: which of both. None: `config.is_decoder` decides, and `config.num_layers` is the number of blocks.
     """
 
-    def __init__(self, config: T5Config, *, is_decoder: bool) -> None:
+    _input_embeddings = "embed_tokens"
+
+    def __init__(self, config: T5Config, is_decoder: bool | None = None) -> None:
         super().__init__(config)
-        self.is_decoder = is_decoder
-        self.token_embedding = nn.Embedding(config.vocab_size, config.d_model)
-        self.dropout = nn.Dropout(config.dropout_rate)
-        self.relative_positions: Any = RelativePositionBias(
-            config.num_heads,
-            num_buckets=config.relative_attention_num_buckets,
-            max_distance=config.relative_attention_max_distance,
-            bidirectional=not is_decoder,
+        self.is_decoder = config.is_decoder if is_decoder is None else is_decoder
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.d_model)
+        num_layers = config.num_decoder_layers if is_decoder else config.num_layers
+        self.block = nn.ModuleList(
+            T5Block(config, has_relative_attention_bias=index == 0, is_decoder=self.is_decoder)
+            for index in range(num_layers or config.num_layers)
         )
-        self.relative_positions.bias.first_values = config.d_model**-0.5
-        self.blocks = nn.ModuleList(_block(config, is_decoder) for _ in range(self.cache_layout[0]))
-        self.final_norm = T5Norm(config.d_model, eps=config.layer_norm_epsilon)
+        self.final_layer_norm = T5LayerNorm(config.d_model, eps=config.layer_norm_epsilon)
+        self.dropout = nn.Dropout(config.dropout_rate)
         self.post_init()
 
     @property
     def cache_layout(self) -> tuple[int, int, int]:
         """Layers, heads, and the width of a head."""
-        config = self.config
-        layers = config.num_decoder_layers if self.is_decoder else config.num_layers
-        return layers or config.num_layers, config.num_heads, config.d_kv
+        return len(self.block), self.config.num_heads, self.config.d_kv
 
-    def get_input_embeddings(self) -> nn.Embedding:
-        """The token embedding."""
-        return self.token_embedding
-
-    def set_input_embeddings(self, embeddings: nn.Embedding) -> None:
-        """Replace the token embedding, here only."""
-        self.token_embedding = embeddings
+    def prepare_inputs(self, *arguments: Any, **options: Any) -> Inputs:
+        """As in every model; there are no absolute positions."""
+        return super().prepare_inputs(
+            *arguments,
+            **options,
+            is_causal=self.is_decoder,
+            max_positions=None,
+            has_cross_attention=self.is_decoder,
+            documents=False,
+            takes_positions=False,
+            widens=False,
+            prefix="decoder_" if self.is_decoder else "",
+        )
 
     def forward(
         self,
@@ -285,9 +448,7 @@ class T5Stack(T5PreTrainedModel):
         inputs_embeds: Tensor | None = None,
         past_key_values: Cache | None = None,
         use_cache: bool | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> BaseModelOutputWithPastAndCrossAttentions:
         """Encode a batch, or decode the next tokens of one.
 
@@ -295,116 +456,42 @@ class T5Stack(T5PreTrainedModel):
             input_ids: (batch, length), or `inputs_embeds` (batch, length, d_model) in their place.
             attention_mask: (batch, cached + length) with 1 for tokens and 0 for padding, or (batch, heads, query,
                 key); see `read_attention_mask`.
-            encoder_hidden_states, encoder_attention_mask: what a decoder's cross-attention attends to.
-            past_key_values, use_cache: of a decoder.
+            encoder_hidden_states, encoder_attention_mask: input of a decoder's cross-attention.
+            past_key_values: a decoder's cache of an earlier call; `use_cache` returns one.
+            options: `output_attentions`, `output_hidden_states`; None means the config's value.
 
         Raises:
             InputError: an argument whose shape, type or range is wrong.
         """
-        config = self.config
-        output_attentions = config.output_attentions if output_attentions is None else output_attentions
-        output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        kernel = attention_kernel_name(config, output_attentions)
-
-        prefix = "decoder_" if self.is_decoder else ""
-        batch_size, length = read_shape(input_ids, inputs_embeds, config.d_model, prefix)
         if not self.is_decoder and (use_cache or past_key_values is not None):
             raise InputError("use_cache and past_key_values are for the decoder: an encoder sees all tokens at once.")
-        use_cache = self.is_decoder and self.uses_cache(use_cache)
-        cache = self.read_cache(past_key_values, use_cache, batch_size)
-        past_length = 0 if cache is None else cache.get_seq_length()
-        check_dtype(f"{prefix}inputs_embeds", inputs_embeds, self.dtype)
-        check_mask(f"{prefix}attention_mask", attention_mask, config.num_heads)
-        check_ids(f"{prefix}input_ids", input_ids, (batch_size, length), config.vocab_size, "vocab_size")
-        mask = read_attention_mask(
+        inputs = self.prepare_inputs(
+            input_ids,
+            inputs_embeds,
             attention_mask,
-            batch_size=batch_size,
-            query_length=length,
-            key_length=past_length + length,
-            is_causal=self.is_decoder,
-            dtype=self.dtype,
-            device=self.device,
-            name=f"{prefix}attention_mask",
-        )
-        context_mask = check_context(
+            None,
+            None,
             encoder_hidden_states,
             encoder_attention_mask,
-            batch_size=batch_size,
-            query_length=length,
-            context_size=config.d_model if self.is_decoder else None,
-            num_heads=config.num_heads,
-            dtype=self.dtype,
-            cache=cache,
+            past_key_values,
+            use_cache,
+            **options,
         )
-
-        bias = self.relative_positions(length, past_length + length)
-        mask = mask._replace(bias=bias if mask.bias is None else bias + mask.bias)
-        hidden_states = self.dropout(self.token_embedding(input_ids) if inputs_embeds is None else inputs_embeds)
-
-        all_hidden_states, attentions, cross_attentions = [], [], []
-        for index, block in enumerate(self.blocks):
-            all_hidden_states.append(hidden_states)
-            hidden_states, attention, cross_attention = self.run_block(
-                block,
-                hidden_states,
-                mask,
-                context=encoder_hidden_states,
-                context_mask=context_mask,
-                cache=None if cache is None else cache.self_layer(index),
-                cross_cache=None if cache is None else cache.cross_layer(index),
-                kernel=kernel,
-            )
-            attentions.append(attention)
-            cross_attentions.append(cross_attention)
-        hidden_states = self.dropout(self.final_norm(hidden_states))
-        all_hidden_states.append(hidden_states)
-
-        has_context = encoder_hidden_states is not None
-        return BaseModelOutputWithPastAndCrossAttentions(
-            last_hidden_state=hidden_states,
-            past_key_values=cache if use_cache else None,
-            hidden_states=tuple(all_hidden_states) if output_hidden_states else None,
-            attentions=tuple(attentions) if output_attentions else None,
-            cross_attentions=tuple(cross_attentions) if output_attentions and has_context else None,
-        )
-
-
-def _block(config: T5Config, is_decoder: bool) -> T5Block:
-    network_class = GatedFeedForward if config.is_gated_act else FeedForward
-    network = network_class(
-        config.d_model, config.d_ff, activation=config.dense_act_fn, bias=False, dropout=config.dropout_rate
-    )
-    network.output = T5Output(config.d_ff, config.d_model, bias=False)
-    return T5Block(
-        _attention(config, causal=is_decoder),
-        network,
-        lambda: T5Norm(config.d_model, eps=config.layer_norm_epsilon),
-        cross_attention=_attention(config, cross=True) if is_decoder else None,
-        dropout=config.dropout_rate,
-        pre_norm=True,
-    )
-
-
-def _attention(config: T5Config, **kind: bool) -> MultiHeadAttention:
-    """Without biases, and without 1/√d_kv, which the first values of the queries' matrix make up for."""
-    attention: Any = MultiHeadAttention(
-        config.d_model,
-        config.num_heads,
-        head_dim=config.d_kv,
-        dropout=config.dropout_rate,
-        bias=False,
-        scale=1.0,
-        **kind,
-    )
-    attention.query.first_values = config.d_kv**-0.5
-    return attention  # type: ignore[no-any-return]
+        x = self.dropout(self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds)
+        position_bias = None
+        for index, block in enumerate(self.block):
+            inputs.keep(x)
+            x, position_bias = block(x, inputs.mask, position_bias, **inputs.for_layer(index))
+        x = self.dropout(self.final_layer_norm(x))
+        inputs.keep(x)  # the last entry is the output after the final norm
+        return BaseModelOutputWithPastAndCrossAttentions(x, inputs.past_key_values, **inputs.kept(cross=True))
 
 
 # ---- backbone, and the model that writes text ------------------------------------------------------------------------
 
 
 class _EncoderDecoder(T5PreTrainedModel):
-    """Encoder and decoder over one embedding."""
+    """Encoder and decoder over one embedding; three classes have both by these names."""
 
     def __init__(self, config: T5Config) -> None:
         super().__init__(config)
@@ -431,19 +518,17 @@ class T5Model(_EncoderDecoder):
         inputs_embeds: Tensor | None = None,
         decoder_inputs_embeds: Tensor | None = None,
         use_cache: bool | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> Seq2SeqModelOutput:
-        """Encode the source, unless `encoder_outputs` has what the encoder gave, and decode the target.
+        """Encode the source, unless `encoder_outputs` is given, and decode the target.
 
         Args:
             input_ids, attention_mask, inputs_embeds: the source; see `T5Stack`.
             decoder_input_ids, decoder_attention_mask, decoder_inputs_embeds: the target, as far as it is known and not
                 in the cache.
-            encoder_outputs: of `get_encoder()`, or a tuple that begins with its last hidden state.
+            encoder_outputs: the output of `get_encoder()`, or a tuple that begins with its last hidden state.
             past_key_values: the decoder's cache of an earlier call; `use_cache` returns one.
-            output_attentions, output_hidden_states: None means what the config says.
+            options: `output_attentions`, `output_hidden_states`; None means the config's value.
 
         Raises:
             InputError: an argument whose shape, type or range is wrong.
@@ -458,8 +543,7 @@ class T5Model(_EncoderDecoder):
             inputs_embeds,
             decoder_inputs_embeds,
             use_cache,
-            output_attentions,
-            output_hidden_states,
+            **options,
         )
 
 
@@ -470,14 +554,6 @@ class T5ForConditionalGeneration(_EncoderDecoder, GenerationMixin):
         super().__init__(config)
         self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=False)
         self.post_init()
-
-    def get_output_embeddings(self) -> nn.Linear:
-        """The layer that scores the vocabulary."""
-        return self.lm_head
-
-    def set_output_embeddings(self, embeddings: nn.Linear) -> None:
-        """Replace the layer that scores the vocabulary."""
-        self.lm_head = embeddings
 
     def forward(
         self,
@@ -491,19 +567,14 @@ class T5ForConditionalGeneration(_EncoderDecoder, GenerationMixin):
         decoder_inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         use_cache: bool | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> Seq2SeqLMOutput:
         """Score every next token of the target; see `T5Model` for the inputs.
 
-        `labels` (batch, target length) are the target itself, −100 where nothing is to be learnt; the decoder reads
+        `labels` (batch, target length) are the target itself, −100 where there is no loss; the decoder reads
         them shifted to the right unless it is given other inputs.
         """
         decoder_input_ids = self.decoder_input_ids_for(labels, decoder_input_ids, decoder_inputs_embeds)
-        if labels is not None:
-            shape = read_shape(decoder_input_ids, decoder_inputs_embeds, self.config.d_model, "decoder_")
-            check_labels(labels, shape, self.config.vocab_size)
         decoded = self.encode_and_decode(
             input_ids,
             attention_mask,
@@ -514,8 +585,7 @@ class T5ForConditionalGeneration(_EncoderDecoder, GenerationMixin):
             inputs_embeds,
             decoder_inputs_embeds,
             use_cache,
-            output_attentions,
-            output_hidden_states,
+            **options,
         )
         hidden_states = decoded.last_hidden_state
         if self.config.scale_decoder_outputs:
@@ -531,8 +601,7 @@ class T5ForConditionalGeneration(_EncoderDecoder, GenerationMixin):
 class T5EncoderModel(T5PreTrainedModel):
     """The encoder alone: a vector for every token of a text."""
 
-    weights = weight_table(drop("decoder.{rest...}"), gated=False)
-    gated_weights = weight_table(drop("decoder.{rest...}"), gated=True)
+    checkpoint_names = CheckpointNames(drop("decoder.{rest...}"), base="transformer")
 
     def __init__(self, config: T5Config) -> None:
         super().__init__(config)
@@ -546,18 +615,15 @@ class T5EncoderModel(T5PreTrainedModel):
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> BaseModelOutputWithPastAndCrossAttentions:
         """Encode a batch; see `T5Stack`."""
         encoded: BaseModelOutputWithPastAndCrossAttentions = self.encoder(
             input_ids,
             attention_mask,
             inputs_embeds=inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
             return_dict=True,
+            **options,
         )
         return encoded
 
@@ -565,8 +631,7 @@ class T5EncoderModel(T5PreTrainedModel):
 class T5ForTokenClassification(T5PreTrainedModel):
     """T5's encoder with a linear layer over every token."""
 
-    weights = T5EncoderModel.weights
-    gated_weights = T5EncoderModel.gated_weights
+    checkpoint_names = T5EncoderModel.checkpoint_names
 
     def __init__(self, config: T5Config) -> None:
         super().__init__(config)
@@ -581,9 +646,7 @@ class T5ForTokenClassification(T5PreTrainedModel):
         attention_mask: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> TokenClassifierOutput:
         """Classify tokens; `labels` (batch, length), −100 for tokens that do not count."""
         shape = read_shape(input_ids, inputs_embeds, self.config.d_model)
@@ -592,13 +655,27 @@ class T5ForTokenClassification(T5PreTrainedModel):
             input_ids,
             attention_mask,
             inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
             return_dict=True,
+            **options,
         )
         logits = self.classifier(self.dropout(encoded.last_hidden_state))
         loss = None if labels is None else token_cross_entropy(logits, labels.view(shape))
         return TokenClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)
+
+
+class T5ClassificationHead(nn.Module):
+    """out_proj(dropout(tanh(dense(dropout(x)))))."""
+
+    def __init__(self, config: T5Config) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.d_model, config.d_model)
+        self.dropout = nn.Dropout(config.classifier_dropout)
+        self.out_proj = nn.Linear(config.d_model, config.num_labels)
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """(batch, d_model) to (batch, labels)."""
+        x = torch.tanh(self.dense(self.dropout(hidden_states)))
+        return self.out_proj(self.dropout(x))  # type: ignore[no-any-return]
 
 
 class T5ForSequenceClassification(T5PreTrainedModel):
@@ -607,7 +684,7 @@ class T5ForSequenceClassification(T5PreTrainedModel):
     def __init__(self, config: T5Config) -> None:
         super().__init__(config)
         self.transformer = T5Model(config)
-        self.classification_head = DenseClassifier(config.d_model, config.num_labels, dropout=config.classifier_dropout)
+        self.classification_head = T5ClassificationHead(config)
         self.post_init()
 
     def forward(
@@ -621,9 +698,7 @@ class T5ForSequenceClassification(T5PreTrainedModel):
         decoder_inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         use_cache: bool | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> Seq2SeqSequenceClassifierOutput:
         """Classify texts; see `T5Model` for the inputs and `sequence_classification_loss` for the kinds of `labels`.
 
@@ -648,9 +723,8 @@ class T5ForSequenceClassification(T5PreTrainedModel):
             inputs_embeds,
             decoder_inputs_embeds,
             use_cache if labels is None else False,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
             return_dict=True,
+            **options,
         )
         logits = self.classification_head(sentence_vectors(decoded.last_hidden_state, input_ids, config.eos_token_id))
         loss = None if labels is None else sequence_classification_loss(logits, labels, config.problem_type)
@@ -658,7 +732,7 @@ class T5ForSequenceClassification(T5PreTrainedModel):
 
 
 class T5ForQuestionAnswering(_EncoderDecoder):
-    """T5 with a linear layer that says of every token of the target whether an answer begins or ends there."""
+    """T5 with a linear layer that scores every token of the target as start and end of an answer."""
 
     def __init__(self, config: T5Config) -> None:
         super().__init__(config)
@@ -677,9 +751,7 @@ class T5ForQuestionAnswering(_EncoderDecoder):
         inputs_embeds: Tensor | None = None,
         decoder_inputs_embeds: Tensor | None = None,
         use_cache: bool | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> Seq2SeqQuestionAnsweringModelOutput:
         """Score every token as start and end of the answer; see `T5Model` for the inputs.
 
@@ -703,8 +775,7 @@ class T5ForQuestionAnswering(_EncoderDecoder):
             inputs_embeds,
             decoder_inputs_embeds,
             False if is_trained else use_cache,
-            output_attentions,
-            output_hidden_states,
+            **options,
         )
         start_logits, end_logits = self.qa_outputs(decoded.last_hidden_state).unbind(dim=-1)
         loss = span_loss(start_logits, end_logits, start_positions, end_positions)

@@ -1,12 +1,12 @@
 """Encoder–decoders: the encoder reads the source once, the decoder attends to it (Vaswani et al., 2017, §3.1).
 
-Each family has an encoder and a decoder of its own; here is how they are joined, and where the decoder's input comes
-from while training.
+Each family has an encoder and a decoder of its own. This file joins them, and makes the decoder's input of the labels.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from typing import Any, Unpack
 
 import torch
 from jaxtyping import Float, Int
@@ -14,38 +14,39 @@ from torch import Tensor, nn
 
 from minitransformers.errors import InputError
 from minitransformers.generation.config import as_list
-from minitransformers.models.base.checks import check_ids, check_labels, check_length, check_type, read_shape
-from minitransformers.models.base.mask_arguments import check_mask
+from minitransformers.models.base.checks import check_labels, check_type, read_shape
+from minitransformers.models.base.inputs import OutputOptions
 from minitransformers.models.base.pretrained import PreTrainedModel
 from minitransformers.nn.cache import Cache
-from minitransformers.nn.masks import can_read_values, read_attention_mask
+from minitransformers.nn.masks import can_read_values
 from minitransformers.outputs import BaseModelOutput, Seq2SeqModelOutput
 
 
 class EncoderDecoderModel(PreTrainedModel):
     """The base of such models.
 
-    A backbone has an `encoder` and a `decoder`, both with a `token_embedding`, and the embedding that is `shared` by
+    A backbone has an `encoder`, a `decoder` or both, each with a token embedding, and the embedding that is `shared` by
     them.
     """
 
-    def get_input_embeddings(self) -> nn.Embedding:
-        """The token embedding that encoder and decoder share."""
-        shared: nn.Embedding = self.base_model.shared
-        return shared
+    _input_embeddings = "shared"
 
-    def set_input_embeddings(self, embeddings: nn.Embedding) -> None:
+    config: Any
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
         """Replace the token embedding, in encoder and decoder too."""
-        self.base_model.shared = embeddings
-        for part in self._parts():
-            part.token_embedding = _of_the_same_weight(embeddings)
+        super().set_input_embeddings(value)
+        if self.base_model is self:
+            for part in self._parts():
+                if part.get_input_embeddings() is not value:
+                    part.set_input_embeddings(_of_the_same_weight(value))
 
     def _parts(self) -> list[Any]:
         """The encoder, the decoder, or both."""
         return [getattr(self.base_model, name) for name in ("encoder", "decoder") if hasattr(self.base_model, name)]
 
     def _token_embeddings(self) -> list[nn.Embedding]:
-        tables = [self.get_input_embeddings(), *(part.token_embedding for part in self._parts())]
+        tables = [self.get_input_embeddings(), *(part.get_input_embeddings() for part in self._parts())]
         return list(dict.fromkeys(tables))
 
     def get_encoder(self) -> Any:
@@ -56,20 +57,9 @@ class EncoderDecoderModel(PreTrainedModel):
         """The part that writes the target."""
         return self.base_model.decoder
 
-    @property
-    def max_target_length(self) -> int | None:
-        """How many positions the decoder has; None where they do not end."""
-        return None
-
-    @property
-    def cache_layout(self) -> tuple[int, int, int]:
-        """Layers, heads, and the width of a head: the decoder's."""
-        layout: tuple[int, int, int] = self.get_decoder().cache_layout
-        return layout
-
     @staticmethod
     def read_encoder_outputs(encoder_outputs: Any) -> BaseModelOutput:
-        """What an encoder gave, as an output or as a tuple (last hidden state, hidden states, attentions)."""
+        """The output of an encoder, given as it is or as a tuple (last hidden state, hidden states, attentions)."""
         names = ("last_hidden_state", "hidden_states", "attentions")
         if isinstance(encoder_outputs, (tuple, list)):
             fields = dict(zip(names, encoder_outputs, strict=False))
@@ -84,22 +74,24 @@ class EncoderDecoderModel(PreTrainedModel):
         return BaseModelOutput(**fields)
 
     def prepare_decoder_input_ids_from_labels(self, labels: Tensor) -> Tensor:
-        """What the decoder reads where it is to write `labels`: see `shift_tokens_right`."""
-        config: Any = self.config
-        return shift_tokens_right(labels, config.pad_token_id, config.decoder_start_token_id)
+        """The decoder's input for the target `labels`: see `shift_tokens_right`."""
+        return shift_tokens_right(labels, self.config.pad_token_id, self.config.decoder_start_token_id)
 
     def decoder_input_ids_for(
         self, labels: Tensor | None, decoder_input_ids: Tensor | None, decoder_inputs_embeds: Tensor | None
     ) -> Tensor | None:
-        """The decoder's ids: those given, else made of the labels, which are checked first."""
-        if labels is None or decoder_input_ids is not None or decoder_inputs_embeds is not None:
+        """The decoder's ids: those given, or else made of the labels, which are checked here."""
+        if labels is None:
             return decoder_input_ids
         check_type("labels", labels)
-        if labels.ndim != 2:
-            raise InputError(f"labels has shape {tuple(labels.shape)}; expected (batch, length of the target).")
-        config: Any = self.config
-        check_labels(labels, labels.shape, config.vocab_size)
-        return self.prepare_decoder_input_ids_from_labels(labels)
+        if decoder_input_ids is None and decoder_inputs_embeds is None:
+            if labels.ndim != 2:
+                raise InputError(f"labels has shape {tuple(labels.shape)}; expected (batch, length of the target).")
+            check_labels(labels, labels.shape, self.config.vocab_size)
+            return self.prepare_decoder_input_ids_from_labels(labels)
+        shape = read_shape(decoder_input_ids, decoder_inputs_embeds, self.config.hidden_size, "decoder_")
+        check_labels(labels, shape, self.config.vocab_size)
+        return decoder_input_ids
 
     def encode_and_decode(
         self,
@@ -112,103 +104,69 @@ class EncoderDecoderModel(PreTrainedModel):
         inputs_embeds: Tensor | None,
         decoder_inputs_embeds: Tensor | None,
         use_cache: bool | None,
-        output_attentions: bool | None,
-        output_hidden_states: bool | None,
+        **options: Unpack[OutputOptions],
     ) -> Seq2SeqModelOutput:
         """Run the encoder, unless its output is given, and then the decoder."""
         if decoder_input_ids is None and decoder_inputs_embeds is None:
             raise InputError("Pass either decoder_input_ids or decoder_inputs_embeds, or to a language model labels.")
-        options = {
-            "output_attentions": output_attentions,
-            "output_hidden_states": output_hidden_states,
-            "return_dict": True,
+        target = {
+            "input_ids": decoder_input_ids,
+            "attention_mask": decoder_attention_mask,
+            "inputs_embeds": decoder_inputs_embeds,
+            "past_key_values": past_key_values,
+            "use_cache": use_cache,
         }
+        encoder, decoder = self.get_encoder(), self.get_decoder()
         if encoder_outputs is None:
-            # The decoder checks all this too, but then the encoder has computed in vain.
-            sources = [tensor for tensor in (input_ids, inputs_embeds) if isinstance(tensor, Tensor)]
-            self._check_target(
-                sources, decoder_input_ids, decoder_attention_mask, decoder_inputs_embeds, past_key_values
-            )
-            encoded = self.get_encoder()(
-                input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **options
-            )
+            # The decoder checks its input too, but only after the encoder has run.
+            _check_rows(decoder.prepare_inputs(**target).batch_size, input_ids, inputs_embeds)
+            encoded = encoder(input_ids, attention_mask, inputs_embeds=inputs_embeds, return_dict=True, **options)
         else:
             encoded = self.read_encoder_outputs(encoder_outputs)
-        decoded = self.get_decoder()(
-            input_ids=decoder_input_ids,
-            attention_mask=decoder_attention_mask,
+        decoded = decoder(
+            **target,
             encoder_hidden_states=encoded.last_hidden_state,
             encoder_attention_mask=attention_mask,
-            inputs_embeds=decoder_inputs_embeds,
-            past_key_values=past_key_values,
-            use_cache=use_cache,
+            return_dict=True,
             **options,
         )
         return Seq2SeqModelOutput(
-            last_hidden_state=decoded.last_hidden_state,
-            past_key_values=decoded.past_key_values,
-            decoder_hidden_states=decoded.hidden_states,
-            decoder_attentions=decoded.attentions,
-            cross_attentions=decoded.cross_attentions,
-            encoder_last_hidden_state=encoded.last_hidden_state,
-            encoder_hidden_states=encoded.hidden_states,
-            encoder_attentions=encoded.attentions,
+            decoded.last_hidden_state,
+            decoded.past_key_values,
+            decoded.hidden_states,
+            decoded.attentions,
+            decoded.cross_attentions,
+            encoded.last_hidden_state,
+            encoded.hidden_states,
+            encoded.attentions,
         )
 
-    def _check_target(
-        self,
-        sources: list[Tensor],
-        input_ids: Tensor | None,
-        attention_mask: Tensor | None,
-        inputs_embeds: Tensor | None,
-        past_key_values: Cache | None,
-    ) -> None:
-        """Refuse a decoder's input that is wrong by itself, or of another batch than the source."""
-        config: Any = self.config
-        batch_size, length = read_shape(input_ids, inputs_embeds, config.d_model, "decoder_")
-        for source in sources:
-            if source.ndim > 1 and source.shape[0] != batch_size:
-                raise InputError(
-                    f"The source has {source.shape[0]} rows and the decoder's input {batch_size}: each text needs a "
-                    f"target."
-                )
-        past_length = 0 if past_key_values is None else past_key_values.get_seq_length()
-        check_ids("decoder_input_ids", input_ids, (batch_size, length), config.vocab_size, "vocab_size")
-        if self.max_target_length is not None:
-            check_length(length, past_length, self.max_target_length)
-        if attention_mask is not None:
-            check_mask("decoder_attention_mask", attention_mask, self.cache_layout[1])
-            read_attention_mask(
-                attention_mask,
-                batch_size=batch_size,
-                query_length=length,
-                key_length=past_length + length,
-                is_causal=True,
-                dtype=self.dtype,
-                device=self.device,
-                name="decoder_attention_mask",
+
+def _check_rows(batch_size: int, *sources: Tensor | None) -> None:
+    """Refuse a source with another number of rows than the decoder's input."""
+    for source in sources:
+        if isinstance(source, Tensor) and source.ndim > 1 and source.shape[0] != batch_size:
+            raise InputError(
+                f"The source has {source.shape[0]} rows and the decoder's input {batch_size}: each text needs a target."
             )
 
 
-def _of_the_same_weight(embeddings: nn.Embedding) -> nn.Embedding:
-    """A module of its own over one parameter.
+def _of_the_same_weight(embeddings: nn.Module) -> nn.Module:
+    """A copy of the module over the same parameter.
 
-    One module under several names would not do: `torch.func.functional_call`, which puts other tensors in the place of
-    parameters for a while, would leave its last one behind.
+    One module under several names would not do: `torch.func.functional_call`, which replaces parameters for the time of
+    a call, would leave the last replacement behind.
     """
-    twin = nn.Embedding(
-        embeddings.num_embeddings, embeddings.embedding_dim, padding_idx=embeddings.padding_idx, device="meta"
-    )
-    twin.weight = embeddings.weight
-    return twin.train(embeddings.training)
+    weight: Any = embeddings.weight
+    return copy.deepcopy(embeddings, {id(weight): weight})
 
 
 def shift_tokens_right(
     input_ids: Int[Tensor, "batch length"], pad_token_id: int | None, decoder_start_token_id: int | None
 ) -> Int[Tensor, "batch length"]:
-    """The start token and all but the last of the ids: at each position a decoder reads what came before its label.
+    """The start token and all but the last of the ids: at each position a decoder reads the label before its own.
 
-    −100, which marks what is not to be learnt, becomes padding.
+    −100, which marks labels that are ignored, becomes padding.
     """
     missing = {"pad_token_id": pad_token_id, "decoder_start_token_id": decoder_start_token_id}
     for name, value in missing.items():
@@ -224,7 +182,7 @@ def sentence_vectors(
     input_ids: Int[Tensor, "batch length"],
     eos_token_id: int | list[int] | None,
 ) -> Float[Tensor, "batch hidden"]:
-    """The decoder's vector at the last end-of-text token of each row: what a sequence is classified by.
+    """The decoder's vector at the last end-of-text token of each row, by which a sequence is classified.
 
     Raises:
         InputError: rows have different numbers of such tokens, or none.
@@ -242,7 +200,7 @@ def sentence_vectors(
 
 
 def kept_finite(hidden_states: Tensor) -> Tensor:
-    """The same, infinities in float16 brought back into its range, so that training can go on; no change elsewhere."""
+    """The same in the range of float16: infinite activations are clamped. Other types are returned as they are."""
     if hidden_states.dtype != torch.float16:
         return hidden_states
     largest = torch.finfo(torch.float16).max
