@@ -1,1 +1,1 @@
-"""From images to pixel values."""
+"""From images to `pixel_values`: reading, resizing and normalization."""

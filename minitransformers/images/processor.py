@@ -1,7 +1,6 @@
-"""From images to `pixel_values`: resize, rescale, normalise, as the preprocessor_config.json of a checkpoint says.
+"""From images to `pixel_values`: resize, rescale and normalize, as preprocessor_config.json describes it.
 
-Images may be arrays, tensors or PIL images. PIL itself is never imported: anything with the methods of a PIL image will
-do. How an image gets another size is in image_resizing.py.
+Images may be arrays, tensors or PIL images (reading.py); resizing.py has the formulas of resizing.
 """
 
 from __future__ import annotations
@@ -12,15 +11,17 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from minitransformers.configs.config import read_config_file
-from minitransformers.errors import CheckpointError, InputError, UnknownArgumentError, nearest
+from minitransformers.compat.keywords import remove_no_ops
+from minitransformers.configs.checks import check_choice, check_flag, is_number, is_whole, refuse_unknown
+from minitransformers.configs.config import HUB_OPTIONS, read_config_file
+from minitransformers.errors import CheckpointError, InputError, nearest
 from minitransformers.files.atomic import write_text
 from minitransformers.files.hub import Source
 from minitransformers.files.pushing import PushToHub
+from minitransformers.images.reading import as_list, read_image
 from minitransformers.images.resizing import RESAMPLING, resize
 
 PREPROCESSOR_FILE = "preprocessor_config.json"
@@ -29,16 +30,16 @@ ProcessorType = TypeVar("ProcessorType", bound="ViTImageProcessor")
 
 
 class BatchFeature(dict[str, Any]):
-    """What an image processor gives: `pixel_values`, read by key or attribute, and passed on as `model(**inputs)`."""
+    """The output of an image processor: `pixel_values`, read by key or attribute, and passed on as `model(**inputs)`."""
 
     def __getattr__(self, name: str) -> Any:
         try:
             return self[name]
         except KeyError:
-            raise AttributeError(f"There is no {name!r} here; there is {', '.join(self)}.") from None
+            raise AttributeError(f"BatchFeature has no {name!r}; it has {', '.join(self)}.") from None
 
     def to(self, *args: Any, **kwargs: Any) -> BatchFeature:
-        """Move its tensors to another device, or bring them to another dtype."""
+        """Move the tensors to another device, or convert them to another dtype, in place."""
         moved = {
             name: value.to(*args, **kwargs) if isinstance(value, Tensor) else value for name, value in self.items()
         }
@@ -47,25 +48,25 @@ class BatchFeature(dict[str, Any]):
 
 
 class ViTImageProcessor(PushToHub):
-    """Brings images to the size and range that a ViT was trained with.
+    """Converts images to the size and range that a ViT was trained with.
 
-    (pixels · rescale_factor − image_mean) / image_std, after resizing. 8-bit images are resized as PIL does it
-    (see `image_resizing.resize_as_pil`), images of floating-point numbers without rounding.
+    (pixels · rescale_factor − image_mean) / image_std, after resizing. 8-bit images are resized bit for bit as PIL
+    resizes them (`resizing.resize_as_pil`), images of floating-point numbers without rounding.
 
-    How far it is from the reference's, measured in levels of 255 before normalising, at random sizes and at 224 × 224.
-    Where that has torchvision (0.28): equal for floating-point images and for way 0; else up to 2 levels, 1 in
-    photographs, where 0.2 to 0.5 % of the numbers differ. Where it has PIL (Pillow 13): equal at the sizes at which
-    PIL resizes rows first, 427 × 640 to 224 × 224 among them; at others up to 1 level (way 2), 20 in noise and 2 in
-    smooth images (way 3). Way 0 picks other pixels there at some sizes, and images of floating-point numbers are
-    rounded to 8 bits there.
+    Distance from the reference, in levels of 255 before normalization, at random sizes and at 224 × 224. Where the
+    reference uses torchvision (0.28): 0 for floating-point images and for `resample=0`; otherwise up to 2 levels, and
+    in photographs 1 level in 0.2 to 0.5 % of the numbers. Where it uses PIL (Pillow 13): 0 at the sizes at which PIL
+    resizes rows first, such as 427 × 640 to 224 × 224; at other sizes up to 1 level (`resample=2`), or 20 levels in
+    noise and 2 in smooth images (`resample=3`). With `resample=0` PIL picks other pixels at some sizes, and the
+    reference rounds images of floating-point numbers to 8 bits.
 
     Args:
-        do_resize, size, resample: resize to `size`, {"height": …, "width": …} or a number for a square, in PIL's way
+        do_resize, size, resample: resize to `size`, {"height": …, "width": …} or a number for a square, by PIL's method
             0 (nearest), 2 (bilinear) or 3 (bicubic).
         do_rescale, rescale_factor: multiply, usually by 1/255.
         do_normalize, image_mean, image_std: subtract and divide, a number for all channels or one for each.
-        do_convert_rgb: make three channels of one, or of four: what is transparent is shown on white.
-        unused: keys of a file that mean nothing here; they are kept, and written back.
+        do_convert_rgb: make three channels of one or four; transparent parts are shown on white.
+        unused: keys of a file that have no effect; they are kept and written back.
     """
 
     _pushed_as: ClassVar[str] = "processor"
@@ -115,24 +116,22 @@ class ViTImageProcessor(PushToHub):
                 width, channels) or (channels, height, width).
             return_tensors: "pt" or "np" for one tensor or array (batch, channels, height, width), float32; None for a
                 list.
-            input_data_format: "channels_first" or "channels_last"; told from the shape if None.
-            overrides: arguments of the constructor that count for this call.
+            input_data_format: "channels_first" or "channels_last"; inferred from the shape if None.
+            overrides: arguments of the constructor, for this call only.
 
         Raises:
-            InputError: what is no image, or does not fit the settings.
+            InputError: an object that is not an image, or an image that does not fit the settings.
         """
-        _refuse_unknown(type(self), overrides, self.settings)
-        if return_tensors not in (None, "pt", "np"):
-            raise InputError(f"return_tensors={return_tensors!r} must be 'pt', 'np' or None.")
-        if input_data_format not in (None, "channels_first", "channels_last"):
-            raise InputError(f"input_data_format={input_data_format!r} must be 'channels_first' or 'channels_last'.")
+        refuse_unknown(type(self).__name__, overrides, self.settings)
+        check_choice("return_tensors", return_tensors, ("pt", "np", None))
+        check_choice("input_data_format", input_data_format, ("channels_first", "channels_last", None))
         settings = _checked(**{**self.settings, **overrides})
-        pixels = [_process(image, input_data_format, settings) for image in _as_list(images)]
+        pixels = [_process(image, input_data_format, settings) for image in as_list(images)]
         if return_tensors is None:
             return BatchFeature(pixel_values=pixels)
         if len({image.shape for image in pixels}) > 1:
             shapes = ", ".join(str(tuple(image.shape)) for image in pixels[:4])
-            raise InputError(f"Images of different shapes ({shapes} …) make no batch: leave do_resize on.")
+            raise InputError(f"Images of different shapes ({shapes} …) cannot be stacked: leave do_resize on.")
         batch = torch.stack(pixels)
         return BatchFeature(pixel_values=batch if return_tensors == "pt" else batch.numpy())
 
@@ -140,24 +139,20 @@ class ViTImageProcessor(PushToHub):
 
     @classmethod
     def from_pretrained(
-        cls: type[ProcessorType],
-        pretrained_model_name_or_path: str | PathLike[str],
-        *,
-        cache_dir: str | PathLike[str] | None = None,
-        force_download: bool = False,
-        local_files_only: bool = False,
-        token: str | bool | None = None,
-        revision: str | None = None,
-        subfolder: str = "",
-        **overrides: Any,
+        cls: type[ProcessorType], pretrained_model_name_or_path: str | PathLike[str], **options: Any
     ) -> ProcessorType:
-        """Read preprocessor_config.json of a directory or of a hub's repository; `overrides` win over it."""
-        source = Source(
-            pretrained_model_name_or_path, cache_dir, revision, subfolder, local_files_only, token, force_download
-        )
-        content = read_config_file(source.file(PREPROCESSOR_FILE))
+        """Read preprocessor_config.json of a directory or of a hub's repository.
+
+        Args:
+            pretrained_model_name_or_path: a directory, or a repository of a hub.
+            options: `cache_dir`, `revision`, `subfolder`, `local_files_only`, `token` and `force_download`, see
+                `Source`; and arguments of the constructor, which win over the file.
+        """
+        overrides = remove_no_ops(f"{cls.__name__}.from_pretrained", options)
+        where = {name: overrides.pop(name) for name in HUB_OPTIONS if name in overrides}
+        content = read_config_file(Source(pretrained_model_name_or_path, **where).file(PREPROCESSOR_FILE))
         settings = cls().settings
-        _refuse_unknown(cls, overrides, settings)
+        refuse_unknown(cls.__name__, overrides, settings)
         known = {name: value for name, value in content.items() if name in settings and value is not None}
         return cls(**{**known, **overrides}, unused={key: content[key] for key in content.keys() - known.keys()})
 
@@ -178,7 +173,7 @@ class ViTImageProcessor(PushToHub):
 
 
 class AutoImageProcessor:
-    """Loads the image processor of a checkpoint; it has no instances of its own."""
+    """Loads the image processor of a checkpoint. It has no instances."""
 
     def __init__(self) -> NoReturn:
         raise InputError("AutoImageProcessor has no instances: use AutoImageProcessor.from_pretrained(name_or_path).")
@@ -188,7 +183,7 @@ class AutoImageProcessor:
         """Load the processor that preprocessor_config.json names; see `ViTImageProcessor.from_pretrained`.
 
         Raises:
-            CheckpointError: it names one that this library does not have.
+            CheckpointError: the file names a processor that this library does not have.
         """
         processor = ViTImageProcessor.from_pretrained(pretrained_model_name_or_path, **options)
         kinds = [processor._unused.get(key) for key in ("image_processor_type", "feature_extractor_type")]
@@ -204,26 +199,21 @@ class AutoImageProcessor:
 # ---- checking --------------------------------------------------------------------------------------------------------
 
 
-def _refuse_unknown(owner: type, given: Mapping[str, Any], known: Mapping[str, Any]) -> None:
-    for name in given.keys() - known.keys():
-        raise UnknownArgumentError(f"{owner.__name__} takes no argument {name!r}.{nearest(name, known)}")
-
-
 def _checked(**settings: Any) -> dict[str, Any]:
-    """`settings` in the form in which they are kept: `size` with both sides, numbers and lists of them.
+    """`settings` in the form in which they are kept: `size` with both sides, and numbers or lists of numbers.
 
     Raises:
-        InputError: naming the first that cannot be.
+        InputError: a value that is impossible.
     """
     for name in ("do_resize", "do_rescale", "do_normalize"):
-        if not isinstance(settings[name], bool):
-            raise InputError(f"{name}={settings[name]!r} must be True or False.")
+        check_flag(name, settings[name])
     size = settings["size"]
-    if isinstance(size, int) and not isinstance(size, bool):
+    if is_whole(size):
         size = {"height": size, "width": size}
-    if not isinstance(size, Mapping) or set(size) != {"height", "width"} or not all(map(_is_side, size.values())):
+    sides = size if isinstance(size, Mapping) else {}
+    if set(sides) != {"height", "width"} or not all(is_whole(side, 1) for side in sides.values()):
         raise InputError(f"size={settings['size']!r} must be a number, or {{'height': …, 'width': …}}.")
-    settings["size"] = dict(size)
+    settings["size"] = dict(sides)
     if settings["resample"] not in RESAMPLING:
         raise InputError(
             f"resample={settings['resample']!r} must be 0 (nearest), 2 (bilinear) or 3 (bicubic), as PIL numbers them."
@@ -232,36 +222,20 @@ def _checked(**settings: Any) -> dict[str, Any]:
     for name in ("image_mean", "image_std"):
         value = settings[name]
         values = value if isinstance(value, (list, tuple)) else [value]
-        if not values or not all(isinstance(each, (int, float)) for each in values):
-            raise InputError(f"{name}={value!r} must be a number, or one for each channel.")
+        if not values or not all(map(is_number, values)):
+            raise InputError(f"{name}={value!r} must be a number, or a list with one for each channel.")
         settings[name] = value if isinstance(value, (int, float)) else list(value)
     if settings["image_std"] == 0 or (isinstance(settings["image_std"], list) and 0 in settings["image_std"]):
-        raise InputError(f"image_std={settings['image_std']} must not be 0: it divides.")
+        raise InputError(f"image_std={settings['image_std']} must not be 0: pixels are divided by it.")
     return settings
-
-
-def _is_side(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 # ---- one image -------------------------------------------------------------------------------------------------------
 
 
-def _as_list(images: Any) -> list[Any]:
-    if isinstance(images, (list, tuple)):
-        found = [image for each in images for image in _as_list(each)]
-    elif isinstance(images, (np.ndarray, Tensor)) and images.ndim == 4:
-        found = list(images)
-    else:
-        found = [images]
-    if not found:
-        raise InputError("There are no images: pass at least one.")
-    return found
-
-
 def _process(image: Any, data_format: str | None, settings: Mapping[str, Any]) -> Tensor:
-    """(channels, height, width) in float32."""
-    pixels = _read(image, data_format, settings["do_convert_rgb"])
+    """One image as (channels, height, width) in float32."""
+    pixels = read_image(image, data_format, settings["do_convert_rgb"])
     if settings["do_resize"]:
         size = (settings["size"]["height"], settings["size"]["width"])
         pixels = resize(pixels, size, RESAMPLING[settings["resample"]])
@@ -276,68 +250,3 @@ def _process(image: Any, data_format: str | None, settings: Mapping[str, Any]) -
                 raise InputError(f"The image has {len(pixels)} channels and {name} {len(values)} numbers.{remedy}")
         pixels = (pixels - mean) / std
     return pixels
-
-
-def _read(image: Any, data_format: str | None, convert_rgb: bool | None) -> Tensor:
-    """The pixels of any kind of image as a tensor (channels, height, width)."""
-    if not isinstance(image, (np.ndarray, Tensor)):
-        if not (hasattr(image, "convert") and hasattr(image, "mode")):  # as PIL images have
-            raise InputError(
-                f"An image must be a PIL image, an array or a tensor, got {type(image).__name__}: open files with "
-                f"PIL.Image.open(path)."
-            )
-        image = np.array(_in_colours(image) if convert_rgb else image)
-        data_format = "channels_last"
-    pixels = torch.from_numpy(np.array(image, order="C")) if isinstance(image, np.ndarray) else image
-    if pixels.is_complex() or pixels.dtype == torch.bool:
-        raise InputError(f"An image must hold numbers such as 0 … 255, got {pixels.dtype}.")
-    pixels = _channels_first(pixels, data_format)
-    if not pixels.numel():
-        raise InputError(f"An image has shape {tuple(pixels.shape)}, that is no pixels.")
-    if convert_rgb and len(pixels) == 1:
-        return pixels.expand(3, -1, -1)
-    return _on_white(pixels) if convert_rgb and len(pixels) == 4 else pixels
-
-
-def _channels_first(pixels: Tensor, data_format: str | None) -> Tensor:
-    """(height, width), (height, width, channels) or (channels, height, width) as the last of these.
-
-    Where `data_format` does not say which, the first dimension that can be channels is taken for them.
-    """
-    if pixels.ndim == 2:
-        return pixels[None]
-    shape = tuple(pixels.shape)
-    if pixels.ndim != 3:
-        raise InputError(
-            f"An image has shape {shape}; expected (height, width), (height, width, channels) or "
-            f"(channels, height, width)."
-        )
-    if data_format is None:
-        if shape[0] not in (1, 3, 4) and shape[-1] not in (1, 3, 4):
-            raise InputError(
-                f"An image has shape {shape}, in which neither the first nor the last dimension can "
-                f"be channels (1, 3 or 4): pass input_data_format='channels_first' or 'channels_last'."
-            )
-        data_format = "channels_first" if shape[0] in (1, 3, 4) else "channels_last"
-    return pixels if data_format == "channels_first" else pixels.permute(2, 0, 1)
-
-
-def _in_colours(image: Any) -> Any:
-    """A PIL image in RGB, on white where it is transparent."""
-    if "A" not in image.getbands() and image.info.get("transparency") is None:
-        return image.convert("RGB")
-    image = image.convert("RGBA")
-    white = image.copy()
-    white.paste((255, 255, 255, 255), (0, 0, *image.size))
-    white.alpha_composite(image)
-    return white.convert("RGB")
-
-
-def _on_white(pixels: Tensor) -> Tensor:
-    """Red, green, blue and opacity as three channels: opacity · colour + (1 − opacity) · white."""
-    white = 1 if pixels.is_floating_point() else 255
-    if white == 1 and not ((pixels >= 0) & (pixels <= 1)).all():
-        raise InputError("An image of floating-point numbers with opacity must hold numbers from 0 to 1.")
-    colours, opacity = pixels[:3].double(), pixels[3:].double() / white
-    mixed = opacity * colours + (1 - opacity) * white
-    return (mixed if white == 1 else mixed.round()).to(pixels.dtype)

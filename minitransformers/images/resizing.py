@@ -1,6 +1,6 @@
-"""Images in another size: bilinear and bicubic resampling, bit for bit as PIL computes them.
+"""Resizing of images: bilinear and bicubic resampling, bit for bit as PIL computes them.
 
-`resize` is what image_processing.py calls. Below it stand the formulas, from the whole image to the weight of a pixel.
+The image processor calls `resize`. The formulas follow, from the whole image down to the weight of a pixel.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# The numbers that PIL, and so the files, have for ways to resize, and PyTorch's names of the ones that are covered.
+# PIL's numbers for resampling methods, which the files have, and PyTorch's names of the covered ones
 RESAMPLING = {0: "nearest-exact", 2: "bilinear", 3: "bicubic"}
 
 
 def resize(pixels: Tensor, size: tuple[int, int], mode: str) -> Tensor:
-    """(channels, height, width) pixels in another (height, width).
+    """Resize (channels, height, width) pixels to `size`, (height, width).
 
-    8-bit pixels as PIL does it, and as 8-bit pixels again; all others as numbers, by PyTorch and without rounding.
+    8-bit pixels are resized as PIL resizes them and stay 8-bit; others become float and are not rounded.
 
     Args:
         mode: one of the values of `RESAMPLING`.
@@ -35,12 +35,12 @@ def resize(pixels: Tensor, size: tuple[int, int], mode: str) -> Tensor:
 
 
 def resize_as_pil(pixels: Tensor, size: tuple[int, int], mode: str) -> Tensor:
-    """8-bit (channels, height, width) pixels in another (height, width), computed as PIL does it.
+    """Resize 8-bit (channels, height, width) pixels to `size`, (height, width), with PIL's arithmetic.
 
-    Each new pixel is a weighted mean of those near its place; where the image gets smaller, of all those that it
-    covers. Rows are resized first, then columns, each rounded to 8 bits: bit for bit PIL's result, except that PIL
-    takes columns first for some sizes, which makes one level of difference (bilinear). (PyTorch's own kernel for 8 bits
-    fails at a width of 1.)
+    Each new pixel is a weighted mean of the old pixels near its place; in a smaller image, of all that it covers. Rows
+    are resized first, then columns, each rounded to 8 bits. The result is PIL's bit for bit, except at sizes at which
+    PIL resizes columns first: there it differs by one level (bilinear). PyTorch's kernel for 8 bits is not used,
+    because it fails at a width of 1.
     """
     height, width = size
     wide = _resampled(pixels.double(), width, mode)
@@ -48,7 +48,7 @@ def resize_as_pil(pixels: Tensor, size: tuple[int, int], mode: str) -> Tensor:
 
 
 def _resampled(lines: Tensor, length: int, mode: str) -> Tensor:
-    """(…, old length) pixels as (…, `length`), rounded to whole levels from 0 to 255."""
+    """Resize the last dimension of `lines` to `length`, rounded to whole levels from 0 to 255."""
     if lines.shape[-1] == length:
         return lines
     windows = _windows(lines.shape[-1], length, mode)
@@ -58,7 +58,7 @@ def _resampled(lines: Tensor, length: int, mode: str) -> Tensor:
 
 @lru_cache(maxsize=16)
 def _windows(old: int, new: int, mode: str) -> list[tuple[int, Tensor]]:
-    """For each new pixel where its window of old ones begins, and their weights."""
+    """For each new pixel: the index of the first old pixel in its window, and the weights of the window."""
     weigh, reach = _FILTERS[mode]
     scale = old / new
     stretch = max(scale, 1.0)
@@ -69,14 +69,14 @@ def _windows(old: int, new: int, mode: str) -> list[tuple[int, Tensor]]:
         stop = min(old, int(centre + reach * stretch + 0.5))
         weights = [weigh(abs(place + 0.5 - centre) / stretch) for place in range(start, stop)]
         total = sum(weights)
-        # Whole multiples of 2⁻²², as PIL has them: products with 8-bit numbers, and their sums, are then exact.
+        # Whole multiples of 2⁻²², as in PIL: products with 8-bit numbers, and their sums, are exact.
         fixed = [math.copysign(math.floor(abs(weight / total) * 2**22 + 0.5), weight) / 2**22 for weight in weights]
         windows.append((start, torch.tensor(fixed, dtype=torch.float64)))
     return windows
 
 
 def _triangle(distance: float) -> float:
-    """Linear interpolation: 1 at the pixel itself, 0 from its neighbour on."""
+    """Linear interpolation: 1 at distance 0, 0 from distance 1 on."""
     return max(0.0, 1.0 - distance)
 
 
@@ -87,5 +87,5 @@ def _cubic(distance: float) -> float:
     return -0.5 * (((distance - 5) * distance + 8) * distance - 4) if distance < 2 else 0.0
 
 
-# For each way to resize: the weight of a pixel by its distance, and the distance at which it ends.
+# Method -> the weight of a pixel by its distance, and the distance at which the weight becomes 0
 _FILTERS: dict[str, tuple[Callable[[float], float], float]] = {"bilinear": (_triangle, 1.0), "bicubic": (_cubic, 2.0)}

@@ -187,7 +187,7 @@ def test_batches() -> None:
     stacked = np.stack([images[0]] * 2)
     assert processor(stacked, return_tensors="pt").pixel_values.shape == (2, 3, 6, 4)
     assert processor.preprocess(images[0], size=2, return_tensors="pt").pixel_values.shape == (1, 3, 2, 2)
-    with pytest.raises(AttributeError, match="There is no 'pixels' here; there is pixel_values"):
+    with pytest.raises(AttributeError, match="BatchFeature has no 'pixels'; it has pixel_values"):
         batch.pixels
 
 
