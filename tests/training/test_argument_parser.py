@@ -309,7 +309,7 @@ def test_refused_by_argparse(line: str, message: str, capsys: pytest.CaptureFixt
 
 
 def test_errors_say_what_to_do() -> None:
-    with pytest.raises(InputError, match=r"has \['--nmber', '2'\], which is no option\. Did you mean '--number'\?"):
+    with pytest.raises(InputError, match=r"the unknown \['--nmber', '2'\]. Did you mean '--number'\?"):
         HfArgumentParser(More).parse_args_into_dataclasses(["--nmber", "2"])
     two = dataclasses.make_dataclass("Two", [("both", int | bytes, 1)])
     with pytest.raises(InputError, match=r"^both is of type int \| bytes: the command line cannot tell"):

@@ -1,4 +1,4 @@
-r"""HfArgumentParser: a script's command line, made of dataclasses, as `transformers` has it.
+r"""HfArgumentParser: the command line of a script, defined by dataclasses, as in `transformers`.
 
     @dataclass
     class DataArguments:
@@ -12,7 +12,7 @@ Each field is an option of its name, `--max_length` or `--max-length`; one witho
 
 | field | command line |
 |---|---|
-| `bool` | `--fp16`, `--fp16 false`; `--no_fp16` too, where the default is True |
+| `bool` | `--fp16`, `--fp16 false`; also `--no_fp16` if the default is True |
 | an `Enum`, a `Literal` | one of its values |
 | `list[int]` | `--sizes 1 2 3` |
 | `dict` | JSON: `--options '{"a": 1}'` |
@@ -52,33 +52,33 @@ def HfArg(  # noqa: N802  # the reference's name
     metadata: dict[str, Any] | None = None,
     **kwargs: Any,
 ) -> Any:
-    """A field of a dataclass, with what the command line needs to know of it.
+    """A field of a dataclass, with the metadata of its option.
 
     Args:
         aliases: further names of the option, such as "-m".
-        help: what `--help` says of it.
+        help: the description in `--help`.
         default, default_factory: as of `dataclasses.field`; without either the option must be given.
         metadata: further arguments of `ArgumentParser.add_argument`, such as `choices`.
         kwargs: further arguments of `dataclasses.field`.
     """
-    told = {"aliases": aliases, "help": help}
-    metadata = {**(metadata or {}), **{name: value for name, value in told.items() if value is not None}}
+    given = {"aliases": aliases, "help": help}
+    metadata = {**(metadata or {}), **{name: value for name, value in given.items() if value is not None}}
     return dataclasses.field(default=default, default_factory=default_factory, metadata=metadata, **kwargs)
 
 
 class HfArgumentParser(ArgumentParser):
     """Reads a command line, or a file, into dataclasses.
 
-    Options that are added to it by hand are read too, into a namespace after the dataclasses. A dataclass may have a
-    group of its own in `--help`, named by its attribute `_argument_group_name`; a field without a `help` of its own has
-    that of its class' docstring, under "Attributes:".
+    Options that are added with `add_argument` are read into a namespace after the dataclasses. The attribute
+    `_argument_group_name` of a dataclass makes a group of its options in `--help`. A field without a `help` is
+    described by the section "Attributes:" of the docstring of its class.
 
     Args:
         dataclass_types: one dataclass or several.
         kwargs: arguments of `ArgumentParser`.
 
     Raises:
-        InputError: what is no dataclass, or a field of a type that no text can be read as.
+        InputError: a value that is not a dataclass, or a field of a type that cannot be parsed.
     """
 
     def __init__(self, dataclass_types: Any = None, **kwargs: Any) -> None:
@@ -104,20 +104,20 @@ class HfArgumentParser(ArgumentParser):
         args_filename: str | os.PathLike[str] | None = None,
         args_file_flag: str | None = None,
     ) -> tuple[Any, ...]:
-        """The dataclasses in their order, then a namespace if there are other options, then the rest if asked for.
+        """Parse the dataclasses, then a namespace if there are other options, then the remaining strings.
 
-        Options may stand in files, which come before the command line: of an option given twice, the last counts.
+        Options from files come before those of the command line. If an option is given twice, the last one is used.
 
         Args:
-            args: the command line, by default this process's.
-            return_remaining_strings: give what is no option as a list, in place of an error.
+            args: the command line; by default that of this process.
+            return_remaining_strings: return unknown strings as a list, in place of an error.
             look_for_args_file: read the file of the script's name that ends in ".args", if there is one.
-            args_filename: read this file in its place.
-            args_file_flag: an option of the command line that names further files to read.
+            args_filename: read this file instead.
+            args_file_flag: an option of the command line that names further files.
 
         Raises:
-            InputError: something on the command line is no option.
-            MissingFileError: there is no file of the name that was given.
+            InputError: an unknown option on the command line.
+            MissingFileError: a file that does not exist.
         """
         args = sys.argv[1:] if args is None else list(args)
         named = [] if args_filename is None else [Path(args_filename)]
@@ -140,15 +140,15 @@ class HfArgumentParser(ArgumentParser):
             return (*outputs, rest)
         if rest:
             known = [option for action in self._actions for option in action.option_strings]
-            raise InputError(f"The command line has {rest}, which is no option.{nearest(rest[0], known)}")
+            raise InputError(f"The command line has the unknown {rest}.{nearest(rest[0], known)}")
         return tuple(outputs)
 
     def parse_dict(self, args: dict[str, Any], allow_extra_keys: bool = False) -> tuple[Any, ...]:
-        """The dataclasses, with values of a dictionary: these are taken as they are.
+        """Create the dataclasses from the values of a dictionary, without conversion.
 
         Args:
-            args: the fields' values by name, of all dataclasses together.
-            allow_extra_keys: leave out what is no field, in place of an error.
+            args: the values of the fields of all dataclasses by name.
+            allow_extra_keys: ignore unknown keys, in place of an error.
         """
         names = [[field.name for field in dataclasses.fields(kind) if field.init] for kind in self.dataclass_types]
         known = {name for each in names for name in each}
@@ -161,11 +161,11 @@ class HfArgumentParser(ArgumentParser):
         )
 
     def parse_json_file(self, json_file: str | os.PathLike[str], allow_extra_keys: bool = False) -> tuple[Any, ...]:
-        """`parse_dict` of what a file of JSON holds."""
+        """`parse_dict` of a JSON file."""
         return self._parse_file(json_file, json.loads, allow_extra_keys)
 
     def parse_yaml_file(self, yaml_file: str | os.PathLike[str], allow_extra_keys: bool = False) -> tuple[Any, ...]:
-        """`parse_dict` of what a file of YAML holds."""
+        """`parse_dict` of a YAML file."""
         import yaml
 
         return self._parse_file(yaml_file, yaml.safe_load, allow_extra_keys)
@@ -176,10 +176,10 @@ class HfArgumentParser(ArgumentParser):
         text = _read(Path(path))
         try:
             content = read(text)
-        except Exception as error:  # JSON's and YAML's are not the same
+        except Exception as error:  # JSON and YAML have different exceptions
             raise InputError(f"{str(path)!r} cannot be read: {error}") from error
         if not isinstance(content, dict):
-            raise InputError(f"{str(path)!r} holds a {type(content).__name__}, not fields with their values.")
+            raise InputError(f"{str(path)!r} holds a {type(content).__name__}, not a mapping from fields to values.")
         return self.parse_dict(content, allow_extra_keys)
 
 
@@ -222,13 +222,13 @@ def _add_field(parser: Any, field: dataclasses.Field[Any], hint: Any, help: str 
         options["default"] = default
     parser.add_argument(*names, **options)
     if kind is bool and default is True:
-        # After the option itself, whose default is then the one that counts.
+        # Added after the option itself, because the default of the first one is used.
         opposite = [f"--no_{field.name}", f"--no-{field.name.replace('_', '-')}"]
         parser.add_argument(*opposite, action="store_false", dest=field.name, **{**switch, "default": False})
 
 
 def _one_type(name: str, hint: Any, default: Any) -> tuple[bool, Any]:
-    """Whether a field may be None, and the one type as which its option is read."""
+    """Whether a field may be None, and the type of its option."""
     if hint is Any:
         known = default is not None and default is not dataclasses.MISSING
         return False, type(default) if known else str
@@ -240,16 +240,16 @@ def _one_type(name: str, hint: Any, default: Any) -> tuple[bool, Any]:
     if set(others) == {int, float}:
         return is_optional, float
     if len(others) > 1 and str not in others:
-        raise InputError(f"{name} is of type {hint}: the command line cannot tell these types apart.")
+        raise InputError(f"{name} is of type {hint}: the command line cannot distinguish these types.")
     if len(others) > 1 and is_optional:
-        # The reference's choice, but for lists and switches, which it cannot read.
+        # The same choice as in transformers, except for lists and booleans, which it cannot read.
         chosen = members[0] if members[1] is types.NoneType else members[1]
         return True, str if bool in others or typing.get_origin(chosen) is list else chosen
     return is_optional, next((member for member in others if member is not str), str)
 
 
 def _choice(values: Iterable[Any]) -> dict[str, Any]:
-    """Values of several types, told apart by their texts; what is no value is left to argparse to refuse."""
+    """Choices of several types, distinguished by their strings; argparse refuses other strings."""
     by_text = {str(value): value for value in values}
     return {"choices": list(by_text.values()), "type": lambda text: by_text.get(text, text)}
 
@@ -266,7 +266,7 @@ def _json_object(text: str) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise ArgumentTypeError(f"{text!r} is not JSON: {error}") from error
     if not isinstance(value, dict):
-        raise ArgumentTypeError(f"{text!r} must be an object of JSON, such as '{{\"name\": 1}}'")
+        raise ArgumentTypeError(f"{text!r} must be a JSON object, such as '{{\"name\": 1}}'")
     return value
 
 
@@ -284,7 +284,7 @@ def _hints(kind: Any) -> dict[str, Any]:
 
 
 def _documented(kind: type) -> dict[str, str]:
-    """What the docstrings of a class and its bases say of each attribute, under "Attributes:"."""
+    """The descriptions of the attributes in the docstrings of a class and its bases, under "Attributes:"."""
     found: dict[str, str] = {}
     for each in reversed(kind.__mro__):
         section = re.search(r"^Attributes:\n((?:[ ]+.*\n|\n)+)", inspect.cleandoc(each.__doc__ or "") + "\n", re.M)

@@ -320,9 +320,7 @@ class TrainingArguments(NotCovered):
         if self.fp16 and self.bf16:
             raise InputError("fp16=True and bf16=True exclude each other: choose one.")
         if self.dataloader_num_workers == 0 and self.dataloader_prefetch_factor is not None:
-            raise InputError(
-                "dataloader_prefetch_factor needs dataloader_num_workers above 0: workers prefetch."
-            )
+            raise InputError("dataloader_prefetch_factor needs dataloader_num_workers above 0: workers prefetch.")
         if self.dataloader_num_workers == 0 and self.dataloader_persistent_workers:
             raise InputError("dataloader_persistent_workers=True needs dataloader_num_workers above 0.")
         if self.lr_scheduler_type is SchedulerType.REDUCE_ON_PLATEAU and self.eval_strategy == IntervalStrategy.NO:

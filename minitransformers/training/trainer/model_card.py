@@ -46,75 +46,38 @@ def write_model_card(
         language, license, tags, finetuned_from, tasks, dataset_tags, dataset, dataset_args: see
             `Trainer.create_model_card`.
     """
+    from huggingface_hub import ModelCard, ModelCardData
+
     path = args.output_path / CARD
     origin = getattr(getattr(model, "config", None), "name_or_path", "")
-    data = " and ".join(_as_list(dataset or dataset_tags))
+    if finetuned_from is None and origin and not Path(origin).is_dir():
+        finetuned_from = origin
+    names = _as_list(dataset or dataset_tags)
+    data = f"the data {' and '.join(names)}" if names else "unnamed data"
     if dataset_args:
         data += f" ({', '.join(_as_list(dataset_args))})"
     all_tags = _as_list(tags)
     if path.exists():
-        from huggingface_hub import ModelCard
-
         present = ModelCard.load(path).data.tags or []
         all_tags += [tag for tag in present if tag not in all_tags]
-    text = model_card(
-        type(model).__name__,
-        args,
-        log_history,
-        name=name,
-        tags=all_tags,
-        finetuned_from=finetuned_from or (None if not origin or Path(origin).is_dir() else origin),
-        data=data,
+    metadata: Any = ModelCardData(
+        library_name="transformers",
+        model_name=name,
+        base_model=finetuned_from,
+        tags=["generated_from_trainer", *(tag for tag in all_tags if tag != "generated_from_trainer")],
         language=_as_list(language) or None,
         license=license,
         pipeline_tag=next(iter(_as_list(tasks)), None),
         datasets=_as_list(dataset_tags) or None,
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, text)
-
-
-def model_card(
-    model_class: str,
-    args: TrainingArguments,
-    log_history: Sequence[Mapping[str, Any]],
-    *,
-    name: str,
-    tags: Sequence[str],
-    finetuned_from: str | None,
-    data: str,
-    **metadata: Any,
-) -> str:
-    """The text of the card.
-
-    Args:
-        model_class: the name of the model's class.
-        args: the settings of its training.
-        log_history: the records of its training.
-        name: the title.
-        tags: tags of the hub.
-        finetuned_from: the model with the initial weights.
-        data: the names of the data.
-        metadata: further entries of the hub's metadata, such as `language` and `license`.
-    """
-    from huggingface_hub import ModelCardData
-
-    about: Any = ModelCardData(
-        library_name="transformers",
-        model_name=name,
-        base_model=finetuned_from,
-        tags=["generated_from_trainer", *(tag for tag in tags if tag != "generated_from_trainer")],
-        **metadata,
-    )
-    origin = "trained from scratch"
+    training = "trained from scratch"
     if finetuned_from is not None:
-        origin = f"[{finetuned_from}](https://huggingface.co/{finetuned_from}), trained further"
-    on = f"the data {data}" if data else "unnamed data"
+        training = f"[{finetuned_from}](https://huggingface.co/{finetuned_from}), trained further"
     evaluations = [record for record in log_history if "eval_loss" in record]
     parts = [
-        f"---\n{about.to_yaml()}\n---\n\n# {name}\n",
-        f"This is {model_class}, {origin} on {on}. This text was written by a program: nobody has described yet what "
-        "the model is meant for, and what its limits are.\n",
+        f"---\n{metadata.to_yaml()}\n---\n\n# {name}\n",
+        f"This is {type(model).__name__}, {training} on {data}. This text was written by a program: nobody has "
+        "described yet the purpose of the model, and its limits.\n",
         *(["## Evaluation\n", _items(_metrics(evaluations[-1]).items())] if evaluations else []),
         "## Training\n",
         _items(_settings(args)),
@@ -124,7 +87,8 @@ def model_card(
             [("minitransformers", __version__), ("torch", torch.__version__), ("tokenizers", tokenizers.__version__)]
         ),
     ]
-    return "\n".join(parts)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, "\n".join(parts))
 
 
 def _settings(args: TrainingArguments) -> list[tuple[str, Any]]:

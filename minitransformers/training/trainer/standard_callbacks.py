@@ -174,9 +174,7 @@ class EarlyStoppingCallback(TrainerCallback, ExportableState):
         if args.eval_strategy == IntervalStrategy.NO:
             raise InputError("EarlyStoppingCallback needs evaluations: set eval_strategy to 'steps' or 'epoch'.")
         if not args.load_best_model_at_end and state.is_world_process_zero:
-            logger.warning(
-                "Training ends with the last model: load_best_model_at_end=True loads the best one."
-            )
+            logger.warning("Training ends with the last model: load_best_model_at_end=True loads the best one.")
 
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: Any = None, **kwargs: Any
