@@ -8,7 +8,7 @@ import torch
 from cases import Case, Family
 from drawing import Draw, Sizes
 from hypothesis import strategies as st
-from mutations import EVERYWHERE
+from mutations import EVERYWHERE, OF_A_HEAD
 from task_examples import (
     PROBLEMS,
     Kind,
@@ -68,7 +68,7 @@ _PER_SEQUENCE = frozenset({"last_hidden_state"})
 
 _POOLED = (*EVERYWHERE, "linear pooler")
 _CAUSAL = (*EVERYWHERE, "sees the future")
-_LANGUAGE_MODEL = (*_CAUSAL, "labels not shifted", "untied")
+_LANGUAGE_MODEL = (*OF_A_HEAD, "labels not shifted", "untied", "linear head")
 
 _CASES = [
     Case("BertModel", backbone(_KIND, add_pooling_layer=True), _PER_TOKEN, _POOLED),
@@ -82,22 +82,22 @@ _CASES = [
         "with cross-attention",
         has_cache=True,
     ),
-    Case("BertForPreTraining", pre_training(_KIND), _PER_TOKEN, (*_POOLED, "other labels", "untied")),
-    Case("BertForMaskedLM", masked_lm(_KIND), _PER_TOKEN, (*EVERYWHERE, "other labels", "untied")),
-    Case("BertForNextSentencePrediction", next_sentence(_KIND), _PER_SEQUENCE, (*_POOLED, "other labels")),
+    Case("BertForPreTraining", pre_training(_KIND), _PER_TOKEN, (*OF_A_HEAD, "linear pooler", "untied", "linear head")),
+    Case("BertForMaskedLM", masked_lm(_KIND), _PER_TOKEN, (*OF_A_HEAD, "untied", "linear head")),
+    Case("BertForNextSentencePrediction", next_sentence(_KIND), _PER_SEQUENCE, (*OF_A_HEAD, "linear pooler")),
     *(
         Case(
             "BertForSequenceClassification",
             sequence_classification(_KIND, problem),
             _PER_SEQUENCE,
-            (*_POOLED, "other labels"),
+            (*OF_A_HEAD, "linear pooler"),
             about,
         )
         for problem, about in PROBLEMS.items()
     ),
-    Case("BertForTokenClassification", token_classification(_KIND), _PER_TOKEN, (*EVERYWHERE, "other labels")),
-    Case("BertForQuestionAnswering", question_answering(_KIND), _PER_TOKEN, (*EVERYWHERE, "other labels")),
-    Case("BertForMultipleChoice", multiple_choice(_KIND), _PER_SEQUENCE, (*_POOLED, "other labels")),
+    Case("BertForTokenClassification", token_classification(_KIND), _PER_TOKEN, OF_A_HEAD),
+    Case("BertForQuestionAnswering", question_answering(_KIND), _PER_TOKEN, OF_A_HEAD),
+    Case("BertForMultipleChoice", multiple_choice(_KIND), _PER_SEQUENCE, (*OF_A_HEAD, "linear pooler")),
     Case("BertLMHeadModel", causal_lm(_KIND, False), _PER_TOKEN, _LANGUAGE_MODEL, has_cache=True),
     Case(
         "BertLMHeadModel",

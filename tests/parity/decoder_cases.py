@@ -17,6 +17,7 @@ from task_examples import PROBLEMS, classification_config, language_model_argume
 DrawConfig = Callable[..., dict[str, Any]]
 
 PER_TOKEN = frozenset({"last_hidden_state", "logits", "start_logits", "end_logits"})
+_OF_A_HEAD = ("attention scale", "other labels")
 # A window can leave the last tokens, padding, without any key: what they give is compared with nothing.
 WITHOUT_PADDING = ("none", "all ones", "4-D bool", "4-D additive")
 
@@ -35,7 +36,7 @@ def decoder_cases(
 
     Args:
         config: draws a configuration; `sizes` says what an input of it must fit.
-        mutations: errors that every class must notice.
+        mutations: errors that the backbone must notice.
     """
 
     @st.composite
@@ -88,16 +89,16 @@ def decoder_cases(
             f"{prefix}ForCausalLM",
             causal_lm(),
             PER_TOKEN,
-            (*mutations, "labels not shifted", "untied"),
+            ("attention scale", "sees the future", "labels not shifted", "untied"),
             has_cache=True,
         ),
         Case(
             f"{prefix}ForSequenceClassification",
             sequence_classification(),
             frozenset(),
-            (*mutations, "other labels", "other padding token"),
+            (*_OF_A_HEAD, "other padding token"),
             has_cache=True,
         ),
-        Case(f"{prefix}ForTokenClassification", token_classification(), PER_TOKEN, (*mutations, "other labels")),
-        Case(f"{prefix}ForQuestionAnswering", question_answering(), PER_TOKEN, (*mutations, "other labels")),
+        Case(f"{prefix}ForTokenClassification", token_classification(), PER_TOKEN, _OF_A_HEAD),
+        Case(f"{prefix}ForQuestionAnswering", question_answering(), PER_TOKEN, _OF_A_HEAD),
     ]

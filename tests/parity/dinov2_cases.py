@@ -56,7 +56,7 @@ DINOV2 = Family(
             "Dinov2ForImageClassification",
             vit_cases.image_classification(config, images),
             _PER_TOKEN,
-            (*_MUTATIONS, "class token alone", "other labels"),
+            ("attention scale", "class token alone", "other labels"),
         ),
     ],
     smallest={

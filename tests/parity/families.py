@@ -39,8 +39,12 @@ FAMILIES: list[Family] = [
     T5,
     BART,
 ]
-CASES: list[Case] = [case for family in FAMILIES for case in family.cases]
+
+INHERITED: list[Case] = [case for family in (XLM_ROBERTA, MISTRAL, QWEN2) for case in family.cases[1:]]
+"""Classes whose `forward` and parts are another family's: RoBERTa's and Llama's, which are tested there."""
+CASES: list[Case] = [case for family in FAMILIES for case in family.cases if case not in INHERITED]
 CLASSES: list[Case] = [case for family in FAMILIES for case in family.classes]
+BACKBONES: list[Case] = [family.cases[0] for family in FAMILIES]
 
 
 def family_of(name: str) -> Family:

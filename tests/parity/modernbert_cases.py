@@ -116,26 +116,27 @@ _MUTATIONS = (
     "wider window",
     "one base for all layers",
 )
+_OF_A_HEAD = ("attention scale", "other labels")
 
 MODERNBERT = Family(
     "ModernBertConfig",
     config,
     [
         Case("ModernBertModel", backbone(_KIND), PER_TOKEN, _MUTATIONS),
-        Case("ModernBertForMaskedLM", masked_lm(_KIND), PER_TOKEN, (*_MUTATIONS, "other labels", "untied")),
+        Case("ModernBertForMaskedLM", masked_lm(_KIND), PER_TOKEN, (*_OF_A_HEAD, "untied", "linear head")),
         Case(
             "ModernBertForSequenceClassification",
             sequence_classification(),
             frozenset(),
-            (*_MUTATIONS, "other labels", "other pooling"),
+            (*_OF_A_HEAD, "other pooling", "linear head"),
         ),
-        Case("ModernBertForTokenClassification", token_classification(_KIND), PER_TOKEN, (*_MUTATIONS, "other labels")),
-        Case("ModernBertForQuestionAnswering", question_answering(), PER_TOKEN, (*_MUTATIONS, "other labels")),
+        Case("ModernBertForTokenClassification", token_classification(_KIND), PER_TOKEN, _OF_A_HEAD),
+        Case("ModernBertForQuestionAnswering", question_answering(), PER_TOKEN, _OF_A_HEAD),
         Case(
             "ModernBertForMultipleChoice",
             multiple_choice(),
             frozenset(),
-            (*_MUTATIONS, "other labels", "other pooling"),
+            (*_OF_A_HEAD, "other pooling", "linear head"),
         ),
     ],
     smallest={

@@ -113,6 +113,20 @@ def attention_scale(pair: Pair) -> None:
     attend_otherwise(pair, change)
 
 
+def attend_coarsely(pair: Pair) -> None:
+    """Round the averages of values to five bits fewer than their type has (Dekker, 1971); used with any dtype."""
+
+    def kernel(name: str) -> Callable[..., Any]:
+        def coarse(*args: Any, **options: Any) -> attention.AttentionOutput:
+            output, weights = attention.KERNELS[name](*args, **options)
+            scaled = output * (2**5 + 1)
+            return attention.AttentionOutput(scaled - (scaled - output), weights)
+
+        return coarse
+
+    run_inside(pair.ours, lambda: patch.object(attention, "attention_kernel", kernel))
+
+
 def attention_scaled_by_width(pair: Pair) -> None:
     attend_otherwise(pair, lambda arguments: {**arguments, "scale": arguments["query"].shape[-1] ** -0.5})
 

@@ -9,7 +9,7 @@ from cases import Case, Family
 from drawing import MASKS, Draw, Example, seeds, token_inputs
 from gpt2_cases import double_heads, sequence_classification, sizes
 from hypothesis import strategies as st
-from mutations import EVERYWHERE
+from mutations import EVERYWHERE, OF_A_HEAD
 from task_examples import PROBLEMS, language_model_arguments
 
 PADDING_MASKS = MASKS[:5]
@@ -59,7 +59,7 @@ def without_cache(example: Example) -> Example:
 _PER_TOKEN = frozenset({"last_hidden_state", "logits"})
 
 _CAUSAL = (*EVERYWHERE, "sees the future")
-_LANGUAGE_MODEL = (*_CAUSAL, "labels not shifted", "untied")
+_LANGUAGE_MODEL = (*OF_A_HEAD, "sees the future", "labels not shifted", "untied")
 
 _CASES = [
     Case("OpenAIGPTModel", backbone(), _PER_TOKEN, _CAUSAL),
@@ -68,7 +68,7 @@ _CASES = [
         "OpenAIGPTDoubleHeadsModel",
         double_heads(config, PADDING_MASKS).map(without_cache),
         _PER_TOKEN,
-        (*_LANGUAGE_MODEL, "other labels"),
+        _LANGUAGE_MODEL,
     ),
     Case(
         "OpenAIGPTForSequenceClassification",
@@ -76,7 +76,7 @@ _CASES = [
         .flatmap(lambda problem: sequence_classification(problem, config, PADDING_MASKS))
         .map(without_cache),
         frozenset(),
-        (*_CAUSAL, "other labels", "other padding token"),
+        (*OF_A_HEAD, "other padding token"),
     ),
 ]
 

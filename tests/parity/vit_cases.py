@@ -98,12 +98,13 @@ def masked_image_modeling(draw: Draw) -> Example:
 
 _PER_TOKEN = frozenset({"last_hidden_state"})
 _EVERYWHERE = tuple(mutation for mutation in EVERYWHERE if mutation not in ("no segments", "training mode"))
+_OF_A_HEAD = ("attention scale", "other labels")
 
 _CASES = [
     Case("ViTModel", backbone(True, False), _PER_TOKEN, (*_EVERYWHERE, "linear pooler", "patches turned")),
     Case("ViTModel", backbone(False, True), _PER_TOKEN, (*_EVERYWHERE, "nothing hidden"), "with mask token"),
-    Case("ViTForImageClassification", image_classification(config, images), _PER_TOKEN, (*_EVERYWHERE, "other labels")),
-    Case("ViTForMaskedImageModeling", masked_image_modeling(), _PER_TOKEN, (*_EVERYWHERE, "nothing hidden")),
+    Case("ViTForImageClassification", image_classification(config, images), _PER_TOKEN, _OF_A_HEAD),
+    Case("ViTForMaskedImageModeling", masked_image_modeling(), _PER_TOKEN, ("attention scale", "nothing hidden")),
 ]
 
 VIT = Family(
