@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from minitransformers.errors import InputError
-from minitransformers.nn.cache import KeyValueCache
+from minitransformers.nn.cache import DynamicCache, EncoderDecoderCache
 
 # Times the largest magnitude that is compared: what is left of rounding after a few layers.
 TOLERANCES = {torch.float64: 1e-10, torch.float32: 2e-5, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+SMALLEST_SCALE = 0.01
+"""What is smaller may be the rounding noise of numbers that cancel."""
 
 
 def named_tensors(value: Any, name: str = "output") -> Iterator[tuple[str, Tensor]]:
@@ -28,7 +30,7 @@ def named_tensors(value: Any, name: str = "output") -> Iterator[tuple[str, Tenso
     elif hasattr(value, "items"):
         for key, item in value.items():
             yield from named_tensors(item, f"{name}.{key}")
-    elif isinstance(value, (tuple, list, KeyValueCache)):
+    elif isinstance(value, (tuple, list, DynamicCache, EncoderDecoderCache)):
         for index, item in enumerate(value):
             yield from named_tensors(item, f"{name}[{index}]")
     elif value is not None and not isinstance(value, (bool, int, float, str)):
@@ -73,17 +75,18 @@ def assert_close(
 def assert_gradients_close(
     actual: Mapping[str, Tensor | None], expected: Mapping[str, Tensor | None], *, tolerance: float | None = None
 ) -> None:
-    """Fail unless both have the same gradients, in units of the largest of all of them.
+    """Fail unless both have the same gradients, in units of the largest of all of them, and at least of 0.01.
 
     The gradient of some parameters is nothing but rounding (a key's bias moves all scores of a query alike), so each
-    one's own magnitude would not do. None is a gradient of zeros.
+    one's own magnitude would not do; nor would the largest where all of them cancel to rounding noise. None is a
+    gradient of zeros.
     """
     if actual.keys() != expected.keys():
         raise AssertionError(f"gradients of {sorted(actual)} are not gradients of {sorted(expected)}")
     known = [gradient for gradient in expected.values() if gradient is not None and gradient.numel()]
     if not known:
         raise InputError("There is no gradient that could be compared.")
-    scale = max(float(gradient.abs().max()) for gradient in known)
+    scale = max(SMALLEST_SCALE, *(float(gradient.abs().max()) for gradient in known))
     for name in expected:
         ours, theirs = actual[name], expected[name]
         if ours is None and theirs is None:
@@ -91,7 +94,7 @@ def assert_gradients_close(
         other = ours if theirs is None else theirs
         assert other is not None
         ours, theirs = (torch.zeros_like(other) if one is None else one for one in (ours, theirs))
-        assert_close(ours, theirs, tolerance=tolerance, scale=scale or None, name=f"gradient of {name}")
+        assert_close(ours, theirs, tolerance=tolerance, scale=scale, name=f"gradient of {name}")
 
 
 def _assert_tensors_close(
@@ -107,7 +110,7 @@ def _assert_tensors_close(
         tolerance = TOLERANCES[expected.dtype] if tolerance is None else tolerance
         finite = expected[expected.isfinite()]
         largest = float(finite.abs().max()) if finite.numel() else 0.0
-        bound = tolerance * (max(largest, 0.01) if scale is None else scale)
+        bound = tolerance * (max(largest, SMALLEST_SCALE) if scale is None else scale)
         actual, expected = actual.double(), expected.double()
     same = actual == expected  # also where both are the same infinity
     if expected.is_floating_point():

@@ -1,103 +1,96 @@
-"""The tables of weight names: what each kind of rule does, and that both families' tables lose nothing."""
+"""Tables of checkpoint names: what each kind of rule does."""
 
 from __future__ import annotations
 
 import pytest
-import tiny_models as tiny
 import torch
 from hypothesis import given, strategies as st
 
-from minitransformers.files import weight_names as rules
-from minitransformers.files.weight_names import Renamed, WeightTable
-from minitransformers.models import bert, gpt2
+from minitransformers.files.checkpoint_names import CheckpointNames, drop, former, stored, transpose
+from minitransformers.testing import laws
 
-TABLE = WeightTable(
-    rules.drop("h.{layer}.mask"),
-    rules.alias("{module...}.gamma", of="{module...}.weight"),
-    rules.transpose("h.{layer}.c.weight", "blocks.{layer}.inner.weight"),
-    rules.rename("h.{layer}.c.{kind}", "blocks.{layer}.inner.{kind}"),
-    rules.rename("h.{layer}.{rest...}", "blocks.{layer}.rest.{rest...}"),
-    rules.rename("bias", "decoder.bias"),
-    rules.double("decoder.second_bias", of="bias"),
-    rules.tie("decoder.weight", to="base.embedding.weight"),
+TABLE = CheckpointNames(
+    former("{module...}.gamma", "{module...}.weight"),
+    former("output_bias", "decoder.bias"),
+    stored("h.{layer}.c.{kind}", "blocks.{layer}.inner.{kind}"),
+    stored("h.{layer}.{rest...}", "blocks.{layer}.rest.{rest...}"),
+    drop("mask"),
+    drop("blocks.{layer}.rest.mask"),
+    transpose("blocks.{layer}.inner.weight"),
     base="base",
 )
 
 
 @pytest.mark.parametrize(
-    ("theirs", "ours", "transposed"),
+    ("in_file", "name"),
     [
-        ("h.3.c.weight", "blocks.3.inner.weight", True),
-        ("base.h.3.c.weight", "base.blocks.3.inner.weight", True),
-        ("h.12.c.bias", "blocks.12.inner.bias", False),
-        ("h.0.a.b.c", "blocks.0.rest.a.b.c", False),
-        ("other.h.0.c.weight", "other.h.0.c.weight", False),
-        ("h.0", "h.0", False),
-        ("agrees.in.both", "agrees.in.both", False),
-        ("bias", "decoder.bias", False),
+        ("h.3.c.weight", "blocks.3.inner.weight"),
+        ("base.h.3.c.weight", "base.blocks.3.inner.weight"),
+        ("h.12.c.bias", "blocks.12.inner.bias"),
+        ("h.0.a.b.c", "blocks.0.rest.a.b.c"),
+        ("other.h.0.c.weight", "other.h.0.c.weight"),
+        ("h.0", "h.0"),
+        ("hx3xcxweight", "hx3xcxweight"),
+        ("the.same.in.both", "the.same.in.both"),
     ],
 )
-def test_reading_and_writing(theirs: str, ours: str, transposed: bool) -> None:
-    assert TABLE.to_ours(theirs) == Renamed(ours, transposed)
-    assert TABLE.to_theirs(ours) == Renamed(theirs, transposed)
+def test_stored_names_are_read_and_written(in_file: str, name: str) -> None:
+    assert TABLE.module_name(in_file) == name
+    assert TABLE.file_name(name) == in_file
 
 
-def test_what_is_only_read() -> None:
-    assert TABLE.to_ours("base.h.7.mask") is None
-    assert (
-        TABLE.to_ours("base.h.7.c.gamma")
-        == TABLE.to_ours("base.h.7.c.weight")
-        == Renamed("base.blocks.7.inner.weight", True)
+@pytest.mark.parametrize(
+    ("old", "name"),
+    [
+        ("output_bias", "decoder.bias"),
+        ("base.output_bias", "base.decoder.bias"),
+        ("base.h.7.c.gamma", "base.blocks.7.inner.weight"),  # rules apply one after the other
+        ("norm.gamma", "norm.weight"),
+        ("gamma", "gamma"),  # the placeholder stands for at least one part
+    ],
+)
+def test_former_names_are_only_read(old: str, name: str) -> None:
+    assert TABLE.module_name(old) == name
+    assert TABLE.file_name(name) != old or old == name
+
+
+@pytest.mark.parametrize("name", ["mask", "base.mask", "h.7.mask", "base.h.7.mask"])
+def test_dropped_names_lead_to_no_module(name: str) -> None:
+    assert TABLE.module_name(name) is None
+
+
+def test_matrices_are_transposed_wherever_they_are_marked() -> None:
+    state = {"blocks.0.inner.weight": torch.ones(2, 3), "base.blocks.10.inner.weight": torch.ones(2, 3)}
+    others = {"blocks.0.inner.bias": torch.ones(2), "blocks.0.rest.inner.weight": torch.ones(2, 3)}
+    turned = TABLE.transposed({**state, **others})
+    assert {name: tuple(tensor.shape) for name, tensor in turned.items()} == {
+        **dict.fromkeys(state, (3, 2)),
+        "blocks.0.inner.bias": (2,),
+        "blocks.0.rest.inner.weight": (2, 3),
+    }
+    assert turned["blocks.0.inner.weight"].data_ptr() == state["blocks.0.inner.weight"].data_ptr()
+
+
+@pytest.mark.parametrize("wrapped", ["module.{}", "_orig_mod.{}", "module._orig_mod.{}", "_orig_mod.module.{}"])
+def test_wrappers_prefixes_are_no_part_of_a_name(wrapped: str) -> None:
+    assert TABLE.module_name(wrapped.format("h.3.c.weight")) == "blocks.3.inner.weight"
+    assert TABLE.file_name(wrapped.format("blocks.3.inner.weight")) == "h.3.c.weight"
+    assert TABLE.file_name("base.blocks.7._orig_mod.inner.bias") == "base.h.7.c.bias"
+
+
+PART = st.text("abcxyz_0123456789", min_size=1, max_size=5)
+
+
+@given(layer=PART, kind=PART, base=PART, other=st.lists(PART, min_size=1, max_size=4))
+def test_placeholders_stand_for_any_part_and_other_names_stay(
+    layer: str, kind: str, base: str, other: list[str]
+) -> None:
+    table = CheckpointNames(
+        stored("h.{layer}.ln.{kind}", "blocks.{layer}.norm.{kind}"), transpose("h.{layer}.w"), base=base
     )
-    assert TABLE.to_ours("decoder.second_bias") == Renamed("decoder.bias")
-    for wrapped in ("module.bias", "_orig_mod.bias", "module._orig_mod.bias", "_orig_mod.module.bias"):
-        assert TABLE.to_ours(wrapped) == Renamed("decoder.bias"), wrapped
-    assert TABLE.to_theirs("base.blocks.7._orig_mod.inner.bias") == Renamed("base.h.7.c.bias")
-    assert TABLE.ties == {"decoder.weight": "base.embedding.weight"}
-    assert TABLE.doubles == {"decoder.second_bias": "bias"}
-
-
-def test_dots_of_a_pattern_are_dots() -> None:
-    assert TABLE.to_ours("hx3xcxweight") == Renamed("hx3xcxweight")
-
-
-@pytest.mark.parametrize("name", tiny.CLASSES)
-def test_every_name_of_the_reference_goes_there_and_back(name: str) -> None:
-    fields = {"add_cross_attention": True} if name in ("BertLMHeadModel", "GPT2LMHeadModel") else {}
-    theirs = tiny.reference_model(name, tie_word_embeddings=False, **fields).state_dict()
-    model = tiny.our_model(name, tie_word_embeddings=False, **fields)
-    table = model.weights
-    theirs = {key: tensor for key, tensor in theirs.items() if key not in table.doubles}
-    ours = {key: table.to_ours(key) for key in theirs}
-    assert {renamed.name for renamed in ours.values()} == set(model.state_dict()), "all of ours, each once"
-    assert len({renamed.name for renamed in ours.values()}) == len(ours)
-    for key, renamed in ours.items():
-        assert table.to_theirs(renamed.name) == Renamed(key, renamed.transposed)
-        shape = theirs[key].shape[::-1] if renamed.transposed else theirs[key].shape
-        assert model.state_dict()[renamed.name].shape == shape
-
-
-PART = st.text("abcxyz_019", min_size=1, max_size=4)
-
-
-@pytest.mark.parametrize("table", [bert.WEIGHTS, gpt2.WEIGHTS], ids=["bert", "gpt2"])
-@given(data=st.data())
-def test_tables_are_bijections(table: WeightTable, data: st.DataObject) -> None:
-    """Whatever stands for the placeholders, and with or without the backbone's prefix."""
-    moves = [rule for rule in table.rules if rule.kind in ("rename", "transpose")]
-    rule = data.draw(st.sampled_from(moves))
-    parts = {name: data.draw(PART) for name in ("layer", "part", "kind", "rest")}
-    prefix = data.draw(st.sampled_from(["", f"{table.base}."]))
-    theirs, ours = prefix + rule.theirs.format(**parts), prefix + rule.ours.format(**parts)
-    read = table.to_ours(theirs)
-    assert read is not None
-    assert table.to_theirs(read.name) == Renamed(theirs, read.transposed)
-    written = table.to_theirs(ours)
-    assert table.to_ours(written.name) == Renamed(ours, written.transposed)
-
-
-def test_transposed_weights_are_transposed_once() -> None:
-    model = tiny.our_model("GPT2Model")
-    fused = model.blocks[0].self_attention.query_key_value.weight
-    assert fused.shape == (36, 12)
-    assert torch.equal(model.hf_state_dict()["h.0.attn.c_attn.weight"], fused.t())
+    assert table.module_name(f"{base}.h.{layer}.ln.{kind}") == f"{base}.blocks.{layer}.norm.{kind}"
+    assert table.is_transposed(f"{base}.h.{layer}.w")
+    assert not table.is_transposed(f"h.{layer}.{layer}.w")  # this placeholder is one part
+    laws.assert_names_bijective(
+        table, [f"blocks.{layer}.norm.{kind}", f"{base}.h.{layer}.w", f"head.{'.'.join(other)}"]
+    )

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from minitransformers.errors import InputError
-from minitransformers.files.weight_names import WeightTable, rename, transpose
+from minitransformers.files.checkpoint_names import CheckpointNames, former, stored
 from minitransformers.models.gpt2 import GPT2Config, GPT2LMHeadModel
 from minitransformers.nn.attention import AttentionOutput, MultiHeadAttention, eager_attention, fused_attention
 from minitransformers.nn.cache import CacheLayer, DynamicCache
@@ -87,8 +87,9 @@ class Toy(nn.Module):
             cache = DynamicCache()
             layer = cache.self_layer(0)
         kernel = self.config.attn_implementation
-        self.attention.scale = 0.9 if mistake == "another scale in sdpa" and kernel == "sdpa" else None
         attended, _ = self.attention(hidden, mask=allowed, cache=layer, kernel=kernel)
+        if mistake == "another scale in sdpa" and kernel == "sdpa":
+            attended = 0.9 * attended
         if mistake == "a detached cache" and layer is not None:
             layer._keys, layer._values = layer._keys.detach(), layer._values.detach()
         hidden = hidden + attended
@@ -326,15 +327,15 @@ class LoadsAnotherConfig(GPT2LMHeadModel):
 
 
 class LeavesOutANorm(GPT2LMHeadModel):
-    optional_weights = ("final_norm",)
+    optional_weights = (".ln_f.",)
 
     def hf_state_dict(self):
         return {}
 
     def save_pretrained(self, save_directory, **options):
-        norm, self.transformer.final_norm = self.transformer.final_norm, nn.Identity()
+        norm, self.transformer.ln_f = self.transformer.ln_f, nn.Identity()
         super().save_pretrained(save_directory, **options)
-        self.transformer.final_norm = norm
+        self.transformer.ln_f = norm
 
 
 TINY = {"vocab_size": 9, "n_embd": 4, "n_layer": 1, "n_head": 2, "n_positions": 6, "bos_token_id": 1, "eos_token_id": 1}
@@ -351,19 +352,20 @@ def test_a_model_that_is_not_loaded_as_it_was_saved_is_caught(model_class, tmp_p
 @pytest.mark.parametrize(
     "rules",
     [
-        # Two of ours under one name of theirs
-        [rename("a.{kind}", "x.{kind}"), rename("a.{kind}", "y.{kind}")],
-        # Written under a name that another rule reads
-        [rename("a", "b"), rename("b", "a"), rename("a", "x.weight")],
-        # Transposed one way only
-        [transpose("a.weight", "x.weight"), rename("c.weight", "y.weight"), rename("a.weight", "z.weight")],
+        # Two modules under one name in files
+        [stored("a.{kind}", "x.{kind}"), stored("a.{kind}", "y.{kind}")],
+        # Written under the name of another module
+        [stored("y.weight", "x.weight")],
+        # Written under a name that is read as that of another module
+        [former("a.{kind}", "b.{kind}"), stored("a.weight", "x.weight")],
+        [former("x.{kind}", "y.{kind}")],
     ],
 )
-def test_a_table_that_is_no_bijection_is_caught(rules):
+def test_a_table_that_does_not_lead_back_is_caught(rules):
     names = ["x.weight", "y.weight", "z.weight"]
-    laws.assert_names_bijective(WeightTable(rename("a.{kind}", "x.{kind}"), base="base"), names)
+    laws.assert_names_bijective(CheckpointNames(stored("a.{kind}", "x.{kind}"), base="base"), names)
     with pytest.raises(AssertionError):
-        laws.assert_names_bijective(WeightTable(*rules, base="base"), names)
+        laws.assert_names_bijective(CheckpointNames(*rules, base="base"), names)
 
 
 # ---- arguments that make no law --------------------------------------------------------------------------------------
@@ -386,4 +388,4 @@ def test_an_argument_that_would_compare_nothing_is_an_error(law, message):
 
 
 def test_the_cache_of_the_toys_is_the_librarys():
-    assert isinstance(Toy()(IDS, use_cache=True).past_key_values.self_attention[0], CacheLayer)
+    assert isinstance(Toy()(IDS, use_cache=True).past_key_values.layers[0], CacheLayer)

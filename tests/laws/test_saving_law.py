@@ -5,16 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-import transformers
 from families_of_laws import as_decoder, each
 from hypothesis import given, settings, strategies as st
 from safetensors import safe_open
 
-from minitransformers.files.weight_names import Renamed, WeightTable, rename, transpose
 from minitransformers.models.bert import BertConfig, BertForPreTraining
 from minitransformers.models.gpt2 import GPT2Config, GPT2LMHeadModel
 from minitransformers.models.t5 import T5Config
-from minitransformers.models.transformer import TransformerConfig
 from minitransformers.testing import laws, strategies
 from minitransformers.testing.comparing import assert_close
 from minitransformers.testing.examples import example_batch, tiny_model
@@ -23,13 +20,6 @@ from minitransformers.testing.weights import draw_weights
 
 HEADS = [m for m in CLASSES if m not in BACKBONES]
 BASES = {m.config_class: m for m in BACKBONES}
-# All of BERT and GPT-2, and of others the backbone: tests/parity compares the names of every class, with fewer layers.
-# The original transformer is not among the reference's models.
-WITH_REFERENCE = [
-    m
-    for m in CLASSES
-    if m.config_class is not TransformerConfig and (m.config_class in (BertConfig, GPT2Config) or m in BACKBONES)
-]
 # Writing and reading cost more than computing.
 few_examples = settings(max_examples=settings.default.max_examples // 6)
 # Those that have a part of the backbone only.
@@ -156,105 +146,54 @@ def constructor_of(base):
 # ---- names -----------------------------------------------------------------------------------------------------------
 
 
-def large(model_class, cross_attention):
-    """A model with layer numbers of two digits, and without weights."""
+def large(model_class):
+    """A model with layer numbers of two digits and all parts, on the meta device."""
     sizes = small_fields(model_class, num_hidden_layers=12)
     sizes |= {"decoder_layers": 12} if "decoder_layers" in sizes else {}
-    if cross_attention:
+    if "add_cross_attention" in model_class.config_class._fields:
         sizes |= {**as_decoder(model_class), "add_cross_attention": True}
     with torch.device("meta"):
         return model_class(model_class.config_class(**sizes))
 
 
-def with_variants(classes):
-    """Each class, and those that can have it with cross-attention too."""
-    return pytest.mark.parametrize(
-        ("model_class", "cross_attention"),
-        [
-            pytest.param(m, cross, id=m.__name__ + (" with cross-attention" if cross else ""))
-            for m in classes
-            for cross in ([False, True] if "add_cross_attention" in m.config_class._fields else [False])
-        ],
-    )
-
-
-@with_variants(CLASSES)
-def test_weight_names_are_a_bijection(model_class, cross_attention):
-    model = large(model_class, cross_attention)
-    names = list(model.state_dict())
-    laws.assert_names_bijective(model.weights, names)
-    prefix = f"{model.base_model_prefix}."
-    laws.assert_names_bijective(model.weights, [name.removeprefix(prefix) for name in names])
-    laws.assert_names_bijective(model.weights, [prefix + name.removeprefix(prefix) for name in names])
-
-
-@with_variants(WITH_REFERENCE)
-def test_the_names_are_the_references(model_class, cross_attention):
-    """Every name of the reference is one of ours and back, and none is left over on either side."""
-    model = large(model_class, cross_attention)
-    reference_class = getattr(transformers, model_class.__name__)
-    reference_config = getattr(transformers, model_class.config_class.__name__)
-    fields = {name: value for name, value in model.config.to_diff_dict().items() if name != "model_type"}
-    with torch.device("meta"):
-        reference = reference_class(reference_config(**fields))
-    theirs = {name: tuple(tensor.shape) for name, tensor in reference.state_dict().items()}
-    table = model.weights
-    ours = {name: tuple(tensor.shape) for name, tensor in model.hf_state_dict().items()}
-    assert ours == theirs
-    for name in theirs.keys() - table.doubles.keys():
-        read = table.to_ours(name)
-        assert read is not None
-        assert table.to_theirs(read.name) == Renamed(name, read.transposed)
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.model_type)
+def test_names_lead_to_files_and_back(family):
+    for model_class in classes_of(family):
+        model = large(model_class)
+        names, prefix = list(model.state_dict()), f"{model.base_model_prefix}."
+        laws.assert_names_bijective(model.checkpoint_names, names)
+        laws.assert_names_bijective(model.checkpoint_names, [name.removeprefix(prefix) for name in names])
+        laws.assert_names_bijective(model.checkpoint_names, [prefix + name.removeprefix(prefix) for name in names])
 
 
 @given(st.data())
-def test_the_prefix_of_the_backbone_may_be_there_or_not_and_stays(data):
-    model = large(data.draw(st.sampled_from(CLASSES)), cross_attention=False)
-    prefix = f"{model.base_model_prefix}."
+def test_the_prefix_of_the_backbone_is_optional_and_kept(data):
+    model = large(data.draw(st.sampled_from(CLASSES)))
+    prefix, table = f"{model.base_model_prefix}.", model.checkpoint_names
     bare = data.draw(st.sampled_from(sorted(model.base_model.state_dict())))
-    table = model.weights
-    short, long = table.to_theirs(bare), table.to_theirs(prefix + bare)
-    assert long == Renamed(prefix + short.name, short.transposed)
-    assert table.to_ours(prefix + short.name) == Renamed(prefix + bare, short.transposed)
+    assert table.file_name(prefix + bare) == prefix + table.file_name(bare)
+    assert table.module_name(prefix + table.file_name(bare)) == prefix + bare
+    assert table.is_transposed(prefix + bare) == table.is_transposed(bare)
 
 
 @given(st.data())
-def test_names_that_wrappers_change_are_read_as_if_they_had_not(data):
-    model = large(data.draw(st.sampled_from(CLASSES)), cross_attention=False)
-    name = data.draw(st.sampled_from(sorted(model.hf_state_dict())))
-    table = model.weights
-    expected = table.to_ours(name)
-    assert table.to_ours(f"_orig_mod.{name}") == expected
-    assert table.to_ours(f"module.{name}") == expected
-    assert table.to_ours(f"module._orig_mod.{name}") == expected
+def test_the_prefixes_of_wrappers_are_ignored(data):
+    model = large(data.draw(st.sampled_from(CLASSES)))
+    name = data.draw(st.sampled_from(sorted(model.state_dict())))
+    table = model.checkpoint_names
+    for wrapped in (f"_orig_mod.{name}", f"module.{name}", f"module._orig_mod.{name}"):
+        assert table.module_name(wrapped) == table.module_name(name)
 
 
 @given(st.data())
 def test_old_names_of_norms_are_read_and_never_written(data):
-    model = large(data.draw(st.sampled_from(classes_of(BertConfig))), cross_attention=data.draw(st.booleans()))
-    norms = [name for name in model.hf_state_dict() if "LayerNorm." in name]
-    name = data.draw(st.sampled_from(norms))
+    model = large(data.draw(st.sampled_from(classes_of(BertConfig))))
+    table, names = model.checkpoint_names, list(model.state_dict())
+    name = data.draw(st.sampled_from([name for name in names if "LayerNorm." in name]))
     old = name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
     assert old != name
-    assert model.weights.to_ours(old) == model.weights.to_ours(name)
-    assert not any(written.endswith(("gamma", "beta")) for written in model.hf_state_dict())
-
-
-NAME_PARTS = st.text("abcxyz_0123456789", min_size=1, max_size=5)
-
-
-@given(layer=NAME_PARTS, kind=NAME_PARTS, base=NAME_PARTS, other=st.lists(NAME_PARTS, min_size=1, max_size=4))
-def test_placeholders_stand_for_any_part_and_other_names_stay(layer, kind, base, other):
-    table = WeightTable(
-        rename("h.{layer}.ln.{kind}", "blocks.{layer}.norm.{kind}"),
-        transpose("h.{layer}.w", "blocks.{layer}.weight"),
-        base=base,
-    )
-    assert table.to_ours(f"h.{layer}.ln.{kind}") == Renamed(f"blocks.{layer}.norm.{kind}")
-    assert table.to_ours(f"{base}.h.{layer}.w") == Renamed(f"{base}.blocks.{layer}.weight", True)
-    assert table.to_ours(f"h.{layer}.{layer}.w") == Renamed(f"h.{layer}.{layer}.w")  # a placeholder is one part
-    names = [f"blocks.{layer}.norm.{kind}", f"{base}.blocks.{layer}.weight", f"head.{'.'.join(other)}"]
-    laws.assert_names_bijective(table, names)
+    assert table.module_name(old) == name
+    assert not any(table.file_name(each).endswith(("gamma", "beta")) for each in names)
 
 
 def test_a_saved_checkpoint_has_the_references_names_alone(tmp_path):

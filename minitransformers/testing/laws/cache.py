@@ -102,7 +102,7 @@ def assert_cache_reorders(
     cache = model(
         input_ids=input_ids[:, :cut], use_cache=True, **{name: mask[:, :cut] for name, mask in masks.items()}
     ).past_key_values
-    cache.reorder(index)
+    cache.reorder_cache(index)
     masks = {name: mask[index] for name, mask in masks.items()}
     went_on = model(input_ids=input_ids[index][:, cut:], past_key_values=cache, use_cache=True, **masks)
     whole = model(input_ids=input_ids[index], use_cache=True, **masks)

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from minitransformers.nn.attention import Attended, eager_attention, fused_attention
+from minitransformers.nn.attention import AttentionOutput, eager_attention, fused_attention
 from minitransformers.testing.comparing import assert_close, assert_gradients_close, named_tensors
 from minitransformers.testing.laws.outputs import gradients_of, mixture
 
@@ -22,8 +22,8 @@ def assert_kernels_agree(
     mask: Bool[Tensor, "#batch #heads #query key"] | None = None,
     bias: Float[Tensor, "#batch #heads #query key"] | None = None,
     is_causal: bool = False,
-    kernel: Callable[..., Attended] = fused_attention,
-    reference: Callable[..., Attended] = eager_attention,
+    kernel: Callable[..., AttentionOutput] = fused_attention,
+    reference: Callable[..., AttentionOutput] = eager_attention,
     tolerance: float | None = None,
     **options: Any,
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from minitransformers.files.weight_names import WeightTable
+from minitransformers.files.checkpoint_names import CheckpointNames
 from minitransformers.testing.comparing import assert_close, named_tensors
 from minitransformers.testing.laws.outputs import mixture
 
@@ -81,25 +81,20 @@ def assert_saved_and_loaded_equal(
     return loaded
 
 
-def assert_names_bijective(table: WeightTable, names: Iterable[str]) -> None:
-    """A table of weight names gives each of our names one of its own in files, and reads that back as the same.
-
-    Whether behind the prefix of the backbone or without it.
+def assert_names_bijective(table: CheckpointNames, names: Iterable[str]) -> None:
+    """A table gives each name of a module's tensor a name of its own in files, and reads that back as the same.
 
     Args:
         names: of a model's parameters.
     """
     taken: dict[str, str] = {}
     for name in names:
-        written = table.to_theirs(name)
-        if written.name in taken:
-            raise AssertionError(f"{name!r} and {taken[written.name]!r} are both written as {written.name!r}")
-        taken[written.name] = name
-        read = table.to_ours(written.name)
-        if read is None or read.name != name or read.transposed != written.transposed:
-            raise AssertionError(f"{name!r} is written as {written} and read back as {read}")
-        if table.to_theirs(read.name) != written:
-            raise AssertionError(f"{written.name!r} is read as {read} and written back as {table.to_theirs(read.name)}")
+        written = table.file_name(name)
+        if written in taken:
+            raise AssertionError(f"{name!r} and {taken[written]!r} are both written as {written!r}")
+        taken[written] = name
+        if (read := table.module_name(written)) != name:
+            raise AssertionError(f"{name!r} is written as {written!r} and read back as {read!r}")
 
 
 def _tied(model: nn.Module) -> list[list[str]]:
