@@ -1,4 +1,4 @@
-"""The same run on one process or several: the same global batches, cut among the processes."""
+"""The same run on one process or several: the same global batches, divided among the processes."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ STEPS, HALF, VOCAB_SIZE = 6, 3, 30
 
 
 def build(family, kind=None):
-    """A tiny model, ready for `kind` of parallel training."""
+    """A tiny model for `kind` of parallel training."""
     torch.manual_seed(0)
     if family == "gpt2":
         config = mt.GPT2Config(
@@ -33,7 +33,7 @@ def build(family, kind=None):
 
 
 def as_loaded(model):
-    """The model as it comes from its file. GPT-2's matrices are transposed there, so that they are not contiguous."""
+    """The model, loaded from a file, in which GPT-2's matrices are transposed: they are not contiguous."""
     with TemporaryDirectory() as directory:
         model.save_pretrained(directory)
         loaded = type(model).from_pretrained(directory)
@@ -42,7 +42,7 @@ def as_loaded(model):
 
 
 def global_batches(family):
-    """Five batches of up to four rows; labels are few here and many there, and some rows have none."""
+    """Five batches of up to four rows; the number of labels differs, and some rows have none."""
     generator = torch.Generator().manual_seed(1)
     batches = []
     for rows in (4, 4, 4, 4, 3):
@@ -67,7 +67,7 @@ def own_batches(family):
 
 
 def go(model, directory, steps):
-    """Train up to `steps`, resuming from what is in `directory`; give the history."""
+    """Train up to `steps`, resuming from `directory`; return the history."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + step))
     settings = Settings(steps=steps, accumulation=2, output_dir=directory, save_every=HALF, evaluate_every=HALF)

@@ -1,4 +1,4 @@
-"""Runs of the Trainer that are the same on one process and on two: the same global batches, cut among the processes."""
+"""Runs of the Trainer that are equal on one process and on two: the same global batches, divided among them."""
 
 import json
 from pathlib import Path
@@ -37,7 +37,7 @@ def t5():
 
 
 def texts(count, seed):
-    """Of several lengths, with a class each."""
+    """Examples of several lengths, each with a class."""
     generator = torch.Generator().manual_seed(seed)
     lengths = torch.randint(3, LENGTH + 1, (count,), generator=generator).tolist()
     return [
@@ -61,13 +61,13 @@ def next_tokens(rows):
 
 
 def token_classes(rows):
-    """Predictions have the length of their batch, which differs."""
+    """Predictions with the length of their batch."""
     batch = next_tokens(rows)
     return {**batch, "labels": batch["labels"].where(batch["labels"] < 0, batch["labels"] % CLASSES)}
 
 
 def metrics(prediction):
-    """The accuracy, and a number that tells whether every example is there, once and in the data's order."""
+    """The accuracy, and a number that changes if an example is missing, repeated, or out of order."""
     predictions, labels, inputs, losses = prediction
     assert len(predictions) == len(labels) == len(inputs) == len(losses)
     right = (predictions.argmax(-1) == labels)[labels != -100]
@@ -76,21 +76,21 @@ def metrics(prediction):
 
 
 def generated_metrics(prediction):
-    """Numbers that tell every token at its place."""
+    """Numbers that change with every token and its position."""
     ids, labels = prediction
     places = np.arange(1, ids.size + 1).reshape(ids.shape)
     return {"order": float((places * ids).sum()), "width": ids.shape[1], "number": len(labels)}
 
 
 class Stream(IterableDataset):
-    """Texts that nobody can count or jump in."""
+    """A data set of texts without length and index."""
 
     def __iter__(self):
         return iter(texts(ROWS, 1))
 
 
 class Sums(mt.Trainer):
-    """A loss of its own, which leaves the pooler without a gradient; evaluation data that are not shared."""
+    """An overridden loss that does not use the pooler, and an evaluation loader that is not sharded."""
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         labels = inputs.pop("labels")
@@ -138,7 +138,7 @@ RUNS = {
         "eval_strategy": "epoch",
         "optim": "adafactor",
         "predict_with_generate": True,
-        "generation_max_length": 23,  # more than what shorter batches are filled up to
+        "generation_max_length": 23,  # longer than the padded length of shorter batches
         "generation_num_beams": 2,
     },
 }

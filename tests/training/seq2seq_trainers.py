@@ -1,4 +1,4 @@
-"""Both libraries' Seq2SeqTrainers over the same tiny texts and weights: what tutorials on translation do."""
+"""Both libraries' Seq2SeqTrainers over the same tiny texts and weights, as in tutorials on translation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FIELDS: dict[str, dict[str, Any]] = {
         "num_layers": 1,
         "num_heads": 2,
         "relative_attention_num_buckets": 8,
-        "dropout_rate": 0.0,  # what dropout draws is not the same in both libraries
+        "dropout_rate": 0.0,  # the random numbers of dropout differ between the libraries
         "decoder_start_token_id": 0,
     },
     BART: {
@@ -53,7 +53,7 @@ def config_of(library: Any, name: str) -> Any:
 
 @functools.cache
 def weights(name: str) -> dict[str, Tensor]:
-    """Trained a little: so that texts end, some sooner than others."""
+    """Weights after a little training, with which texts end at different lengths."""
     torch.manual_seed(3)
     made = getattr(transformers, name)(config_of(transformers, name)).double()
     collate = transformers.DataCollatorForSeq2Seq(tokenizer(transformers), model=made)
@@ -67,7 +67,7 @@ def weights(name: str) -> dict[str, Tensor]:
 
 
 def model(library: Any, name: str) -> Any:
-    """The same weights in both, in float64: texts differ where rounding errors decide between two words."""
+    """The same weights in both, in float64, because rounding errors can decide between two words."""
     state = {key: tensor.clone() for key, tensor in weights(name).items()}
     made = getattr(library, name)(config_of(library, name)).double()
     if library is transformers:
@@ -78,7 +78,7 @@ def model(library: Any, name: str) -> Any:
 
 
 def tokenizer(library: Any) -> Any:
-    """Words and the end of a text."""
+    """The vocabulary: words and the end of a text."""
     words = Tokenizer(models.WordLevel(VOCABULARY, unk_token="<unk>"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     words.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
@@ -98,11 +98,11 @@ def examples(library: Any, size: int, seed: int = 0) -> list[dict[str, Any]]:
 
 
 def decoded_metrics(words: Any) -> Any:
-    """What tutorials compute: texts again of ids, whether they are equal, and how many words they have in common."""
+    """The metrics of tutorials: the share of equal texts, and the number of common words, after decoding."""
 
     def compute(prediction: Any) -> dict[str, float]:
         ids, labels = prediction
-        ids = ids[0].argmax(-1) if isinstance(ids, tuple) else ids  # logits, where nothing is generated
+        ids = ids[0].argmax(-1) if isinstance(ids, tuple) else ids  # logits, if nothing was generated
         ids, labels = (np.where(each != -100, each, words.pad_token_id) for each in (ids, labels))
         texts, wanted = (words.batch_decode(each, skip_special_tokens=True) for each in (ids, labels))
         common = [len(set(text.split()) & set(each.split())) for text, each in zip(texts, wanted, strict=True)]

@@ -1,4 +1,4 @@
-"""Adafactor beside transformers', step by step; against the paper; and resuming from a checkpoint."""
+"""Adafactor compared with transformers' and with the paper, step by step, and resumed from a checkpoint."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_same_weights(
 
 
 def paper(gradients: list[Tensor], x: Tensor) -> Tensor:
-    """Algorithm 4 with algorithm 6's values, with sums as it is printed."""
+    """Algorithm 4 with the values of algorithm 6, with sums as in the paper."""
     rows, columns = torch.zeros(x.shape[0], 1), torch.zeros(1, x.shape[1])
     for t, g in enumerate(gradients, 1):
         rms = x.square().mean().sqrt()
@@ -98,7 +98,7 @@ def paper(gradients: list[Tensor], x: Tensor) -> Tensor:
 
 
 @given(rows=st.integers(1, 6), columns=st.integers(1, 6), seed=st.integers(0, 99))
-def test_it_is_the_papers(rows: int, columns: int, seed: int) -> None:
+def test_equals_the_paper(rows: int, columns: int, seed: int) -> None:
     torch.manual_seed(seed)
     start, *gradients = torch.randn(6, rows, columns).unbind()
     weight = nn.Parameter(start.clone())
@@ -110,7 +110,7 @@ def test_it_is_the_papers(rows: int, columns: int, seed: int) -> None:
 
 
 def test_memory() -> None:
-    """Of a matrix n + m numbers are kept, and with a mean over updates n·m more."""
+    """The state of a matrix has n + m numbers, and n·m more with a mean over updates."""
     for beta1, expected in ((None, 30 + 50 + 1), (0.9, 30 * 50 + 30 + 50 + 1)):
         weight = nn.Parameter(torch.ones(30, 50))
         weight.grad = torch.ones(30, 50)
@@ -119,8 +119,8 @@ def test_memory() -> None:
         assert sum(each.numel() for each in optimizer.state[weight].values() if isinstance(each, Tensor)) == expected
 
 
-def test_closures_and_states_of_theirs() -> None:
-    """A closure has gradients; a state that transformers saved goes on here."""
+def test_closures_and_saved_states_of_transformers() -> None:
+    """A closure can compute gradients; a state that transformers saved can be loaded."""
     found = []
     for optimizer_class in (transformers.Adafactor, Adafactor):
         weight = nn.Parameter(torch.arange(6.0).view(2, 3))
@@ -147,8 +147,8 @@ def test_closures_and_states_of_theirs() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("build", [bert, gpt2])
 @pytest.mark.parametrize("relative", [True, False])
-def test_a_run_goes_on_exactly(build: Any, dtype: torch.dtype, relative: bool, tmp_path: Path) -> None:
-    """Weights in half precision too, whose state is not."""
+def test_resuming_is_exact(build: Any, dtype: torch.dtype, relative: bool, tmp_path: Path) -> None:
+    """Also with weights in half precision, whose state is in float32."""
 
     def run(directory: Path, steps: int) -> Any:
         torch.manual_seed(1)
@@ -195,7 +195,7 @@ def test_the_trainers(name: str, schedule: str, tmp_path: Path) -> None:
 
 
 def test_without_a_learning_rate(tmp_path: Path) -> None:
-    """The schedule is what the Trainer logs; without one it has nothing to go by. The loop alone needs none."""
+    """The Trainer needs a schedule for its logged learning rate; the loop does not."""
 
     def of(trained: Any, library: Any, **options: Any) -> Any:
         return trainer(
@@ -221,7 +221,7 @@ def test_without_a_learning_rate(tmp_path: Path) -> None:
 
     alone = model(minitransformers, NAME)
     each = of(alone, minitransformers, optimizers=(Adafactor(alone.parameters()), None))
-    with pytest.raises(InputError, match=r"lr=None: pass AdafactorSchedule\(optimizer\) beside it"):
+    with pytest.raises(InputError, match=r"lr=None: pass AdafactorSchedule\(optimizer\) with it"):
         each.train()
     batches = DataLoader([{"input_ids": torch.ones(4, dtype=torch.long), "labels": torch.ones(4, dtype=torch.long)}])
     assert train(alone, Adafactor(alone.parameters()), None, batches, Settings(steps=1)).progress.step == 1
@@ -230,7 +230,7 @@ def test_without_a_learning_rate(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"lr": 1e-3}, r"lr=0.001 has no effect with relative_step=True: leave one out, or set relative_step=False"),
+        ({"lr": 1e-3}, r"lr=0.001 has no effect with relative_step=True: leave lr out, or set relative_step=False"),
         ({"relative_step": False}, r"lr=None needs relative_step=True: pass lr, such as lr=1e-3"),
         ({"lr": 1e-3, "relative_step": False, "warmup_init": True}, r"warmup_init=True needs relative_step=True"),
         ({"lr": -1e-3, "relative_step": False}, r"lr=-0.001 must be a number of at least 0"),
@@ -241,7 +241,7 @@ def test_without_a_learning_rate(tmp_path: Path) -> None:
         ({"weight_decay": -0.1}, r"weight_decay=-0.1 must be a number of at least 0"),
     ],
 )
-def test_values_that_cannot_be(options: dict[str, Any], message: str) -> None:
+def test_invalid_values(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         Adafactor([nn.Parameter(torch.ones(2))], **options)
     group = {"params": [nn.Parameter(torch.ones(2))], **options}  # of a group too
@@ -249,7 +249,7 @@ def test_values_that_cannot_be(options: dict[str, Any], message: str) -> None:
         Adafactor([group])
 
 
-def test_what_it_cannot_train() -> None:
+def test_unsupported_parameters() -> None:
     table = nn.Embedding(5, 2, sparse=True)
     table(torch.tensor([1])).sum().backward()
     with pytest.raises(InputError, match=r"needs dense gradients: leave sparse=True of nn.Embedding out"):

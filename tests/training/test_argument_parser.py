@@ -1,4 +1,4 @@
-"""HfArgumentParser beside transformers': the same command lines give the same values, and the same are refused."""
+"""HfArgumentParser compared with transformers': equal values of valid command lines, and equal refusals."""
 
 from __future__ import annotations
 
@@ -108,12 +108,12 @@ TEXTS = (
 
 
 def given_rarely(texts: Any) -> Any:
-    """Mostly nothing."""
+    """Usually nothing."""
     return st.one_of(*([st.just([])] * 3), texts)
 
 
 def option(name: str, values: Any, number: Any = None) -> Any:
-    """The option in one of its spellings, with one value, or several, or none."""
+    """The option in one of its spellings, with no value, one or several."""
     number = st.integers(0, 2) if number is None else number
     spelling = st.sampled_from([f"--{name}", f"--{name.replace('_', '-')}"])
     several = number.flatmap(lambda size: st.lists(values, min_size=size, max_size=size))
@@ -143,7 +143,7 @@ ONE = st.just(1)
 
 @st.composite
 def command_lines(draw: Any) -> list[str]:
-    """Mostly right ones: required options are there, others now and then; sometimes an option is wrong."""
+    """Mostly valid ones: with the required options, some others, and sometimes an invalid one."""
     words = []
     for name in draw(st.permutations(list(RIGHT))):
         is_required = name in ("name", "layer_sizes", "mode")
@@ -160,7 +160,7 @@ def command_lines(draw: Any) -> list[str]:
 
 
 def outcome(library: Any, *arguments: Any, **options: Any) -> Any:
-    """What a command line gives: dataclasses, or how it is refused."""
+    """The result of a command line: dataclasses, or the kind of refusal."""
     parser = library.HfArgumentParser(KINDS)
     parser.add_argument("--by_hand", type=int, default=0)
     with contextlib.redirect_stderr(io.StringIO()):
@@ -182,13 +182,13 @@ def test_random_command_lines(words: list[str], rest: bool) -> None:
 
 
 def types_of(outputs: tuple[Any, ...]) -> list[Any]:
-    """1, 1.0, True and an enum's member are equal, and not the same."""
+    """Types are compared too, because 1, 1.0, True and an enum's member are equal."""
     found = [vars(each) if not isinstance(each, list) else each for each in outputs]
     return [{name: type(value) for name, value in each.items()} for each in found if isinstance(each, dict)]
 
 
-def test_most_random_command_lines_are_right() -> None:
-    """So that what they are read as is compared, and not only that both refuse them."""
+def test_most_random_command_lines_are_valid() -> None:
+    """Otherwise the test above would compare only refusals."""
     kinds: list[Any] = []
 
     @given(words=command_lines())
@@ -204,7 +204,7 @@ REQUIRED = ["--name", "n", "--layer_sizes", "1", "--mode", "3"]
 
 
 def test_files_of_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What comes later counts: the script's file or the one named, files that the command line names, and itself."""
+    """Later sources take precedence: the file of the script or `args_filename`, files of a flag, the command line."""
     (tmp_path / "script.args").write_text("--size 1 --depth 1 --rate 1\n--by_hand 1")
     (tmp_path / "named.txt").write_text("--size 2\t--depth 2 --rate 2")
     (tmp_path / "flag.txt").write_text("--size 3\n\n--depth 3")
@@ -251,7 +251,7 @@ def test_dictionaries_and_files(kind: str, tmp_path: Path) -> None:
         parser.parse_dict({**values, "sise": 3})
 
 
-def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+def test_unreadable_files(tmp_path: Path) -> None:
     parser = HfArgumentParser(InGroup)
     with pytest.raises(MissingFileError, match=r"absent\.json' cannot be read"):
         parser.parse_json_file(tmp_path / "absent.json")
@@ -260,7 +260,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"file' cannot be read: "):
             read(tmp_path / "file")
     (tmp_path / "file").write_text("[1]")
-    with pytest.raises(InputError, match=r"file' holds a list, not fields"):
+    with pytest.raises(InputError, match=r"file' holds a list, not a mapping"):
         parser.parse_json_file(tmp_path / "file")
 
 
@@ -296,7 +296,7 @@ def test_more_types() -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("--options [1]", "must be an object of JSON"),
+        ("--options [1]", "must be a JSON object"),
         ("--options {a}", "is not JSON"),
         ("--switch maybe", "'maybe' must be one of yes, true"),
         ("--whole x", "invalid int value: 'x'"),
@@ -308,11 +308,11 @@ def test_refused_by_argparse(line: str, message: str, capsys: pytest.CaptureFixt
     assert message in capsys.readouterr().err
 
 
-def test_errors_say_what_to_do() -> None:
+def test_errors_name_the_remedy() -> None:
     with pytest.raises(InputError, match=r"the unknown \['--nmber', '2'\]. Did you mean '--number'\?"):
         HfArgumentParser(More).parse_args_into_dataclasses(["--nmber", "2"])
     two = dataclasses.make_dataclass("Two", [("both", int | bytes, 1)])
-    with pytest.raises(InputError, match=r"^both is of type int \| bytes: the command line cannot tell"):
+    with pytest.raises(InputError, match=r"^both is of type int \| bytes: the command line cannot distinguish"):
         HfArgumentParser(two)
     three = dataclasses.make_dataclass("Three", [("lists", Literal["a"] | list[int] | str, 1)])
     assert HfArgumentParser(three).parse_args_into_dataclasses(["--lists", "a"])[0].lists == "a"
@@ -332,7 +332,7 @@ def test_errors_say_what_to_do() -> None:
 
 
 def test_help() -> None:
-    """From the metadata, or from the docstring; with defaults."""
+    """Descriptions come from the metadata or from the docstring, with defaults."""
     text = " ".join(HfArgumentParser(KINDS).format_help().split())
     assert "how large, how deep; 100 % of it. (default: 4)" in text
     assert "even (default: True)" in text
@@ -354,7 +354,7 @@ OWN_ACTIONS = {action.dest: action for action in PARSERS[0]._actions if action.n
 
 
 def texts_for(name: str) -> Any:
-    """Texts that the field takes, and now and then one that it does not."""
+    """Valid values of the field, and sometimes an invalid one."""
     action = OWN_ACTIONS[name]
     if action.choices is not None:
         texts = st.sampled_from([str(choice) for choice in action.choices])
@@ -384,8 +384,8 @@ def test_enough_is_covered() -> None:
 
 
 @given(data=st.data())
-def test_training_arguments_are_read_as_there(data: st.DataObject) -> None:
-    """Each covered field, before the classes look at the values: those are not the same in all combinations."""
+def test_training_arguments_are_parsed_as_in_transformers(data: st.DataObject) -> None:
+    """Each covered field before the checks of the classes, which differ for some combinations."""
     names = data.draw(st.lists(st.sampled_from(COVERED), unique=True, max_size=12))
     words = [word for name in names for word in data.draw(option(name, texts_for(name), ONE))]
     read = []
@@ -397,11 +397,11 @@ def test_training_arguments_are_read_as_there(data: st.DataObject) -> None:
                 read.append(said.getvalue().splitlines()[-1].split(": error: ")[1].split(":")[0])
     own, theirs = read
     if isinstance(own, str) or isinstance(theirs, str):
-        assert own == theirs  # the option that is refused
+        assert own == theirs  # the refused option
         return
     for name in COVERED:
         expected = theirs[name]
-        if isinstance(own[name], dict):  # there, the class reads the text
+        if isinstance(own[name], dict):  # in transformers, the class parses the text
             expected = json.loads(expected)
         if name in names:
             assert (own[name], type(own[name])) == (expected, type(expected)), name
@@ -437,13 +437,13 @@ def test_command_lines_of_scripts(line: str) -> None:
     assert type(own) is Seq2SeqTrainingArguments
     given = {word.lstrip("-").replace("-", "_") for word in line.split() if word.startswith("--")}
     assert len(given & set(COVERED)) >= 4
-    # Differs by default: a run that was stopped should end as one that was not.
+    # The default differs: a resumed run should end like an uninterrupted one.
     for name in set(COVERED) - {"restore_callback_states_from_checkpoint"}:
         value = getattr(theirs, name)
         assert getattr(own, name) == (value.value if isinstance(value, Enum) else value), name
 
 
-def test_what_is_not_covered_is_refused_by_the_class() -> None:
+def test_the_class_refuses_arguments_that_are_not_covered() -> None:
     parser = HfArgumentParser(TrainingArguments)
     with pytest.raises(UnknownArgumentError, match=r"does not cover fp16_full_eval=True"):
         parser.parse_args_into_dataclasses(["--fp16_full_eval"])
@@ -452,7 +452,7 @@ def test_what_is_not_covered_is_refused_by_the_class() -> None:
 
 
 def test_in_a_script(tmp_path: Path) -> None:
-    """From its own command line, in a process without transformers."""
+    """With the command line of a process that does not import transformers."""
     script = tmp_path / "script.py"
     script.write_text(
         "import sys\n"

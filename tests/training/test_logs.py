@@ -1,4 +1,4 @@
-"""Logs on disk hold what was logged, once, however often a run was stopped and went on."""
+"""Log files hold each record once, however often a run was interrupted and resumed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def record(step: int, value: float) -> dict[str, Any]:
 
 
 @given(values=st.lists(VALUES, min_size=1, max_size=12), stops=st.lists(st.integers(0, 12), max_size=3), data=st.data())
-def test_json_lines_of_a_run_that_stopped_are_those_of_one_that_did_not(
+def test_json_lines_of_a_resumed_run_equal_those_of_an_uninterrupted_one(
     values: list[float], stops: list[int], data: st.DataObject
 ) -> None:
     records = [record(step, value) for step, value in enumerate(values, 1)]
@@ -77,7 +77,7 @@ def test_tensorboard(tmp_path: Path) -> None:
     }
 
 
-def test_tensorboard_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tensorboard_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(MissingPackageError, match=r"pip install 'minitransformers\[training\]'"):
         TensorBoard(tmp_path)

@@ -1,4 +1,4 @@
-"""Next-sentence prediction learns where there is something to learn; the usual failure is one answer for everything."""
+"""Next-sentence prediction learns from informative data; the usual failure is a constant prediction."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from minitransformers.training import Settings, evaluate, train
 WORDS = [[f"{consonant}{vowel}" for vowel in "aeiou"] for consonant in "klm"]  # of each document
 
 
-def test_pairs_of_documents_with_words_of_their_own_are_told_apart() -> None:
-    """Whether two stretches come from one document shows in their words; masked words of a document can be guessed."""
+def test_pairs_of_documents_with_different_words_are_classified() -> None:
+    """The words show whether two segments come from one document, and allow guesses of masked words."""
     generator = torch.Generator().manual_seed(0)
 
     def documents(sentences: int) -> list[list[str]]:
@@ -49,6 +49,6 @@ def test_pairs_of_documents_with_words_of_their_own_are_told_apart() -> None:
     train(model, optimizer, None, batches(200, seed=2), Settings(epochs=8, log_every=None))
     after = evaluate(model, held_out)
     assert after["nsp_accuracy"] > 0.9
-    assert after["perplexity"] < 6  # five words of the document may be meant, of fifteen
+    assert after["perplexity"] < 6  # the document has five of the fifteen words
     answers = torch.cat([model(**batch).seq_relationship_logits.argmax(-1) for batch in held_out])
     assert 0.35 < answers.double().mean() < 0.65

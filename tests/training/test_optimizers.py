@@ -1,4 +1,4 @@
-"""Which parameters are decayed, and what optimizers are made of them, beside transformers' Trainer."""
+"""Parameters with weight decay, and optimizers, compared with transformers' Trainer."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def build(library: Any, name: str, **fields: Any) -> Any:
 
 def their_optimizer(model: Any, **arguments: Any) -> torch.optim.Optimizer:
     args = transformers.TrainingArguments(tempfile.gettempdir(), use_cpu=True, report_to="none", **arguments)
-    trainer = transformers.Trainer.__new__(transformers.Trainer)  # only what create_optimizer looks at
+    trainer = transformers.Trainer.__new__(transformers.Trainer)  # only the attributes that create_optimizer reads
     trainer.args, trainer.model, trainer.optimizer, trainer.optimizer_cls_and_kwargs = args, model, None, None
     return trainer.create_optimizer()
 
@@ -78,7 +78,7 @@ def test_same_groups_and_options(
 ) -> None:
     ours, theirs = pair(name, tied)
     names = {own: type(ours).weights.to_theirs(own).name for own, _ in ours.named_parameters()}
-    twice = set() if tied else set(type(ours).weights.doubles)  # a bias that theirs then has a second time, unused
+    twice = set() if tied else set(type(ours).weights.doubles)  # an unused second bias in transformers
     their_parameters = {name: parameter for name, parameter in theirs.named_parameters() if name not in twice}
     assert sorted(names.values()) == sorted(their_parameters), "tied ones are counted once in both"
     for at, (own, parameter) in enumerate(ours.named_parameters()):
@@ -104,7 +104,7 @@ def test_same_groups_and_options(
     assert named_groups(created, ours, names) == expected_groups
 
 
-def test_norms_and_biases_that_people_write_themselves() -> None:
+def test_norms_and_biases_of_user_modules() -> None:
     class OwnNorm(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -118,7 +118,7 @@ def test_norms_and_biases_that_people_write_themselves() -> None:
             self.layer = nn.Linear(4, 4)
             self.norm = OwnNorm()
             self.final_norm = OwnNorm()
-            self.normalizer = nn.Linear(4, 4, bias=False)  # no norm: only the word begins like one
+            self.normalizer = nn.Linear(4, 4, bias=False)  # not a norm: only the name begins like one
             self.standardize = nn.LayerNorm(4)
             self.shared = self.layer
 
@@ -135,7 +135,7 @@ def test_norms_and_biases_that_people_write_themselves() -> None:
     ]
 
 
-def test_decay_pulls_matrices_towards_zero_and_nothing_else() -> None:
+def test_decay_changes_only_matrices() -> None:
     model = build(minitransformers, "BertForSequenceClassification")
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     optimizer = create_optimizer(parameter_groups(model, 0.5), "adamw_torch", learning_rate=0.1)
@@ -154,8 +154,8 @@ def test_unknown_optimizers() -> None:
 
 
 @pytest.mark.parametrize("name", [kind.value for kind in transformers.training_args.OptimizerNames])
-def test_all_that_need_no_further_package(name: str) -> None:
-    """Of transformers' names we have those that it makes an optimizer for with PyTorch alone."""
+def test_all_optimizers_of_pytorch(name: str) -> None:
+    """The names are those of transformers that need only PyTorch."""
     try:
         made = their_optimizer(nn.Linear(2, 2), optim=name)
     except (ImportError, ValueError):  # "please install …"
@@ -181,7 +181,7 @@ def test_all_that_need_no_further_package(name: str) -> None:
         )
     )
 )
-def test_options_in_a_text(options: tuple[str, dict[str, Any]]) -> None:
+def test_optim_args(options: tuple[str, dict[str, Any]]) -> None:
     name, values = options
     if values.get("nesterov"):
         values |= {"momentum": 0.5, "dampening": 0.0}
@@ -208,7 +208,7 @@ def test_options_in_a_text(options: tuple[str, dict[str, Any]]) -> None:
         ("adamw_torch", "betas=1", r"adamw_torch has no option 'betas'; it takes no options: leave optim_args out"),
     ],
 )
-def test_options_that_cannot_be(name: str, text: str, message: str) -> None:
+def test_invalid_optim_args(name: str, text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         create_optimizer(parameter_groups(nn.Linear(1, 1), 0.0), name, optim_args=text)
     with pytest.raises(InputError, match=message):

@@ -37,7 +37,7 @@ CASES: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "get_linear_schedule_with_warmup": arguments(**STEPS),
     "get_cosine_schedule_with_warmup": arguments(**STEPS, num_cycles=st.floats(0, 5)),
     "get_cosine_with_hard_restarts_schedule_with_warmup": arguments(**STEPS, num_cycles=st.integers(1, 5)),
-    # Where warm-up and training end at once, theirs divides by 0.
+    # If warm-up and training end at the same step, transformers divides by 0.
     "get_polynomial_decay_schedule_with_warmup": arguments(
         **STEPS, lr_end=st.floats(0, 0.01), power=st.floats(0.2, 4)
     ).filter(lambda drawn: drawn["num_warmup_steps"] < drawn["num_training_steps"]),
@@ -89,7 +89,7 @@ def test_same_rates_to_the_last_bit(name: str, data: st.DataObject) -> None:
     ours = rates(getattr(minitransformers, name)(an_optimizer(), **drawn))
     try:
         theirs = rates(getattr(transformers.optimization, name)(an_optimizer(), **drawn))
-    except ValueError:  # a root of what a fractional warm-up has rounded to below 0
+    except ValueError:  # the square root of a number that rounding made negative
         assert drawn["decay_type"] == "1-sqrt"
         assert all(0 <= rate <= 0.21 for pair in ours for rate in pair)
         return
@@ -97,7 +97,7 @@ def test_same_rates_to_the_last_bit(name: str, data: st.DataObject) -> None:
 
 
 def test_a_fractional_warm_up_and_a_root() -> None:
-    """Which the reference cannot compute: the decay begins where rounding puts it at −2·10⁻¹⁵."""
+    """A case in which transformers fails: rounding begins the decay at −2·10⁻¹⁵."""
     schedule = minitransformers.get_wsd_schedule(
         an_optimizer(),
         num_warmup_steps=1.5192260279166252,
@@ -115,7 +115,7 @@ def test_same_rates_by_name(name: str, data: st.DataObject) -> None:
     drawn = data.draw(CASES[factory])
     steps = {key: drawn.pop(key, 3) for key in STEPS}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # theirs says that num_stable_steps has precedence
+        warnings.simplefilter("ignore")  # transformers warns that num_stable_steps has precedence
         theirs = transformers.get_scheduler(name, an_optimizer(), *steps.values(), scheduler_specific_kwargs=drawn)
     ours = get_scheduler(name, an_optimizer(), *steps.values(), scheduler_specific_kwargs=drawn)
     assert rates(ours) == rates(theirs)
@@ -138,7 +138,7 @@ def test_plateau(metrics: list[float], options: dict[str, Any]) -> None:
 
 
 @given(data=st.data(), before=st.integers(0, 20))
-def test_a_resumed_schedule_goes_on_as_if_never_stopped(data: st.DataObject, before: int) -> None:
+def test_a_resumed_schedule_equals_an_uninterrupted_one(data: st.DataObject, before: int) -> None:
     kind = data.draw(st.sampled_from([kind for kind in SchedulerType if kind is not SchedulerType.REDUCE_ON_PLATEAU]))
     create = SCHEDULES[kind]
     drawn = data.draw(CASES[create.__name__])
@@ -151,13 +151,13 @@ def test_a_resumed_schedule_goes_on_as_if_never_stopped(data: st.DataObject, bef
     assert rates(resumed, 40 - before) == whole[before:]
 
 
-def test_polynomial_decay_that_has_no_time_is_at_its_end() -> None:
+def test_polynomial_decay_without_steps_is_at_its_end() -> None:
     scheduler = minitransformers.get_polynomial_decay_schedule_with_warmup(an_optimizer(0.5), 2, 2, lr_end=0.25)
     assert [rate for rate, _ in rates(scheduler, 4)] == [0.0, 0.25, 0.25, 0.25]
 
 
-def test_names_are_theirs() -> None:
-    """All but one, which adapts itself to the loss."""
+def test_names_are_those_of_transformers() -> None:
+    """All except one, which adapts to the loss."""
     theirs = {kind.name: kind.value for kind in transformers.SchedulerType}
     ours = {kind.name: kind.value for kind in SchedulerType}
     assert theirs.items() - ours.items() == {("GREEDY", "greedy")}
@@ -171,15 +171,15 @@ def test_names_are_theirs() -> None:
         (("greedy", 1, 2), InputError, r"no schedule 'greedy': choose one of linear, cosine"),
         (("linear", None, 2), InputError, r"'linear' needs num_warmup_steps"),
         (("linear", 1, None), InputError, r"'linear' needs num_training_steps"),
-        (("linear", -1, 2), InputError, r"num_warmup_steps=-1 must be a number of steps, 0 or more"),
+        (("linear", -1, 2), InputError, r"num_warmup_steps=-1 must be a number of at least 0"),
         (("linear", 1, -2), InputError, r"num_training_steps=-2 must be"),
         (("linear", 1, float("nan")), InputError, r"num_training_steps=nan must be"),
-        (("linear", 1, 2, {"num_cycles": 1}), UnknownArgumentError, r"'linear' takes no 'num_cycles'"),
-        (("constant", 1, 2, {"lr": 1}), UnknownArgumentError, r"'constant' takes no 'lr'"),
+        (("linear", 1, 2, {"num_cycles": 1}), UnknownArgumentError, r"'linear' takes no argument 'num_cycles'"),
+        (("constant", 1, 2, {"lr": 1}), UnknownArgumentError, r"'constant' takes no argument 'lr'"),
         (("cosine", 1, 2, {"num_cycle": 1}), UnknownArgumentError, r"Did you mean 'num_cycles'\?"),
         (("reduce_lr_on_plateau", 1, 2, {"patients": 1}), UnknownArgumentError, r"Did you mean 'patience'\?"),
         (("polynomial", 1, 2, {"lr_end": 1.0}), InputError, r"lr_end=1.0 must be below the optimizer's rate"),
-        (("inverse_sqrt", 1, 2, {"timescale": 0}), InputError, r"timescale=0 must be above 0"),
+        (("inverse_sqrt", 1, 2, {"timescale": 0}), InputError, r"timescale=0 must be a number above 0"),
         (("cosine_with_min_lr", 1, 2), InputError, r"not min_lr=None and min_lr_rate=None"),
         (
             ("cosine_with_min_lr", 1, 2, {"min_lr": 0.0, "min_lr_rate": 0.0}),

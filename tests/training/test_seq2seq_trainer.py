@@ -1,4 +1,4 @@
-"""Seq2SeqTrainer beside transformers': same losses, same generated texts, same metrics."""
+"""Seq2SeqTrainer compared with transformers': same losses, same generated texts, same metrics."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def assert_same_output(ours: Any, theirs: Any) -> None:
 
 
 def assert_same_metrics(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
-    untold = [name for name in theirs if name.endswith("model_preparation_time")]  # where nothing was trained before
-    assert_same_history([ours], [{name: value for name, value in theirs.items() if name not in untold}])
+    extra = [name for name in theirs if name.endswith("model_preparation_time")]  # without training before
+    assert_same_history([ours], [{name: value for name, value in theirs.items() if name not in extra}])
 
 
 def predicted(made: Any, library: Any, **gen_kwargs: Any) -> Any:
@@ -100,7 +100,7 @@ def test_same_runs(name: str, run: dict[str, Any], gen_kwargs: dict[str, Any]) -
 @pytest.mark.parametrize("name", [T5, BART])
 @pytest.mark.parametrize("beams", [1, 2])
 def test_lengths_that_differ(name: str, beams: int) -> None:
-    """Texts of a batch are filled up with padding; where batches differ, shorter ones with −100 after it."""
+    """Texts of a batch are padded; if batches have different lengths, shorter ones are padded further with −100."""
     outputs = []
     for library in BOTH:
         short = library.GenerationConfig(
@@ -137,17 +137,17 @@ def test_a_generation_config(name: str, kind: str, tmp_path: Path) -> None:
     assert "generation_config" in json.loads(made[1].args.to_json_string())
 
 
-def test_length_where_nobody_says_one(tmp_path: Path) -> None:
-    """20 tokens for all batches; there, 21 for the first batch and 20 for those that come later."""
+def test_default_length(tmp_path: Path) -> None:
+    """20 tokens for all batches; in transformers, 21 for the first batch and 20 for later ones."""
     lengths = []
     for library in BOTH:
         made = trainer(library, T5, tmp_path, predict_with_generate=True, per_device_eval_batch_size=8)
-        made.model.generation_config.eos_token_id = None  # so that no text ends by itself
+        made.model.generation_config.eos_token_id = None  # no text ends before the limit
         lengths.append([predicted(made, library, min_length=30).predictions.shape[1] for _ in range(2)])
     assert lengths == [[21, 20], [20, 20]]
 
 
-def test_unlabelled_data_and_texts_that_have_begun(tmp_path: Path) -> None:
+def test_unlabelled_data_and_given_decoder_inputs(tmp_path: Path) -> None:
     for begun in (False, True):
         made = []
         for library in BOTH:
@@ -168,8 +168,8 @@ def test_unlabelled_data_and_texts_that_have_begun(tmp_path: Path) -> None:
         assert "test_loss" not in ours.metrics
 
 
-def test_several_evaluation_sets_and_what_is_kept_of_texts(tmp_path: Path) -> None:
-    """`preprocess_logits_for_metrics` is given what was generated. Arguments of `evaluate` hold for all sets."""
+def test_several_evaluation_sets_and_preprocessed_predictions(tmp_path: Path) -> None:
+    """`preprocess_logits_for_metrics` receives generated ids. Arguments of `evaluate` apply to all sets."""
     made = []
     for library in BOTH:
         each = trainer(
@@ -194,7 +194,7 @@ def test_several_evaluation_sets_and_what_is_kept_of_texts(tmp_path: Path) -> No
 
 
 def test_only_losses(tmp_path: Path) -> None:
-    """Without metrics, and with `prediction_loss_only`, nothing is generated; a loss function of one's own counts."""
+    """Without metrics, and with `prediction_loss_only`, nothing is generated; a user's loss function is used."""
     for options in (
         {"compute_metrics": None},
         {"prediction_loss_only": True},
@@ -208,8 +208,8 @@ def test_only_losses(tmp_path: Path) -> None:
         assert "eval_gen_len" not in ours
 
 
-def test_half_precision_and_a_model_that_is_made_anew(tmp_path: Path) -> None:
-    """A model of `model_init` has the generation config too."""
+def test_half_precision_and_model_init(tmp_path: Path) -> None:
+    """A model of `model_init` also gets the generation config."""
     given = minitransformers.GenerationConfig(max_length=5, decoder_start_token_id=3, eos_token_id=1, pad_token_id=0)
     made = trainer(
         minitransformers, T5, tmp_path, predict_with_generate=True, generation_config=given, bf16=True, max_steps=1
@@ -241,12 +241,12 @@ def test_half_precision_and_a_model_that_is_made_anew(tmp_path: Path) -> None:
         ({"predict_with_generat": True}, UnknownArgumentError, r"Did you mean 'predict_with_generate'\?"),
     ],
 )
-def test_arguments_that_cannot_be(arguments: dict[str, Any], error: type[Exception], message: str) -> None:
+def test_invalid_arguments(arguments: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         Seq2SeqTrainingArguments("run", **arguments)
 
 
-def test_what_cannot_generate(tmp_path: Path) -> None:
+def test_models_that_cannot_generate(tmp_path: Path) -> None:
     args = Seq2SeqTrainingArguments(str(tmp_path), predict_with_generate=True, use_cpu=True)
     with pytest.raises(InputError, match=r"BertForMaskedLM cannot generate. Use a class that can"):
         Seq2SeqTrainer(BertForMaskedLM(BertConfig(vocab_size=9, hidden_size=4, num_attention_heads=2)), args)
@@ -266,7 +266,7 @@ def test_what_cannot_generate(tmp_path: Path) -> None:
         made.evaluate()
 
 
-def test_fields_and_defaults_are_theirs() -> None:
+def test_fields_and_defaults_are_those_of_transformers() -> None:
     ours, theirs = (
         {each.name: each for each in dataclasses.fields(library.Seq2SeqTrainingArguments)}
         for library in (minitransformers, transformers)

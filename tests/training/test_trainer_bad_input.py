@@ -1,4 +1,4 @@
-"""What cannot be done is refused before anything is done, by an error that says what to do."""
+"""Invalid arguments are refused before any work, by errors that name a remedy."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NAME = "BertForSequenceClassification"
         ({"ignore_data_skip": True}, r"does not cover ignore_data_skip=True"),
     ],
 )
-def test_arguments_that_there_are_not(arguments: dict[str, Any], message: str) -> None:
+def test_unknown_arguments(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(UnknownArgumentError, match=message):
         TrainingArguments("run", **arguments)
 
@@ -80,23 +80,23 @@ def test_arguments_that_there_are_not(arguments: dict[str, Any], message: str) -
         ({"dataloader_prefetch_factor": 2}, r"needs dataloader_num_workers above 0"),
     ],
 )
-def test_values_that_cannot_be(arguments: dict[str, Any], message: str) -> None:
+def test_invalid_values(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         TrainingArguments("run", **arguments)
 
 
-def test_fields_and_defaults_are_theirs() -> None:
-    """All of transformers' arguments are known: covered, with its default, or refused."""
+def test_fields_and_defaults_are_those_of_transformers() -> None:
+    """All arguments of transformers are known: covered, with the same default, or refused."""
     theirs = {each.name: each for each in dataclasses.fields(transformers.TrainingArguments)}
     ours = {each.name: each for each in dataclasses.fields(TrainingArguments)}
     assert ours.keys() == theirs.keys()
     differing = {name for name, each in ours.items() if each.default != theirs[name].default}
-    assert differing == {"restore_callback_states_from_checkpoint"}  # so that resumed is never stopped
+    assert differing == {"restore_callback_states_from_checkpoint"}  # for exact resuming
     assert not REMOVED.keys() & theirs.keys()
     assert TrainingArguments("here").output_dir == "here", "the one that is passed by position"
 
 
-def test_trainers_that_cannot_be(tmp_path: Path) -> None:
+def test_invalid_trainers(tmp_path: Path) -> None:
     args = TrainingArguments(str(tmp_path), use_cpu=True)
     bert = model(minitransformers, NAME)
     with pytest.raises(UnknownArgumentError, match="no 'tokenizer', as in transformers 5: use processing_class"):
@@ -121,7 +121,7 @@ def test_trainers_that_cannot_be(tmp_path: Path) -> None:
         type("Own", (Trainer,), {"training_step": lambda self: None})
 
 
-def test_data_that_cannot_be(tmp_path: Path) -> None:
+def test_invalid_data(tmp_path: Path) -> None:
     made = trainer(minitransformers, NAME, tmp_path, max_steps=1)
     made.train_dataset = None
     with pytest.raises(InputError, match="train needs train_dataset"):
@@ -150,7 +150,7 @@ def test_data_that_cannot_be(tmp_path: Path) -> None:
     assert made.train().global_step == 4
 
 
-def test_metrics_that_cannot_be(tmp_path: Path) -> None:
+def test_invalid_metrics(tmp_path: Path) -> None:
     for given, message in [
         (0.9, r"compute_metrics must return a dictionary, such as .* not float \(0.9\)"),
         (None, r"not NoneType"),
@@ -173,7 +173,7 @@ def test_metrics_that_cannot_be(tmp_path: Path) -> None:
         made.train()
 
 
-def test_losses_and_optimizers_that_cannot_be(tmp_path: Path) -> None:
+def test_invalid_losses_and_optimizers(tmp_path: Path) -> None:
     kind = type("Own", (Trainer,), {"compute_loss": lambda self, model, inputs, num_items_in_batch=None: 1.0})
     with pytest.raises(InputError, match=r"compute_loss must return one number, a tensor, not 1.0"):
         trainer(minitransformers, NAME, tmp_path, kind=kind, max_steps=1).train()

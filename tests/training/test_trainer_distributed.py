@@ -1,4 +1,4 @@
-"""The Trainer on two processes does what it does on one: weights, losses, metrics, predictions, files."""
+"""The Trainer on two processes equals that on one: weights, losses, metrics, predictions, files."""
 
 import shutil
 
@@ -17,18 +17,18 @@ def without_timings(record):
 
 
 def assert_same_run(directory, expected):
-    """Every record, and the weights."""
+    """All records, and the weights."""
     ours, theirs = (list(map(without_timings, log_of(each))) for each in (directory, expected))
     assert [list(record) for record in ours] == [list(record) for record in theirs]
     for one, other in zip(ours, theirs, strict=True):
-        # Half as many, with less padding; and who has no batch left computes one again, for the others.
+        # Half as many, with less padding; and a process without a batch repeats its last one.
         flos = one.pop("total_flos", 0), other.pop("total_flos", 0)
         assert 0.7 * flos[1] <= flos[0] <= 1.5 * flos[1]
         assert one == pytest.approx(other, rel=1e-4, abs=1e-5)
     one, other = (load_file(each / "model" / "model.safetensors") for each in (directory, expected))
     assert one.keys() == other.keys()
     for name, weight in one.items():
-        if name.endswith("key.bias"):  # which changes no softmax: its gradient is rounding errors alone
+        if name.endswith("key.bias"):  # does not change the softmax: its gradient is pure rounding error
             continue
         np.testing.assert_allclose(weight, other[name], rtol=1e-4, atol=1e-4, err_msg=name)
 
@@ -55,9 +55,9 @@ def test_two_processes_and_one(run_script, tmp_path):
         for name in ("train_runtime", "eval_runtime"):
             if name in record:
                 assert f"'{name}': '{record[name]:.4g}'" in printed
-    assert printed.count("'train_runtime'") == len(RUNS) + 5  # as many as there were runs that came to their end
+    assert printed.count("'train_runtime'") == len(RUNS) + 5  # the number of finished runs
 
-    # What was stopped and went on, on two processes and then on one.
+    # The interrupted run, resumed on two processes and then on one.
     assert list(map(without_timings, log_of(together / "killed"))) == list(
         map(without_timings, log_of(together / "epochs"))
     )

@@ -1,4 +1,4 @@
-"""Options of the Trainer: half precision, memory, compilation, reports. Beside transformers where that has them."""
+"""Options of the Trainer: half precision, memory, compilation, reports, compared with transformers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EPOCHS = {"num_train_epochs": 2, "eval_strategy": "epoch", "compute_metrics": ac
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision(name: str, precision: str, tmp_path: Path) -> None:
-    """Closer to transformers than half a percent, on the CPU too; but not what single precision gives."""
+    """Within half a percent of transformers, also on the CPU; but different from single precision."""
     made = [trainer(library, name, tmp_path, **{precision: True}, **EPOCHS) for library in BOTH]
     plain = trainer(minitransformers, name, tmp_path, **EPOCHS)
     for each in (*made, plain):
@@ -49,7 +49,7 @@ def test_half_precision(name: str, precision: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_blocks_that_are_computed_again(name: str, tmp_path: Path) -> None:
+def test_recomputed_blocks(name: str, tmp_path: Path) -> None:
     made, calls = [], []
     for library in BOTH:
         options = {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": False}}
@@ -82,7 +82,7 @@ def test_compiled(run_script: Any, tmp_path: Path) -> None:
 
 
 def curves(directory: Path) -> dict[str, list[tuple[int, float]]]:
-    """What TensorBoard shows."""
+    """The curves in TensorBoard's file."""
     (file,) = (path for path in directory.rglob("events.out.tfevents*") if path.is_file())
     events = EventAccumulator(str(file))
     events.Reload()
@@ -90,7 +90,7 @@ def curves(directory: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def test_tensorboard(tmp_path: Path) -> None:
-    """The curves of transformers, under its names; and all that was logged is in them."""
+    """The curves and names of transformers, with all records."""
     found = []
     for library in BOTH:
         directory = tmp_path / library.__name__
@@ -109,7 +109,7 @@ def test_tensorboard(tmp_path: Path) -> None:
                 assert (record["step"], pytest.approx(value)) in ours[curve], name
 
 
-def test_the_picture_of_losses_follows_the_run(tmp_path: Path) -> None:
+def test_the_loss_curve_follows_the_run(tmp_path: Path) -> None:
     pictures = []
 
     class Look(TrainerCallback):
@@ -125,8 +125,8 @@ def test_the_picture_of_losses_follows_the_run(tmp_path: Path) -> None:
     assert pictures[0].shape != pictures[1].shape or (pictures[0] != pictures[1]).any()
 
 
-def test_a_collator_with_a_seed_goes_on(tmp_path: Path) -> None:
-    """It stands behind one that drops columns; its draws in the second epoch are those of a run that never stopped."""
+def test_a_seeded_collator_is_resumed(tmp_path: Path) -> None:
+    """It is wrapped by one that drops columns; its draws in the second epoch equal those of an uninterrupted run."""
     name = "BertForMaskedLM"
     tokenizer = minitransformers.BertTokenizer({f"w{index}": index for index in range(27)} | SPECIAL)
 
@@ -157,8 +157,8 @@ class StopAt(TrainerCallback):
         control.should_training_stop |= state.global_step == self.step
 
 
-def test_fp16_goes_on(tmp_path: Path) -> None:
-    """The factor of the losses is part of a checkpoint."""
+def test_fp16_is_resumed(tmp_path: Path) -> None:
+    """The scale of the loss is part of a checkpoint."""
     options = {"fp16": True, "max_steps": 5, "save_strategy": "steps", "save_steps": 1, "report_to": ["jsonl"]}
     whole = trainer(minitransformers, NAMES[0], tmp_path / "whole", **options)
     whole.train()
@@ -171,8 +171,8 @@ def test_fp16_goes_on(tmp_path: Path) -> None:
         assert own.equal(their)
 
 
-def test_checkpoints_of_the_model_alone(tmp_path: Path) -> None:
-    """They have the best model, and half the size; no run goes on from them."""
+def test_checkpoints_with_only_the_model(tmp_path: Path) -> None:
+    """They hold the best model in half the size; no run can resume from them."""
     options = {"eval_strategy": "epoch", "save_strategy": "epoch", "load_best_model_at_end": True, "learning_rate": 0.1}
     made = {}
     for only_model in (False, True):
@@ -199,7 +199,7 @@ def test_checkpoints_of_the_model_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_noise_on_embeddings(name: str, tmp_path: Path) -> None:
-    """The same draws as there; none in evaluation, and none when training is over."""
+    """The same draws as in transformers; none in evaluation, and none after training."""
     made = []
     for library in BOTH:
         each = trainer(library, name, tmp_path, neftune_noise_alpha=50.0, seed=5, **EPOCHS)
@@ -233,8 +233,8 @@ def test_noise_without_embeddings(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("counted", [True, "all", "non_padding"])
-@pytest.mark.parametrize("told_by", ["mask", "tokenizer", "nothing"])
-def test_tokens_that_were_trained_on(counted: Any, told_by: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("padding_from", ["mask", "tokenizer", "nothing"])
+def test_counted_tokens(counted: Any, padding_from: str, tmp_path: Path) -> None:
     made = []
     for library in BOTH:
         each = trainer(
@@ -243,9 +243,9 @@ def test_tokens_that_were_trained_on(counted: Any, told_by: str, tmp_path: Path)
         rows = [
             {**row, "input_ids": row["input_ids"].masked_fill(row["input_ids"] > 20, 0)} for row in each.train_dataset
         ]
-        if told_by == "mask":
+        if padding_from == "mask":
             rows = [{**row, "attention_mask": (row["input_ids"] > 5).long()} for row in rows]
-        if told_by == "tokenizer":
+        if padding_from == "tokenizer":
             each.processing_class = SimpleNamespace(pad_token_id=0)
         each.train_dataset = rows
         each.train()
@@ -255,5 +255,5 @@ def test_tokens_that_were_trained_on(counted: Any, told_by: str, tmp_path: Path)
     seen = [record["num_input_tokens_seen"] for record in ours.state.log_history]
     assert seen == [record["num_input_tokens_seen"] for record in theirs.state.log_history]
     assert seen[-1] == ours.state.num_input_tokens_seen
-    assert (seen[-1] == 2 * 10 * 6) == (counted != "non_padding" or told_by == "nothing")
+    assert (seen[-1] == 2 * 10 * 6) == (counted != "non_padding" or padding_from == "nothing")
     assert "train_tokens_per_second" in ours.state.log_history[0]

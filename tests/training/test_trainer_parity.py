@@ -1,4 +1,4 @@
-"""Trainer beside transformers' Trainer: same data, same weights, no dropout; same log, metrics, events, predictions."""
+"""Trainer compared with transformers': same data and weights, no dropout; same log, metrics, events, predictions."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SCHEDULES = [
     ("warmup_stable_decay", {"num_decay_steps": 2}),
 ]
 STEPS = st.sampled_from([1, 2, 3, 0.3, 0.5])
-OPTIMIZERS = [  # but Adafactor: see test_adafactor.py
+OPTIMIZERS = [  # without Adafactor: see test_adafactor.py
     ("adamw_torch", None),
     ("adamw_torch_fused", None),
     ("sgd", None),
@@ -50,7 +50,7 @@ OPTIMIZERS = [  # but Adafactor: see test_adafactor.py
 
 @st.composite
 def runs(draw: st.DrawFn) -> dict[str, Any]:
-    """How long, in which batches, on which schedule, and when to log, evaluate and save."""
+    """Length, batches, schedule, and the steps of logging, evaluation and saving."""
     schedule, options = draw(st.sampled_from(SCHEDULES))
     optim, optim_args = draw(st.sampled_from(OPTIMIZERS))
     run: dict[str, Any] = {
@@ -85,7 +85,7 @@ def runs(draw: st.DrawFn) -> dict[str, Any]:
     if schedule == "warmup_stable_decay":
         run["max_steps"] = draw(st.integers(4, 6))  # the warm-up and decay must fit
     if schedule == "polynomial":
-        run["max_steps"] = draw(st.integers(3, 6))  # where warm-up and training end at once, theirs divides by 0
+        run["max_steps"] = draw(st.integers(3, 6))  # transformers divides by 0 if the warm-up is the whole run
     return run
 
 
@@ -105,7 +105,7 @@ def in_both(name: str, **arguments: Any) -> tuple[Any, Any]:
 
 @given(run=runs())
 def test_same_runs(run: dict[str, Any]) -> None:
-    """A causal language model, whose accumulated batches transformers counts right."""
+    """A causal language model, for which transformers normalizes accumulated batches correctly."""
     ours, theirs = in_both("GPT2LMHeadModel", compute_metrics=accuracy, **run)
     assert_same_history(ours.state.log_history, theirs.state.log_history)
     assert ours.events == theirs.events
@@ -140,7 +140,7 @@ def test_every_task(name: str) -> None:
     held_out = examples(name, 5, seed=9)
     predicted = ours.predict(held_out), theirs.predict(held_out)
     own, their = (each.predictions for each in predicted)
-    if "QuestionAnswering" in name:  # one bias for all positions changes no softmax: it follows rounding errors alone
+    if "QuestionAnswering" in name:  # a common bias does not change the softmax: its gradient is rounding
         own, their = (tuple(each - each.mean(1, keepdims=True) for each in pair) for pair in (own, their))
     assert_same_arrays(own, their)
     assert_same_arrays(predicted[0].label_ids, predicted[1].label_ids)
@@ -183,7 +183,7 @@ def test_label_smoothing(name: str, accumulation: int) -> None:
     assert_same_history(ours.state.log_history, theirs.state.log_history)
 
 
-def test_several_evaluation_sets_and_what_metrics_are_given() -> None:
+def test_several_evaluation_sets_and_inputs_of_metrics() -> None:
     def metrics(prediction: Any) -> dict[str, float]:
         assert prediction.inputs.shape == (*prediction.predictions.shape[:1], 6)
         predictions, _, inputs, losses = prediction
@@ -211,7 +211,7 @@ def test_several_evaluation_sets_and_what_metrics_are_given() -> None:
 
 
 def test_lengths_that_differ_between_batches() -> None:
-    """Predictions of shorter batches are filled up with −100."""
+    """Predictions of shorter batches are padded with −100."""
     name, made = "BertForTokenClassification", []
     for library in BOTH:
         with tempfile.TemporaryDirectory() as directory:
@@ -237,7 +237,7 @@ def test_unlabelled_data() -> None:
 
 
 def test_mean_over_predicted_tokens() -> None:
-    """GPT-2's first label of a row is never predicted. We divide by those that are, as the model itself does;
+    """GPT-2's first label of a row is never predicted. We divide by the number of the others, like the model itself;
     transformers' Trainer counts the first too."""
     rows = [{"input_ids": row["input_ids"], "labels": row["input_ids"]} for row in examples("GPT2LMHeadModel", 4)]
     made = []
@@ -255,7 +255,7 @@ def test_mean_over_predicted_tokens() -> None:
 
 
 class OwnLoss:
-    """What tutorials do: another loss in a subclass."""
+    """A subclass with another loss, as in tutorials."""
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
@@ -267,7 +267,7 @@ class OwnLoss:
 
 
 class OwnParts:
-    """Other parts that subclasses make."""
+    """A subclass with other optimizer, schedule, data and logs."""
 
     def create_optimizer(self) -> Any:
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1)
@@ -375,8 +375,8 @@ def test_early_stopping(patience: int, threshold: float, rate: float, limit: int
     assert_same_arrays(own_predictions, their_predictions, atol=1e-4)
 
 
-def test_lengths_in_groups() -> None:
-    """Batches of like lengths, in the same order there and here."""
+def test_group_by_length() -> None:
+    """Batches of similar lengths, in the same order as in transformers."""
     name, made = "BertForTokenClassification", []
     rows = [row for length in (3, 5, 2, 6, 4, 3, 5) for row in examples(name, 2, seed=length, length=length)]
     seen: list[list[Any]] = [[], []]

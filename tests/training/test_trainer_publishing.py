@@ -1,4 +1,4 @@
-"""A Trainer that gives its model to a hub, beside transformers': the same commits, at the same steps."""
+"""A Trainer that pushes its model to a hub, compared with transformers': the same commits at the same steps."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def tokenizer(library: Any, directory: Path) -> Any:
 
 
 def commits_of(hub: FakeHub, name: str) -> list[tuple[str, set[str]]]:
-    """Each commit's message, and the model's and tokenizer's files in it, with their folders."""
+    """The message of each commit, and the files of the model and the tokenizer, with their folders."""
     kept = {*MODEL, "tokenizer.json", "tokenizer_config.json", "README.md"}
     return [
         (commit.message, {path for path in commit.files if Path(path).name in kept})
@@ -47,7 +47,7 @@ def commits_of(hub: FakeHub, name: str) -> list[tuple[str, set[str]]]:
     ("strategy", "save_strategy"),
     [("end", "steps"), ("every_save", "epoch"), ("checkpoint", "steps"), ("all_checkpoints", "epoch")],
 )
-def test_what_is_pushed_when(
+def test_commits_of_each_strategy(
     strategy: str, save_strategy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = {**PUSHING, "hub_strategy": strategy, "save_strategy": save_strategy, "hub_revision": "dev"}
@@ -71,13 +71,13 @@ def test_what_is_pushed_when(
         len(own) == {"end": 2}.get(strategy, 2 + 3 * (1 if strategy == "every_save" else 2)) or save_strategy == "epoch"
     )
     assert ours.options == theirs.options
-    assert (ours.branches, theirs.branches) == (["dev"], [])  # there, the branch must have been made
+    assert (ours.branches, theirs.branches) == (["dev"], [])  # in transformers, the branch must exist
     assert [commit.branch for commit in ours.commits] == [commit.branch for commit in theirs.commits]
     assert not list((tmp_path / "minitransformers" / "my-run").glob(".push-*"))
 
 
-def test_a_pushed_checkpoint_is_whole(hub: FakeHub, tmp_path: Path) -> None:
-    """A run goes on from it; and the model beside it has nothing that belongs to the run alone."""
+def test_a_pushed_checkpoint_is_complete(hub: FakeHub, tmp_path: Path) -> None:
+    """A run can resume from it; and the files of the model do not contain the training state."""
     made = trainer(minitransformers, NAME, tmp_path / "one", hub_strategy="checkpoint", **PUSHING)
     made.train()
     files = hub.repositories["me/one"].files
@@ -95,7 +95,7 @@ def test_a_pushed_checkpoint_is_whole(hub: FakeHub, tmp_path: Path) -> None:
 
 
 class Slow:
-    """A hub that answers when it is let to."""
+    """A hub that answers after `release`."""
 
     def __init__(self, hub: FakeHub) -> None:
         self.go_on, self.reached = threading.Event(), threading.Event()
@@ -108,7 +108,7 @@ class Slow:
 
 @pytest.mark.parametrize("always", [True, False])
 def test_a_slow_hub(always: bool, hub: FakeHub, tmp_path: Path) -> None:
-    """Training goes on meanwhile; what is on its way stays whole, though its checkpoint is removed."""
+    """Training continues during an upload, which stays complete although its checkpoint is removed."""
     slow, steps = Slow(hub), []
 
     class Watch(TrainerCallback):
@@ -135,7 +135,7 @@ def test_a_slow_hub(always: bool, hub: FakeHub, tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "slow").glob("checkpoint-*")] == ["checkpoint-5"]
 
 
-def test_a_push_that_fails_is_told_of(hub: FakeHub, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failed_push_gives_a_warning(hub: FakeHub, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     made = trainer(minitransformers, NAME, tmp_path / "run", **PUSHING)
     hub.failing["create_commit"] = ConnectionError("no route")
     with caplog.at_level(logging.WARNING):
@@ -152,7 +152,7 @@ def test_a_push_that_fails_is_told_of(hub: FakeHub, tmp_path: Path, caplog: pyte
     assert set(hub.repositories["me/run"].files) == {*MODEL, "README.md", "training_args.json"}
 
 
-def test_a_hub_that_cannot_be_reached_is_told_of_before_training(hub: FakeHub, tmp_path: Path) -> None:
+def test_an_unreachable_hub_is_an_error_before_training(hub: FakeHub, tmp_path: Path) -> None:
     hub.failing["create_repo"] = ConnectionError("no route")
     with pytest.raises(HubError, match=r"Cannot make the repository 'run': ConnectionError: no route. Try again"):
         trainer(minitransformers, NAME, tmp_path / "run", **PUSHING)
@@ -163,8 +163,8 @@ def test_a_hub_that_cannot_be_reached_is_told_of_before_training(hub: FakeHub, t
     assert not (tmp_path / "run").exists()
 
 
-def test_pushing_without_having_said_so(hub: FakeHub, tmp_path: Path) -> None:
-    """`push_to_hub()` makes the repository when it is called; a token of its own is used."""
+def test_push_to_hub_without_the_argument(hub: FakeHub, tmp_path: Path) -> None:
+    """`push_to_hub()` creates the repository, with its own token."""
     made = trainer(minitransformers, NAME, tmp_path / "run", hub_model_id="you/there", hub_token="hf_secret")
     made.save_model()
     assert hub.repositories == {}
@@ -176,7 +176,7 @@ def test_pushing_without_having_said_so(hub: FakeHub, tmp_path: Path) -> None:
     assert ModelCard(repository.files["README.md"].decode()).data.model_name == "there"
 
 
-def test_tokens_are_written_nowhere(hub: FakeHub, tmp_path: Path) -> None:
+def test_tokens_are_never_written(hub: FakeHub, tmp_path: Path) -> None:
     made = trainer(minitransformers, NAME, tmp_path / "run", hub_token="hf_secret", **PUSHING)
     made.train()
     made.push_to_hub()
@@ -192,7 +192,7 @@ def test_tokens_are_written_nowhere(hub: FakeHub, tmp_path: Path) -> None:
 
 
 def test_card(tmp_path: Path) -> None:
-    """What the run shows, and nothing else; no hub is asked."""
+    """The data, settings and metrics of the run; no hub is called."""
     arguments = {"eval_strategy": "epoch", "num_train_epochs": 2, "logging_steps": 1, "compute_metrics": accuracy}
     made = trainer(minitransformers, NAME, tmp_path / "run", learning_rate=1e-3, **arguments)
     made.create_model_card()
@@ -241,12 +241,12 @@ def test_card(tmp_path: Path) -> None:
         str(last["step"]),
         *(f"{value:.4g}" for value in (losses[last["step"]], last["eval_loss"], last["eval_accuracy"])),
     ]
-    made.create_model_card(tags=["another"])  # those that are there stay
+    made.create_model_card(tags=["another"])  # existing tags are kept
     assert ModelCard.load(tmp_path / "run" / "README.md").data.tags == ["generated_from_trainer", "another", "mine"]
 
 
-def test_the_card_has_what_the_one_of_transformers_has(tmp_path: Path) -> None:
-    """The metadata by which a hub finds a model."""
+def test_the_card_has_the_metadata_of_transformers(tmp_path: Path) -> None:
+    """The metadata that a hub searches."""
     cards = []
     for library in BOTH:
         directory = tmp_path / library.__name__

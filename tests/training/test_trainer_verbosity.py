@@ -1,4 +1,4 @@
-"""`log_level` and its kin: which messages a process of a Trainer shows, beside transformers."""
+"""`log_level` and `log_level_replica`: the messages of each process of a Trainer, compared with transformers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def loggers() -> Iterator[None]:
 
 @pytest.mark.parametrize(("node", "index"), [(0, 0), (0, 1), (1, 2), (1, 3)])
 def test_levels_of_processes(node: int, index: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of two machines with two processes each; all levels, as arguments and as set before."""
+    """Two machines with two processes each; all levels, as arguments and as set before."""
     local = index - 2 * node
     monkeypatch.setattr(arguments, "rank", lambda: index)
     monkeypatch.setattr(arguments, "local_rank", lambda: local)
@@ -54,7 +54,7 @@ def test_levels_of_processes(node: int, index: int, tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("fields", [{}, {"log_level": "info"}, {"log_level": "error"}, {"log_level": "passive"}])
-def test_the_trainer_sets_it(fields: dict[str, Any], tmp_path: Path) -> None:
+def test_the_trainer_sets_the_level(fields: dict[str, Any], tmp_path: Path) -> None:
     for library in BOTH:
         library.logging.set_verbosity_warning()
         trainer(library, NAME, tmp_path, **fields)
@@ -62,8 +62,8 @@ def test_the_trainer_sets_it(fields: dict[str, Any], tmp_path: Path) -> None:
     assert own == expected
 
 
-def test_a_passive_trainer_leaves_the_loggers_alone(tmp_path: Path) -> None:
-    """What an application does with the library's messages stays as it was."""
+def test_a_passive_trainer_does_not_change_the_loggers(tmp_path: Path) -> None:
+    """An application's settings for the library's messages are kept."""
     library = logging.getLogger("minitransformers")
     before = library.level, library.propagate, list(library.handlers), dict(minitransformers.logging._state)
     trainer(minitransformers, NAME, tmp_path)
@@ -71,7 +71,7 @@ def test_a_passive_trainer_leaves_the_loggers_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("verbosity", [10, 30, 40, 50])
-def test_who_shows_errors_alone_gets_no_bars(verbosity: int, tmp_path: Path) -> None:
+def test_showing_only_errors_disables_bars(verbosity: int, tmp_path: Path) -> None:
     for library in BOTH:
         library.logging.set_verbosity(verbosity)
     expected, own = (library.TrainingArguments(str(tmp_path), use_cpu=True).disable_tqdm for library in BOTH)

@@ -1,4 +1,4 @@
-"""Micro-batches make up exactly the large batch: its loss and its gradient, whatever number of labels each has."""
+"""Micro-batches give the loss and gradient of the large batch, for any numbers of labels."""
 
 import math
 
@@ -47,7 +47,7 @@ def batches(draw):
 
 
 def fitting(name, micro_batches):
-    """The batches with what a class has labels for."""
+    """The batches with the labels of a class."""
     if name == "BertForPreTraining":
         return micro_batches
     classes = 5 if name == "BertForTokenClassification" else VOCAB_SIZE
@@ -58,7 +58,7 @@ def fitting(name, micro_batches):
 
 
 class GradientsBefore(Hooks):
-    """Keeps the gradients that the optimizer is given."""
+    """Keeps the gradients of the optimizer step."""
 
     def on_pre_optimizer_step(self, run):
         self.gradients = gradients(run.model)
@@ -89,14 +89,14 @@ def train_one_step(model, micro_batches, **settings):
 
 @pytest.mark.parametrize("name", FAMILIES)
 @given(micro_batches=batches())
-def test_micro_batches_are_the_batch(name, micro_batches):
-    """Against the model's own loss of all rows at once; in float64 to rounding."""
+def test_micro_batches_equal_the_batch(name, micro_batches):
+    """Compared with the model's own loss of all rows at once, in float64, up to rounding."""
     model = build(name)
     micro_batches = fitting(name, micro_batches)
     whole = {key: torch.cat([batch[key] for batch in micro_batches]) for key in micro_batches[0]}
     run, ours = train_one_step(model, micro_batches)
     assert run.progress.step == 1
-    if not count_labels(model, whole)["labels"]:  # the mean over nothing is NaN; here it is nothing
+    if not count_labels(model, whole)["labels"]:  # the mean over no label is NaN; here it is 0
         if name != "BertForPreTraining":
             assert run.progress.loss == 0.0
             assert not any(gradient.any() for gradient in ours.values())
@@ -109,14 +109,14 @@ def test_micro_batches_are_the_batch(name, micro_batches):
     assert run.progress.loss == pytest.approx(float(expected), rel=1e-12)
     assert ours.keys() == theirs.keys()
     norm = math.sqrt(sum(float(gradient.square().sum()) for gradient in theirs.values()))
-    assert run.progress.grad_norm == pytest.approx(norm, rel=1e-6)  # which adds up in another order
+    assert run.progress.grad_norm == pytest.approx(norm, rel=1e-6)  # computed in another order
     for key, gradient in ours.items():
         assert float((gradient - theirs[key]).norm()) <= 1e-12 * norm, key
 
 
 @pytest.mark.parametrize("name", ["BertForMaskedLM", "GPT2LMHeadModel"])
-def test_in_float32_as_well(name):
-    """To 10⁻⁶ of the gradient's norm, where the mean of means is far away."""
+def test_micro_batches_in_float32(name):
+    """Up to 10⁻⁶ of the gradient's norm; the mean of means is far away."""
     model, generator = build(name).float(), torch.Generator().manual_seed(0)
     micro_batches = []
     for rows, portion in ((3, 1.0), (1, 0.2), (2, 0.5), (3, 0.1)):
@@ -141,7 +141,7 @@ def test_in_float32_as_well(name):
 
 @pytest.mark.parametrize("name", ["BertForMaskedLM", "GPT2LMHeadModel", "BertForTokenClassification"])
 def test_a_batch_without_labels_changes_nothing(name):
-    """A mean over no label is NaN, and would spoil all weights for ever."""
+    """A mean over no label is NaN, and would spoil all weights."""
     model = build(name)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     ids = torch.arange(LENGTH)[None]
@@ -155,7 +155,7 @@ def test_a_batch_without_labels_changes_nothing(name):
         assert value.equal(before[key])
 
 
-def test_the_forward_pass_is_given_the_number_of_labels_of_the_whole_batch():
+def test_the_forward_pass_gets_the_number_of_labels_of_the_whole_batch():
     """Models that take `num_items_in_batch` divide by it themselves."""
     seen = []
 
@@ -169,11 +169,11 @@ def test_the_forward_pass_is_given_the_number_of_labels_of_the_whole_batch():
     few = ids.masked_fill(ids < 4, -100)
     batches = [{"input_ids": ids, "labels": ids}, {"input_ids": ids, "labels": few}]
     train_one_step(model, batches)
-    assert seen == [5 + 2] * 2  # the first label of a row is not asked for
+    assert seen == [5 + 2] * 2  # the first label of a row is not predicted
 
 
 def test_another_loss():
-    """Any function of model, batch and counts, such as one of a class's own."""
+    """Any function of model, batch and counts."""
 
     def squares(model, batch, counts):
         return model(batch["x"]).square().sum() / counts["rows"]
@@ -199,7 +199,7 @@ def test_another_loss():
 
 @pytest.mark.parametrize("largest", [1e-3, 1e3])
 def test_clipping(largest):
-    """The norm that is logged is that before clipping; the one that the optimizer sees is at most the largest."""
+    """The logged norm is the one before clipping; that of the optimizer is at most the limit."""
     ids = torch.arange(LENGTH)[None]
     batch = {"input_ids": ids, "labels": ids}
     run, clipped = train_one_step(build("GPT2LMHeadModel"), [batch], max_grad_norm=largest)
@@ -212,8 +212,8 @@ def test_clipping(largest):
 
 @pytest.mark.parametrize("name", FAMILIES)
 @given(micro_batches=batches())
-def test_evaluation_is_that_of_all_rows_at_once(name, micro_batches):
-    """Loss, perplexity and accuracies do not depend on how rows are put into batches."""
+def test_evaluation_does_not_depend_on_batches(name, micro_batches):
+    """Loss, perplexity and accuracies do not depend on the division of rows into batches."""
     model = build(name)
     micro_batches = fitting(name, micro_batches)
     whole = {key: torch.cat([batch[key] for batch in micro_batches]) for key in micro_batches[0]}
@@ -241,8 +241,8 @@ def test_evaluation_is_that_of_all_rows_at_once(name, micro_batches):
     assert not metrics
 
 
-def test_shares_know_nothing_of_each_other():
-    """A micro-batch's share is its own sum of losses over the count of all."""
+def test_normalized_loss_of_a_part():
+    """A micro-batch's loss is its own sum divided by the count of the whole batch."""
     model, ids = build("BertForMaskedLM"), torch.arange(LENGTH)[None]
     batch = {"input_ids": ids, "labels": ids}
     assert_close(normalized_loss(model, batch, {"labels": 2 * LENGTH}), model(**batch).loss / 2)

@@ -1,4 +1,4 @@
-"""What can go wrong in a run, told before it starts or without losing what is there."""
+"""Errors of a run are raised before it starts, or leave earlier checkpoints intact."""
 
 import errno
 import math
@@ -17,7 +17,7 @@ from minitransformers.training.loop.objective import normalized_loss
 
 @pytest.fixture
 def largest_file():
-    """Lets no file of this process grow beyond a number of bytes, as on a disk that is full."""
+    """Limits the size of files of this process, as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -25,7 +25,7 @@ def largest_file():
 
 @pytest.mark.parametrize("size", [0, 100, 5_000, 12_000, 30_000])
 def test_a_full_disk(size, largest_file, tmp_path):
-    """While config.json, weights, numbers or the optimizer's state are written: the checkpoint before is as it was."""
+    """While config.json, weights, numbers or optimizer state are written: the previous checkpoint is unchanged."""
     go(tmp_path / "run", 2)
     files = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}
     assert max(map(len, files.values())) > 30_000
@@ -40,7 +40,7 @@ def test_a_full_disk(size, largest_file, tmp_path):
 
 
 def test_no_space_left_at_the_last_moment(tmp_path, monkeypatch):
-    """When files are synchronised; and the error is the system's."""
+    """While files are flushed to the disk; the error includes that of the system."""
 
     def full(path):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -54,7 +54,7 @@ def test_no_space_left_at_the_last_moment(tmp_path, monkeypatch):
 
 
 def broken(value):
-    """The model's loss, but for the one micro-batch of step 3."""
+    """The model's loss, except for one micro-batch of step 3."""
     calls = []
 
     def loss(model, batch, counts):
@@ -65,8 +65,8 @@ def broken(value):
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_loss_that_is_no_number_ends_the_run(value, tmp_path):
-    """Before it touches the weights, and naming the step."""
+def test_a_loss_that_is_not_finite_ends_the_run(value, tmp_path):
+    """Before the weights change, and with the number of the step."""
     model = bert()
     with pytest.raises(TrainingError, match=rf"loss of step 3 is {value}.*on_nan='skip'"):
         go(tmp_path, 5, model=model, loss=broken(value), save_every=2)
@@ -74,8 +74,8 @@ def test_a_loss_that_is_no_number_ends_the_run(value, tmp_path):
     assert go(tmp_path, 5).history[0]["step"] == 3
 
 
-def test_a_loss_that_is_no_number_can_be_skipped():
-    """The step counts, and changes nothing; records say how many there were."""
+def test_a_loss_that_is_not_finite_can_be_skipped():
+    """The step is counted, and changes nothing; records have the number of skipped steps."""
     run = go(None, 4, loss=broken(math.nan), on_nan="skip")
     assert all(value.isfinite().all() for value in run.model.state_dict().values())
     assert [record.get("skipped", 0) for record in run.history] == [0, 0, 1, 1]
@@ -94,7 +94,7 @@ def test_no_data(batches):
 
 
 def test_no_labels():
-    """To evaluate on, or at all."""
+    """In the validation data, or in all data."""
     rows = torch.stack(list(texts(2)))
     with pytest.raises(InputError, match="all are −100"):
         evaluate(bert(), [{"input_ids": rows, "labels": torch.full_like(rows, -100)}])
@@ -117,7 +117,7 @@ def test_no_labels():
         ({"steps": 1, "min_improvement": -1.0}, "min_improvement=-1.0"),
     ],
 )
-def test_settings_that_mean_nothing(settings, message):
+def test_invalid_settings(settings, message):
     with pytest.raises(InputError, match=message):
         Settings(**settings)
 
@@ -127,13 +127,13 @@ def test_nothing_to_train():
         go(None, 1, model=bert().requires_grad_(False))
 
 
-def test_another_kind_of_parallel_training():
+def test_unknown_kind_of_parallel_training():
     with pytest.raises(InputError, match="kind='zero3'"):
         parallelize(bert(), "zero3")
 
 
-def test_under_plain_python_a_model_stays_as_it_is():
-    """So that the same script runs without torchrun."""
+def test_parallelize_under_plain_python_returns_the_model():
+    """The same script runs without torchrun."""
     model = bert()
     assert parallelize(model, "fsdp", device="cpu") is model
 
@@ -145,7 +145,7 @@ def test_output_dir_that_is_a_file(tmp_path):
 
 
 def test_not_a_checkpoint(tmp_path):
-    """A directory with a checkpoint's name, and none in it."""
+    """A directory with a checkpoint's name, without a checkpoint in it."""
     bert().save_pretrained(tmp_path / "checkpoint-3")
     with pytest.raises(CheckpointError, match=r"training/checksums.json is missing"):
         load_weights(bert(), tmp_path / "checkpoint-3")

@@ -1,4 +1,4 @@
-"""What a checkpoint is, a directory that `from_pretrained` loads; which are kept; what a run tells of itself."""
+"""Checkpoints: their content, which ones are kept; and the records, hooks and epochs of a run."""
 
 import json
 from pathlib import Path
@@ -15,8 +15,8 @@ from minitransformers.training.loop.logs import JsonLines
 
 
 @pytest.mark.parametrize("make", [bert, gpt2])
-def test_a_checkpoint_is_what_save_pretrained_writes(make, tmp_path):
-    """Here and in transformers; everything else is below training/, in safetensors and JSON."""
+def test_a_checkpoint_can_be_loaded_by_from_pretrained(make, tmp_path):
+    """Here and in transformers; all other files are in training/, in safetensors and JSON."""
     model = make()
     rows = torch.stack(list(texts()))
     batches = [{"input_ids": rows, "labels": rows}]
@@ -58,7 +58,7 @@ def test_the_last_step_is_saved(tmp_path):
 
 
 def measured(values):
-    """An `evaluate` that gives these losses, one after the other."""
+    """An `evaluate` that returns these losses, one after the other."""
     return lambda model, batches, settings: {"loss": values.pop(0)}
 
 
@@ -70,7 +70,7 @@ def go_measured(directory, values, **settings):
 
 
 def test_the_best_is_kept(tmp_path):
-    """Saved when it comes, whatever `save_every` says, and never removed."""
+    """It is saved immediately, whatever `save_every` is, and never removed."""
     run = go_measured(tmp_path, [3.0, 2.0, 1.0, 4.0, 5.0, 6.0], keep_best=True, keep=1, save_every=5)
     assert (run.progress.best, run.progress.best_step) == (1.0, 3)
     assert names(tmp_path) == ["checkpoint-3", "checkpoint-6"]
@@ -87,7 +87,7 @@ def test_the_best_is_kept(tmp_path):
     ],
 )
 def test_early_stopping(values, settings, last, tmp_path):
-    """After so many evaluations without an improvement; the run is saved, and starting it again does nothing."""
+    """After this many evaluations without an improvement; the run is saved, and starting it again does nothing."""
     run = go_measured(tmp_path, values, **settings)
     assert run.progress.step == last
     assert names(tmp_path) == [f"checkpoint-{last}"]
@@ -95,13 +95,13 @@ def test_early_stopping(values, settings, last, tmp_path):
     assert not again.history
 
 
-def test_a_metric_that_there_is_not(tmp_path):
+def test_unknown_metric(tmp_path):
     with pytest.raises(InputError, match=r"metric='bleu' is not among .*'loss'"):
         go_measured(tmp_path, [1.0], patience=1, metric="bleu")
 
 
 def test_records(tmp_path):
-    """Their loss is the mean since the last one, skipped steps not counted."""
+    """Their loss is the mean since the last record, without skipped steps."""
     every, third = go(None, 6).history, go(None, 6, log_every=3).history
     assert [record["step"] for record in third] == [3, 6]
     for number, record in enumerate(third):
@@ -114,7 +114,7 @@ def test_records(tmp_path):
 
 
 class Events(Hooks):
-    """Notes what it is told, and asks for an evaluation, a checkpoint and the end."""
+    """Records events, and requests an evaluation, a checkpoint and the end."""
 
     def __init__(self):
         self.events = []
@@ -132,7 +132,7 @@ class Events(Hooks):
 
 
 def test_hooks(tmp_path):
-    """Told in order, and asked for what is due."""
+    """Hooks are called in order, and their requests are carried out."""
     hook = Events()
     rows = torch.stack(list(texts(2)))
     batches = [{"input_ids": rows, "labels": rows}] * 3
@@ -147,15 +147,15 @@ def test_hooks(tmp_path):
 
 
 class AtTheEnd(Hooks):
-    """Asks for an evaluation and a checkpoint at the end of each epoch, as many scripts do."""
+    """Requests an evaluation and a checkpoint at the end of each epoch, as many scripts do."""
 
     def on_epoch_end(self, run):
         run.should_evaluate = run.should_save = True
 
 
 @pytest.mark.parametrize("steps", [3, 4], ids=["at an epoch's end", "in an epoch's middle"])
-def test_a_run_that_is_over_does_nothing_when_started_again(steps, tmp_path):
-    """And one that gets more steps later is one that had them from the start."""
+def test_restarting_a_finished_run_does_nothing(steps, tmp_path):
+    """A run that gets more steps later equals one that had them from the start."""
     lines = {}
     for name, parts in (("parts", [steps, steps, 8, 8]), ("whole", [8])):
         for part in parts:
@@ -166,15 +166,15 @@ def test_a_run_that_is_over_does_nothing_when_started_again(steps, tmp_path):
     assert first == again
     assert more == more_again
     (whole,) = lines["whole"]
-    extra = [line for line in more if line not in whole]  # that of the end in the middle
+    extra = [line for line in more if line not in whole]  # the record of the end in the middle of the epoch
     assert [line for line in more if line in whole] == whole
     assert len(extra) == (1 if steps == 4 else 0)
 
 
 def test_epochs(tmp_path):
-    """As many as asked for, each with all batches; a half-full last step is a step."""
+    """The given number, each with all batches; a last step with fewer batches is a step."""
     run = go(tmp_path, None, epochs=2, accumulation=4)
-    assert names(tmp_path) == ["checkpoint-4"]  # saved, though nobody knew at step 4 that it was the last
+    assert names(tmp_path) == ["checkpoint-4"]  # saved, although at step 4 it was unknown that it is the last
     assert not go(tmp_path, None, epochs=2, accumulation=4).history
     assert (run.progress.step, run.progress.epoch, run.num_steps) == (4, 2, 4)
     assert go(None, 3, epochs=2).progress.step == 3
@@ -182,16 +182,16 @@ def test_epochs(tmp_path):
 
 
 def test_the_bar(capsys):
-    """Steps, tokens per second, loss; and time left."""
+    """Steps, tokens per second, loss and remaining time."""
     go(None, 3, show_progress=True)
     shown = capsys.readouterr().err
     assert "3/3" in shown
     assert "tokens/s, loss " in shown
-    assert "<" in shown  # time gone < time left
+    assert "<" in shown  # elapsed time < remaining time
 
 
-def test_a_module_of_no_family(tmp_path):
-    """Whatever gives a loss can be trained; its weights are saved under their own names."""
+def test_a_user_module(tmp_path):
+    """Any module with a loss can be trained; its weights are saved under their own names."""
 
     class Regression(torch.nn.Module):
         def __init__(self):

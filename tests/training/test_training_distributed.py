@@ -1,4 +1,4 @@
-"""Training on two processes is training on one: with DDP, with FSDP2, and from one to the other."""
+"""Training on two processes equals training on one: with DDP, with FSDP2, and from one to the other."""
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +27,7 @@ def runs(tmp_path_factory):
 
 
 def assert_same_run(directory, expected):
-    """Every loss, gradient norm and metric, and the weights that come out."""
+    """All losses, gradient norms and metrics, and the final weights."""
     ours, theirs = log_of(directory), log_of(expected)
     assert [record.keys() for record in ours] == [record.keys() for record in theirs]
     assert len([record for record in ours if "eval_loss" in record]) == STEPS // HALF
@@ -35,7 +35,7 @@ def assert_same_run(directory, expected):
         assert one == pytest.approx(other, rel=1e-4, abs=1e-6)
     name = f"checkpoint-{STEPS}/model.safetensors"
     with safe_open(directory / name, "pt") as one, safe_open(expected / name, "pt") as other:
-        assert set(one.keys()) == set(other.keys())  # tied weights once, there and here
+        assert set(one.keys()) == set(other.keys())  # tied weights once, in both
         for key in one.keys():  # noqa: SIM118
             torch.testing.assert_close(one.get_tensor(key), other.get_tensor(key), rtol=1e-4, atol=1e-5)
 
@@ -54,7 +54,7 @@ def test_two_processes_and_one(run_script, runs):
             go(model, runs / f"{family}-{kind}-half", STEPS)
             assert is_tied(model)
             assert_same_run(runs / f"{family}-{kind}-half", alone)
-            # The pieces of FSDP2 are in two files; what from_pretrained loads is whole, and has the model's own name.
+            # The shards are in two files; from_pretrained loads the full weights, with the class of the model.
             checkpoint = runs / f"{family}-{kind}" / f"checkpoint-{STEPS}"
             assert len(list((checkpoint / "training").glob("*.safetensors"))) == 2
             loaded = mt.AutoModelForPreTraining.from_pretrained(checkpoint) if family == "bert" else None
@@ -63,8 +63,8 @@ def test_two_processes_and_one(run_script, runs):
             assert is_tied(loaded)
 
 
-def test_processes_end_in_peace(run_script):
-    """Threads of Gloo that are late do not abort a process that is done; without help every third run here did."""
+def test_processes_exit_without_aborting(run_script):
+    """Late threads of Gloo do not abort a process that is done; without the sleep every third run was aborted."""
     with ThreadPoolExecutor() as several:
         runs = [several.submit(run_script, "ending_processes.py", launcher=TORCHRUN) for _ in range(4)]
         for run in runs:

@@ -19,7 +19,7 @@ def batches():
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 @pytest.mark.parametrize("make", [bert, gpt2])
 def test_half_precision(make, precision):
-    """Matrix products are computed in it, weights and gradients are not; the loss falls as it does without."""
+    """Only matrix products are computed in half precision; the loss decreases as in float32."""
     model, seen = make(), set()
     layer = next(module for module in model.modules() if isinstance(module, torch.nn.Linear))
     layer.register_forward_hook(lambda module, inputs, output: seen.add(output.dtype))
@@ -35,8 +35,8 @@ def test_half_precision(make, precision):
     assert math.isfinite(run.history[-1]["eval_loss"])
 
 
-def test_a_step_that_overflows_is_left_out(tmp_path):
-    """The loss is finite and the gradient, times the scale, is not: the scale goes down, nothing else moves."""
+def test_a_step_that_overflows_is_skipped(tmp_path):
+    """If the loss is finite and the scaled gradient is not, the scale decreases, and nothing else changes."""
 
     class Overflow(Hooks):
         def on_step_begin(self, run):
@@ -59,10 +59,10 @@ def test_a_step_that_overflows_is_left_out(tmp_path):
     parts = go(tmp_path / "parts", 5, batches=batches(), precision="fp16", hooks=[Overflow()])
     assert same(weights(whole), weights(parts))
     assert parts.scaler.state_dict() == whole.scaler.state_dict()
-    assert parts.scaler.get_scale() == 2.0**10  # not that of a new one
+    assert parts.scaler.get_scale() == 2.0**10  # not the initial one
 
 
-def test_precisions_that_there_are_not():
+def test_unknown_precisions():
     with pytest.raises(InputError, match="precision='fp8'"):
         Settings(steps=1, precision="fp8")
     with pytest.raises(MinitransformersError, match="not available on meta"):
@@ -79,8 +79,8 @@ def test_precisions_that_there_are_not():
         ("fp32", torch.bfloat16, True),
     ],
 )
-def test_weights_that_are_in_half_precision_already(precision, dtype, is_fine):
-    """As those of many checkpoints are."""
+def test_weights_in_half_precision(precision, dtype, is_fine):
+    """Many checkpoints have such weights."""
     model = gpt2().to(dtype)
     if is_fine:
         go(None, 2, model=model, batches=batches(), precision=precision)
@@ -95,7 +95,7 @@ def test_weights_that_are_in_half_precision_already(precision, dtype, is_fine):
 
 
 class GradientsBefore(Hooks):
-    """Adds up the gradients that the optimizer is given."""
+    """Adds up the gradients of the optimizer steps."""
 
     def __init__(self):
         self.gradients = []
@@ -106,7 +106,7 @@ class GradientsBefore(Hooks):
 
 @pytest.mark.parametrize("make", [bert, gpt2])
 def test_gradient_checkpointing(make):
-    """The same gradients, with dropout, from blocks that are computed twice."""
+    """The same gradients, with dropout, from recomputed blocks."""
     collected, calls = [], []
     for checkpointing in (False, True):
         model, hook, number = make(), GradientsBefore(), []
@@ -126,5 +126,5 @@ def test_a_model_without_gradient_checkpointing():
 
 
 def test_compiled(run_script, tmp_path):
-    """The same losses and gradients; checkpoints with the model's own names, which the model as such goes on from."""
+    """The same losses and gradients; checkpoints with the model's own names, from which the plain model can resume."""
     assert run_script("compiled_training.py", tmp_path) == "BertForMaskedLM\nGPT2LMHeadModel\n"

@@ -1,4 +1,4 @@
-"""A run that is stopped and started again ends as one that never stopped: same weights, same log, bit by bit."""
+"""A resumed run ends with the same weights and the same log, bit for bit, as an uninterrupted one."""
 
 import json
 import shutil
@@ -16,8 +16,8 @@ from minitransformers.training import Hooks, load_weights
 from minitransformers.training.loop.logs import JsonLines
 
 
-def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(run_script, tmp_path):
-    """24 kills with SIGKILL, 8 of them in each stage of a save: nothing is lost, nothing is there twice."""
+def test_a_run_that_is_killed_repeatedly_equals_an_uninterrupted_one(run_script, tmp_path):
+    """24 kills with SIGKILL, 8 of them in each stage of a save: nothing is lost or repeated."""
     report = json.loads(run_script("killed_training.py", tmp_path, 1, 24, 8))
     assert sum(report["killed"].values()) == 24
     assert sum(count for stage, count in report["killed"].items() if stage != "at a random time") == 8
@@ -26,9 +26,9 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(run_scrip
     assert (killed / "log.jsonl").read_text() == log
     records = [json.loads(line) for line in log.splitlines()]
     assert [record["step"] for record in records if "loss" in record] == list(range(1, 67))
-    assert report["steps"] > 66  # some were lost, and taken once more
+    assert report["steps"] > 66  # some were lost, and repeated
     names = sorted(path.name for path in whole.glob("*checkpoint*"))
-    assert names == sorted(path.name for path in killed.glob("*checkpoint*"))  # and nothing half written is left
+    assert names == sorted(path.name for path in killed.glob("*checkpoint*"))  # and no unfinished files are left
     for name in names:
         assert_same_checkpoint(whole / name, killed / name)
 
@@ -36,7 +36,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(run_scrip
 def assert_same_checkpoint(one, other):
     assert (one / "model.safetensors").read_bytes() == (other / "model.safetensors").read_bytes()
     for path in (one / "training").iterdir():
-        if path.suffix == ".safetensors":  # whose header is in no fixed order
+        if path.suffix == ".safetensors":  # whose header has no fixed order
             assert same(load_file(path), load_file(other / "training" / path.name))
         elif path.name != "checksums.json":
             ours, theirs = json.loads(path.read_text()), json.loads((other / "training" / path.name).read_text())
@@ -46,7 +46,7 @@ def assert_same_checkpoint(one, other):
 
 
 class Drawing:
-    """A collator with a generator of its own, in which its place is kept."""
+    """A collator with a generator of its own, whose state is kept."""
 
     def __init__(self):
         self.generator = torch.Generator().manual_seed(3)
@@ -90,8 +90,8 @@ SOURCES = {
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_going_on_is_never_having_stopped(source, tmp_path):
-    """In the middle of an epoch, wherever random numbers come from, the validation data's among them."""
+def test_a_resumed_run_equals_an_uninterrupted_one(source, tmp_path):
+    """In the middle of an epoch, for all sources of random numbers, including those of the validation data."""
 
     def start(directory, steps):
         torch.manual_seed(2)
@@ -110,21 +110,21 @@ def test_going_on_is_never_having_stopped(source, tmp_path):
     assert same(whole.optimizer.state_dict()["state"][0], parts.optimizer.state_dict()["state"][0])
     assert parts.history == whole.history[-len(parts.history) :]
     assert (tmp_path / "whole/log.jsonl").read_text() == (tmp_path / "parts/log.jsonl").read_text()
-    # So it is not because nothing depends on random numbers:
+    # Random numbers have an effect:
     if source != "a list":
         assert len({record["loss"] for record in whole.history if "loss" in record}) > 1
 
 
-def test_a_sampler_that_jumps_reads_nothing_twice(tmp_path):
-    """But for one batch, which the other processes of a distributed run may need."""
+def test_a_resumable_sampler_reads_nothing_twice(tmp_path):
+    """Except for one batch, which the other processes of a distributed run may need."""
     go(tmp_path, 2, batches=jumping())  # 4 of the epoch's 5 batches
     batches = jumping()
     go(tmp_path, 3, batches=batches)
     assert batches.dataset.reads == 3 + 2
 
 
-def test_evaluation_does_not_change_what_is_learnt(tmp_path):
-    """Though it draws random numbers."""
+def test_evaluation_does_not_change_training(tmp_path):
+    """Although it draws random numbers."""
     validation = loader(batch_size=5)
     with_evaluation = go(None, 6, validation=validation, evaluate_every=1)
     assert same(weights(with_evaluation), weights(go(None, 6)))
@@ -132,7 +132,7 @@ def test_evaluation_does_not_change_what_is_learnt(tmp_path):
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory):
-    """A run that was stopped at step 4, with checkpoints at 2 and 4, and the weights that it would have had at 6."""
+    """A run that was stopped at step 4, with checkpoints at 2 and 4, and the weights of an uninterrupted run at 6."""
     directory = tmp_path_factory.mktemp("stopped")
     expected = weights(go(directory / "whole", 6, save_every=2))
     go(directory / "stopped", 4, save_every=2)
@@ -160,8 +160,8 @@ ALL_DAMAGES += [(how, FILES[index]) for how in ("cut short", "empty", "removed")
 
 
 @pytest.mark.parametrize(("how", "name"), ALL_DAMAGES)
-def test_a_damaged_checkpoint_is_left_out(how, name, stopped, tmp_path, caplog):
-    """Whatever file it is in, the one before is taken, and the log says so; the end is the same."""
+def test_a_damaged_checkpoint_is_ignored(how, name, stopped, tmp_path, caplog):
+    """For damage to any file, the previous checkpoint is used, with a warning; the result is the same."""
     directory, expected = stopped
     assert {
         str(path.relative_to(directory / "checkpoint-4")) for path in (directory / "checkpoint-4").rglob("*.*")
@@ -181,7 +181,7 @@ def test_a_damaged_checkpoint_is_left_out(how, name, stopped, tmp_path, caplog):
 
 
 def test_only_damaged_checkpoints(tmp_path):
-    """Beginning anew without a word would throw the run away."""
+    """Starting from the beginning without an error would lose the run."""
     go(tmp_path, 4, save_every=2)
     for path in tmp_path.rglob("model.safetensors"):
         path.write_bytes(b"")
@@ -192,8 +192,8 @@ def test_only_damaged_checkpoints(tmp_path):
     assert go(tmp_path, 2, resume=False).history[0]["step"] == 1
 
 
-def test_beginning_anew_and_going_on_from_a_named_checkpoint(tmp_path):
-    """`resume` says which; the newest is that which was written last, not that of the highest step."""
+def test_starting_again_and_resuming_from_a_given_checkpoint(tmp_path):
+    """`resume` names the checkpoint; the newest is the one that was written last, not the one of the highest step."""
     first = go(tmp_path, 8, save_every=4, keep=None)
     again = go(tmp_path, 8, resume=tmp_path / "checkpoint-4")
     assert [record["step"] for record in again.history] == [5, 6, 7, 8]
@@ -206,12 +206,10 @@ def test_beginning_anew_and_going_on_from_a_named_checkpoint(tmp_path):
 
 
 def test_a_directory_of_another_run(tmp_path):
-    """Another model, another optimizer: the error names what differs, and nothing is touched."""
+    """Another model, another optimizer: the error names the differences, and no file is changed."""
     go(tmp_path, 2)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}
-    with pytest.raises(
-        CheckpointError, match=r"config.hidden_size is 8 in the checkpoint and 12 in this run"
-    ):
+    with pytest.raises(CheckpointError, match=r"config.hidden_size is 8 in the checkpoint and 12 in this run"):
         go(tmp_path, 4, model=bert(hidden_size=12))
     with pytest.raises(CheckpointError, match=r"config\.num_hidden_layers is 2 in the checkpoint and 1 in this run"):
         go(tmp_path, 4, model=bert(num_hidden_layers=1))
@@ -220,8 +218,8 @@ def test_a_directory_of_another_run(tmp_path):
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()} == before
 
 
-def test_other_settings_are_told(tmp_path, caplog):
-    """A run may go on with other ones, but not without a word."""
+def test_changed_settings_give_a_warning(tmp_path, caplog):
+    """A run may resume with other settings, but with a warning."""
     go(tmp_path, 2)
     run = go(tmp_path, 4, accumulation=1, max_grad_norm=0.5)
     assert run.progress.step == 4
@@ -245,7 +243,7 @@ class Remembering(Hooks):
         self.steps = state["steps"]
 
 
-def test_hooks_go_on_too(tmp_path):
+def test_hooks_are_resumed(tmp_path):
     go(tmp_path, 3, hooks=[Hooks(), Remembering()])
     hook = Remembering()
     go(tmp_path, 5, hooks=[Hooks(), hook])
@@ -253,7 +251,7 @@ def test_hooks_go_on_too(tmp_path):
 
 
 def test_weights_of_a_checkpoint(tmp_path):
-    """Into a model of the same sizes, such as the best ones at the end."""
+    """`load_weights` loads them into a model of the same sizes."""
     run = go(tmp_path, 2)
     model = bert()
     load_weights(model, tmp_path / "checkpoint-2")

@@ -1,4 +1,4 @@
-"""A run that takes a fraction of a second, made anew each time."""
+"""Runs that take a fraction of a second."""
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ VOCAB_SIZE, LENGTH = 30, 8
 
 
 def bert(**fields):
-    """With dropout, so that random numbers count."""
+    """With dropout, so random numbers have an effect."""
     torch.manual_seed(0)
     sizes = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 8}
     config = mt.BertConfig(max_position_embeddings=LENGTH, **{"vocab_size": VOCAB_SIZE, **sizes, **fields})
@@ -41,7 +41,7 @@ def loader(**options):
 
 
 def go(directory, steps, *, model=None, batches=None, hooks=(), loggers=(), validation=None, loss=None, **settings):
-    """Train `model` up to `steps`, with everything seeded; give the run."""
+    """Train `model` up to `steps`, with all seeds set; return the run."""
     model = bert() if model is None else model
     torch.manual_seed(1)
     np.random.seed(1)

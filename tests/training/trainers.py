@@ -27,7 +27,7 @@ BERT: dict[str, Any] = {
     "num_attention_heads": 2,
     "intermediate_size": 16,
     "max_position_embeddings": 16,
-    "hidden_dropout_prob": 0.0,  # what dropout draws is not the same in both libraries
+    "hidden_dropout_prob": 0.0,  # the random numbers of dropout differ between the libraries
     "attention_probs_dropout_prob": 0.0,
 }
 GPT2: dict[str, Any] = {
@@ -74,7 +74,7 @@ def model(library: Any, name: str) -> Any:
 
 
 def examples(name: str, size: int, seed: int = 0, length: int = 6) -> list[dict[str, Any]]:
-    """With a column that no model takes."""
+    """Examples, with a column that no model takes."""
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randint(2, VOCABULARY, (size, length), generator=generator)
     if "SequenceClassification" in name:
@@ -89,7 +89,7 @@ def examples(name: str, size: int, seed: int = 0, length: int = 6) -> list[dict[
         classes = VOCABULARY if "LM" in name else CLASSES
         labels = torch.randint(classes, (size, length), generator=generator)
         labels[torch.rand(size, length, generator=generator) < 0.3] = -100
-        labels[:, -1] = 1  # at least one counts
+        labels[:, -1] = 1  # at least one label
         if name == "GPT2LMHeadModel":
             labels[:, 0] = -100  # never predicted, but counted by transformers: see test_mean_over_predicted_tokens
     return [{"input_ids": row, "labels": label, "text": "…"} for row, label in zip(ids, labels, strict=True)]
@@ -158,7 +158,7 @@ def assert_same_arrays(ours: Any, theirs: Any, *, atol: float = 1e-5) -> None:
 
 
 def recorder(library: Any) -> Any:
-    """A callback that notes each event, with what the control asks for then and the step."""
+    """A callback that records each event, with the requests of the control and the step."""
 
     def note(event: str) -> Any:
         def method(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

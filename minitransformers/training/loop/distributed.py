@@ -19,7 +19,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from minitransformers.errors import InputError, TrainingError
+from minitransformers.configs.checks import check_choice
+from minitransformers.errors import TrainingError
 
 Result = TypeVar("Result")
 
@@ -68,8 +69,7 @@ def parallelize(
     Raises:
         InputError: an unknown kind.
     """
-    if kind not in ("ddp", "fsdp"):
-        raise InputError(f"kind={kind!r} must be 'ddp' or 'fsdp'.")
+    check_choice("kind", kind, ("ddp", "fsdp"))
     device = torch.device(device) if device is not None else default_device()
     join_process_group(device)
     model.to(device)

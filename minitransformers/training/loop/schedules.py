@@ -21,10 +21,13 @@ from typing import Any
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
-from minitransformers.errors import InputError, UnknownArgumentError, nearest
+from minitransformers.configs.checks import check_choice, check_number, check_positive, refuse_unknown
+from minitransformers.errors import InputError, nearest
 
 Number = float | int
 Factor = Callable[[int], Number]
+
+SHAPES = ("linear", "cosine", "1-sqrt")
 
 
 class SchedulerType(StrEnum):
@@ -175,8 +178,7 @@ def get_inverse_sqrt_schedule(
     """
     scale = num_warmup_steps or 10_000 if timescale is None else timescale
     _check_steps(num_warmup_steps=num_warmup_steps)
-    if scale <= 0:
-        raise InputError(f"timescale={timescale!r} must be above 0.")
+    check_positive("timescale", scale)
     return _after_warmup(
         optimizer,
         num_warmup_steps,
@@ -207,9 +209,8 @@ def get_wsd_schedule(
     """
     if num_training_steps is None and num_stable_steps is None:
         raise InputError("Pass num_training_steps or num_stable_steps, for the number of steps at the full rate.")
-    for argument, shape in (("warmup_type", warmup_type), ("decay_type", decay_type)):
-        if shape not in ("linear", "cosine", "1-sqrt"):
-            raise InputError(f"{argument}={shape!r} must be 'linear', 'cosine' or '1-sqrt'.")
+    check_choice("warmup_type", warmup_type, SHAPES)
+    check_choice("decay_type", decay_type, SHAPES)
     _check_steps(num_warmup_steps=num_warmup_steps, num_decay_steps=num_decay_steps)
     if num_stable_steps is None:
         num_stable_steps = (num_training_steps or 0) - num_warmup_steps - num_decay_steps
@@ -291,12 +292,7 @@ def get_scheduler(
     steps = {"num_warmup_steps": num_warmup_steps, "num_training_steps": num_training_steps}
     specific = scheduler_specific_kwargs or {}
     known = PLATEAU_ARGUMENTS if kind is SchedulerType.REDUCE_ON_PLATEAU else takes - {"optimizer", *steps}
-    for argument in specific:
-        if argument not in known:
-            raise UnknownArgumentError(
-                f"The schedule {kind.value!r} takes no {argument!r} in scheduler_specific_kwargs: "
-                f"it takes {', '.join(sorted(known))}.{nearest(argument, known)}"
-            )
+    refuse_unknown(f"The schedule {kind.value!r}", specific, known)
     needed = {argument: value for argument, value in steps.items() if argument in takes}
     for argument, value in needed.items():
         if value is None and not (argument == "num_training_steps" and "num_stable_steps" in specific):
@@ -343,5 +339,4 @@ def _lowest_factor(optimizer: Optimizer, min_lr: Number | None, min_lr_rate: Num
 
 def _check_steps(**steps: Number) -> None:
     for argument, value in steps.items():
-        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < math.inf:
-            raise InputError(f"{argument}={value!r} must be a number of steps, 0 or more.")
+        check_number(argument, value, least=0)

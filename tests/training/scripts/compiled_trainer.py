@@ -1,4 +1,4 @@
-"""The Trainer through torch.compile, beside itself without: `compiled_trainer.py DIRECTORY`."""
+"""The Trainer with torch.compile, compared with the Trainer without it: `compiled_trainer.py DIRECTORY`."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Training through torch.compile, beside the same training without: `compiled_training.py DIRECTORY`."""
+"""Training with torch.compile, compared with training without it: `compiled_training.py DIRECTORY`."""
 
 import sys
 from pathlib import Path

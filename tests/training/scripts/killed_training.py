@@ -1,8 +1,8 @@
-"""A training run that is killed with SIGKILL again and again: `killed_training.py DIRECTORY SEED KILLS SAVES`.
+"""A training run that is killed with SIGKILL repeatedly: `killed_training.py DIRECTORY SEED KILLS SAVES`.
 
-Trains once without a break in DIRECTORY/whole. Then again in DIRECTORY/killed, in processes forked from this one (so
-that a start costs no import), of which KILLS are killed: SAVES of them inside of a save, the others at a random time.
-Prints one JSON object: how many were killed where, and how many steps were taken in all.
+Trains once without interruption in DIRECTORY/whole. Then again in DIRECTORY/killed, in processes forked from this one
+(without the time of an import), of which KILLS are killed: SAVES of them during a save, the others at a random time.
+Prints one JSON object with the numbers of kills and of steps.
 """
 
 import json
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.distributed.checkpoint import hf_storage  # noqa: F401  # so that no fork needs to import it
+from torch.distributed.checkpoint import hf_storage  # noqa: F401  # imported before the forks
 from torch.utils.data import DataLoader
 
 import minitransformers as mt
@@ -41,9 +41,9 @@ def masked(rows):
 
 
 class Announce(Hooks):
-    """Tells the parent process of each step; after `most` steps, waits to be killed.
+    """Reports each step to the parent process; after `most` steps, waits to be killed.
 
-    On a busy machine the parent comes late: without a limit, a few processes would take all steps and none be left.
+    On a busy machine the parent is late: without a limit, a few processes would take all steps.
     """
 
     def __init__(self, pipe, most):
@@ -95,7 +95,7 @@ def run(directory, pipe, most):
 
 
 def pause(stage, pipe):
-    """Where the save has come to `stage`, tell the parent and wait for the end."""
+    """At `stage` of the save, report to the parent and wait for the end."""
 
     def stop():
         os.write(pipe, b"p")
@@ -134,7 +134,7 @@ def pause(stage, pipe):
 
 
 def fork(directory, stage=None, most=STEPS + 1):
-    """Start a run in a process of its own: its id, and the end of the pipe that it writes to."""
+    """Start a run in a new process; return its id, and the pipe from it."""
     reading, writing = os.pipe()
     process = os.fork()
     if not process:
@@ -152,7 +152,7 @@ def fork(directory, stage=None, most=STEPS + 1):
 
 
 def finish(process):
-    """Wait for the end of a process; give the signal that ended it, or 0."""
+    """Wait for the end of a process; return the signal that ended it, or 0."""
     _, status = os.waitpid(process, 0)
     if os.WIFEXITED(status) and os.WEXITSTATUS(status):
         sys.exit(f"a run ended with {os.WEXITSTATUS(status)}")
@@ -160,7 +160,7 @@ def finish(process):
 
 
 def wait_for(reading, letter, count):
-    """Read until `letter` has come `count` times, or the process has ended."""
+    """Read until `letter` has arrived `count` times, or the process has ended."""
     seen = b""
     while seen.count(letter) < count and (news := os.read(reading, 1)):
         seen += news

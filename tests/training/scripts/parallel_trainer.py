@@ -20,14 +20,14 @@ WRITTEN = []
 
 
 def note(event, arguments):
-    """What this process writes."""
+    """The files that this process writes."""
     writes = event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")
     if writes or event in ("os.rename", "os.mkdir", "os.remove", "os.rmdir"):
         WRITTEN.append(str(arguments[0]))
 
 
 class Stop(mt.TrainerCallback):
-    """The main process alone asks for the end."""
+    """Only the main process requests the end."""
 
     def on_step_end(self, args, state, control, **kwargs):
         if state.is_world_process_zero and state.global_step == 3:
@@ -35,14 +35,14 @@ class Stop(mt.TrainerCallback):
 
 
 class Killed(mt.TrainerCallback):
-    """Ends the run after a checkpoint, as if the machine had been switched off."""
+    """Interrupts the run after a checkpoint."""
 
     def on_save(self, args, state, control, **kwargs):
         raise KeyboardInterrupt
 
 
 def every_example_once(directory):
-    """Groups of like lengths, drawn from random numbers that have come to differ between the processes."""
+    """Groups of similar lengths, drawn from generators that differ between the processes."""
     seen = []
 
     class Noting(list):
@@ -83,7 +83,7 @@ def main():
         made.save_model(directory / name / "model")
         if made.compute_metrics is not None:
             np.savez(directory / f"{name}-{rank()}.npz", predictions=predicted.predictions, labels=predicted.label_ids)
-    # Of its own each process keeps random numbers and its place in the data, and its part of the tensors.
+    # Each process writes its random states and position in the data, and its shards of the tensors.
     if rank() == 1:
         names = {Path(path).name for path in WRITTEN if str(directory) in path and not path.endswith("-1.npz")}
         assert names == {"training", "rank-1.json", "shard-00002-model-00001-of-00001.safetensors"}, names
@@ -97,7 +97,7 @@ def main():
 
     stopped = trainer("", directory / "stopped", callbacks=[Stop()], eval_strategy="no", num_train_epochs=9)
     assert stopped.train().global_step == 3
-    assert stopped.evaluate(texts(1, 5))["eval_number"] == 1  # there is less data than processes
+    assert stopped.evaluate(texts(1, 5))["eval_number"] == 1  # fewer examples than processes
     again = trainer("", directory / "twice", max_steps=1, save_strategy="no")
     assert again.train().training_loss > again.train().training_loss
     every_example_once(directory / "lengths")
@@ -106,5 +106,5 @@ def main():
 said = io.StringIO()
 with contextlib.redirect_stdout(said):
     main()
-assert rank() == 0 or not said.getvalue(), said.getvalue()  # the main process alone prints
+assert rank() == 0 or not said.getvalue(), said.getvalue()  # only the main process prints
 print(said.getvalue())

@@ -1,8 +1,8 @@
-"""Two processes that train as one would: `torchrun --nproc-per-node 2 parallel_training.py DIRECTORY`.
+"""Two processes that train like one: `torchrun --nproc-per-node 2 parallel_training.py DIRECTORY`.
 
-For a decoder with tied weights and an encoder with two heads: whole runs with DDP and with FSDP2; runs that begin with
-one and go on with the other; runs that go on from checkpoints of one process, which are in DIRECTORY already; FSDP2 in
-half precision.
+For a decoder with tied weights and an encoder with two heads: whole runs with DDP and with FSDP2; runs that start with
+one and resume with the other; runs that resume from checkpoints of one process, which DIRECTORY contains; FSDP2 in half
+precision.
 """
 
 import errno
@@ -27,7 +27,7 @@ from minitransformers.training.loop.distributed import rank
 
 
 def a_full_disk_on_one_of_them(directory):
-    """Both stop with an error, and neither waits for the other; the checkpoint before is as it was."""
+    """Both stop with an error, and neither waits for the other; the previous checkpoint is unchanged."""
     go(build("gpt2", "ddp"), directory, HALF)
     write_json = checkpoints.write_json
 
@@ -49,7 +49,7 @@ def a_full_disk_on_one_of_them(directory):
 
 
 class Overflow(Hooks):
-    """In the third step one gradient of one process is infinite: in half precision, its own part of it overflowed."""
+    """In the third step one gradient of one process is infinite, as after an overflow in half precision."""
 
     def on_train_begin(self, run):
         self.unscale, run.scaler.unscale_ = run.scaler.unscale_, lambda optimizer: self.spoil(run, optimizer)
@@ -72,7 +72,7 @@ class Overflow(Hooks):
 
 
 def half_precision_in_pieces():
-    """A step that overflows anywhere is left out everywhere, and what is learnt is what is learnt without pieces."""
+    """A step that overflows on one process is skipped on all, and the result equals that of unsharded training."""
     losses = []
     for kind, hooks in (("ddp", ()), ("fsdp", ()), ("fsdp", [Overflow()])):
         model = build("gpt2", kind)
@@ -87,7 +87,7 @@ def half_precision_in_pieces():
 
 
 def whole_matrices():
-    """Adafactor needs them: in pieces it says so."""
+    """Adafactor refuses sharded parameters."""
     with pytest.raises(mt.InputError, match="cannot train sharded parameters"):
         mt.Adafactor(build("bert", "fsdp").parameters())
 
