@@ -10,6 +10,7 @@ from minitransformers.errors import InputError, UnknownNameError
 from minitransformers.nn.attention import (
     KERNELS,
     MultiHeadAttention,
+    attend,
     attention_kernel,
     eager_attention,
     fused_attention,
@@ -174,7 +175,7 @@ def by_hand(attention, hidden, context=None, rule=None):
     """Multi-head attention written out with one loop over heads (Vaswani et al., 2017, §3.2.2)."""
     context = hidden if context is None else context
     query, key, value = attention.query(hidden), attention.key(context), attention.value(context)
-    width, collected = attention.head_dim, []
+    width, collected = hidden.shape[-1] // attention.num_heads, []
     for head in range(attention.num_heads):
         part = slice(head * width, (head + 1) * width)
         scores = query[..., part] @ key[..., part].transpose(1, 2) / math.sqrt(width)
@@ -208,92 +209,61 @@ def test_a_causal_module_needs_no_mask_and_draws_a_triangle(kernel):
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_a_mask_is_joined_with_causality_and_a_whole_rule_is_not(kernel):
+def test_a_mask_restricts_a_causal_module_further(kernel):
     attention = draw_weights(MultiHeadAttention(4, 2, causal=True).double(), 0)
     hidden = random(1, 3, 4)
     mask = torch.tensor([[[[True, False, True]]]])
-    expected = by_hand(
-        attention, hidden, rule=torch.tensor([[True, False, False], [True, False, False], [True, False, True]])
-    )
-    assert_close(attention(hidden, mask=mask, kernel=kernel)[0], expected)
-    assert_close(attention(hidden, mask=AttentionMask(), kernel=kernel)[0], by_hand(attention, hidden))
-    assert_close(attention(hidden, mask=AttentionMask(allowed=mask & causal_mask(3)), kernel=kernel)[0], expected)
+    rule = torch.tensor([[True, False, False], [True, False, False], [True, False, True]])
+    assert_close(attention(hidden, mask=mask, kernel=kernel)[0], by_hand(attention, hidden, rule=rule))
+    assert_close(attention(hidden, mask=AttentionMask(mask), kernel=kernel)[0], by_hand(attention, hidden, rule=rule))
+    assert_close(attention(hidden, mask=AttentionMask(), kernel=kernel)[0], attention(hidden)[0])
 
 
-@pytest.mark.parametrize("cross", [False, True])
+def test_causality_is_switched_by_one_flag():
+    attention = draw_weights(MultiHeadAttention(4, 2, causal=True).double(), 0)
+    attention.causal = False
+    hidden = random(1, 3, 4)
+    assert_close(attention(hidden)[0], by_hand(attention, hidden))
+
+
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_fused_projections_are_the_separate_ones_stacked(kernel, cross):
-    separate = draw_weights(MultiHeadAttention(12, 3, cross=cross).double(), 0)
-    fused = MultiHeadAttention(12, 3, fused=True, cross=cross).double()
-    layers = [separate.key, separate.value] if cross else [separate.query, separate.key, separate.value]
-    stacked = fused.key_value if cross else fused.query_key_value
-    with torch.no_grad():
-        stacked.weight.copy_(torch.cat([layer.weight for layer in layers]))
-        stacked.bias.copy_(torch.cat([layer.bias for layer in layers]))
-    fused.output.load_state_dict(separate.output.state_dict())
-    if cross:
-        fused.query.load_state_dict(separate.query.state_dict())
-    hidden, context = random(2, 4, 12), random(2, 6, 12, seed=1) if cross else None
-    assert_close(fused(hidden, context=context, kernel=kernel), separate(hidden, context=context, kernel=kernel))
-    assert sum(p.numel() for p in fused.parameters()) == sum(p.numel() for p in separate.parameters())
+def test_a_context_may_have_another_width_and_length(kernel):
+    attention = draw_weights(MultiHeadAttention(6, 2, context_size=9).double(), 0)
+    hidden, context = random(2, 3, 6), random(2, 5, 9)
+    output, weights = attention(hidden, context=context, kernel=kernel)
+    assert_close(output, by_hand(attention, hidden, context))
+    assert weights is None or weights.shape == (2, 2, 3, 5)
 
 
-@pytest.mark.parametrize("fused", [False, True])
-def test_the_width_of_heads_need_not_divide_the_hidden_size(fused):
-    attention = draw_weights(MultiHeadAttention(10, 3, head_dim=4, fused=fused).double(), 0)
-    output, weights = attention(random(2, 5, 10), kernel="eager")
-    assert output.shape == (2, 5, 10)
-    assert weights.shape == (2, 3, 5, 5)
-    assert attention.output.in_features == 12
-    if not fused:
-        assert_close(output, by_hand(attention, random(2, 5, 10)))
-
-
-@pytest.mark.parametrize("fused", [False, True])
-def test_a_context_may_have_another_width_and_length(fused):
-    attention = draw_weights(MultiHeadAttention(6, 2, cross=True, context_size=9, fused=fused).double(), 0)
-    output, weights = attention(random(2, 3, 6), context=random(2, 5, 9), kernel="eager")
-    assert output.shape == (2, 3, 6)
-    assert weights.shape == (2, 2, 3, 5)
-    if not fused:
-        assert_close(output, by_hand(attention, random(2, 3, 6), random(2, 5, 9)))
-
-
-def test_cross_attention_is_not_causal_and_takes_a_mask_of_the_context():
-    attention = draw_weights(MultiHeadAttention(6, 2, cross=True).double(), 0)
-    hidden, context = random(1, 2, 6), random(1, 4, 6, seed=1)
-    mask = torch.tensor([[[[True, True, False, False]]]])
-    assert_close(attention(hidden, context=context, mask=mask)[0], attention(hidden, context=context[:, :2])[0])
-
-
-@pytest.mark.parametrize("fused", [False, True])
-def test_a_context_is_read_from_the_cache_after_the_first_step(fused):
-    attention = draw_weights(MultiHeadAttention(6, 2, cross=True, fused=fused).double(), 0)
+def test_a_context_is_read_from_the_cache_after_the_first_step():
+    attention = draw_weights(MultiHeadAttention(6, 2).double(), 0)
     hidden, context = random(1, 3, 6), random(1, 4, 6, seed=1)
     cache = CacheLayer()
     first, _ = attention(hidden[:, :1], context=context, cache=cache)
-    rest, _ = attention(hidden[:, 1:], cache=cache)  # no context any more
+    rest, _ = attention(hidden[:, 1:], context=torch.zeros_like(context), cache=cache)  # the cache decides
     assert cache.length == 4
     assert_close(torch.cat([first, rest], dim=1), attention(hidden, context=context)[0])
 
 
-@pytest.mark.parametrize("fused", [False, True])
-def test_self_attention_goes_on_from_its_cache(fused):
-    attention = draw_weights(MultiHeadAttention(6, 2, causal=True, fused=fused).double(), 0)
+def test_self_attention_continues_from_its_cache():
+    attention = draw_weights(MultiHeadAttention(6, 2, causal=True).double(), 0)
     hidden, cache = random(2, 4, 6), CacheLayer()
     steps = [attention(hidden[:, i : i + 1], cache=cache)[0] for i in range(4)]
     assert_close(torch.cat(steps, dim=1), attention(hidden)[0])
 
 
-def test_scale_and_bias_of_projections_can_be_chosen():
-    attention = draw_weights(MultiHeadAttention(6, 2, scale=1.0, bias=False).double(), 0)
-    assert not any(name.endswith("bias") for name, _ in attention.named_parameters())
-    hidden = random(1, 3, 6)
-    attention_with_default = MultiHeadAttention(6, 2, bias=False).double()
-    attention_with_default.load_state_dict(attention.state_dict())
-    with torch.no_grad():
-        attention_with_default.query.weight.mul_(math.sqrt(3))  # undoes 1/√3
-    assert_close(attention(hidden)[0], attention_with_default(hidden)[0])
+def test_projections_without_biases():
+    attention = MultiHeadAttention(6, 2, bias=False)
+    assert [name for name, _ in attention.named_parameters()] == [
+        f"{name}.weight" for name in ("query", "key", "value", "output")
+    ]
+
+
+def test_cross_attention_is_not_causal_and_takes_a_mask_of_the_context():
+    attention = draw_weights(MultiHeadAttention(6, 2).double(), 0)
+    hidden, context = random(1, 2, 6), random(1, 4, 6, seed=1)
+    mask = torch.tensor([[[[True, True, False, False]]]])
+    assert_close(attention(hidden, context=context, mask=mask)[0], attention(hidden, context=context[:, :2])[0])
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -303,6 +273,9 @@ def test_dropout_is_on_while_training_and_off_in_evaluation(kernel):
     torch.manual_seed(0)
     first, second = (attention.train()(hidden, kernel=kernel)[0] for _ in range(2))
     assert not torch.equal(first, second)
+    attention.dropout.p = 0.0
+    assert_close(attention(hidden, kernel=kernel)[0], by_hand(attention, hidden))
+    attention.dropout.p = 0.5
     first, second = (attention.eval()(hidden, kernel=kernel)[0] for _ in range(2))
     assert torch.equal(first, second)
     assert_close(first, by_hand(attention, hidden))
@@ -333,6 +306,34 @@ def test_a_model_of_ones_own_can_be_built_from_it():
     assert model(ids[:, :-1]).argmax(-1).tolist() == ids[:, 1:].tolist()
 
 
+# ---- attend: the function under every model's attention --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_attend_splits_heads_runs_the_kernel_and_merges(kernel):
+    """Three heads of width 4, of values of width 5, whatever the width of the hidden states."""
+    query, key, value = random(2, 3, 12), random(2, 5, 12, seed=1), random(2, 5, 15, seed=2)
+    mask = torch.tensor([[[[True, True, False, True, True]]]])
+    output, weights = attend(query, key, value, heads=3, mask=mask, scale=0.3, kernel=kernel)
+    expected = eager_attention(*(split_heads(each, 3) for each in (query, key, value)), mask=mask, scale=0.3)
+    assert_close(output, merge_heads(expected.output))
+    assert weights is None or torch.equal(weights, expected.weights)
+
+
+def test_attend_takes_float_masks_as_biases():
+    query = key = value = random(1, 3, 4)
+    bias = random(1, 2, 3, 3, seed=1)
+    expected = attend(query, key, value, heads=2, mask=AttentionMask(bias=bias))
+    assert_close(attend(query, key, value, heads=2, mask=bias).output, expected.output)
+
+
+def test_attend_without_keys_reads_the_cache():
+    query, key, value = random(1, 3, 4), random(1, 5, 4, seed=1), random(1, 5, 4, seed=2)
+    cache = CacheLayer()
+    first = attend(query, key, value, heads=2, cache=cache)
+    assert_close(attend(query, None, None, heads=2, cache=cache).output, first.output)
+
+
 # ---- what is refused -------------------------------------------------------------------------------------------------
 
 
@@ -341,11 +342,10 @@ def test_heads_that_do_not_divide_the_hidden_size_are_refused():
         MultiHeadAttention(10, 3)
 
 
-def test_cross_attention_without_a_context_is_refused():
-    attention = MultiHeadAttention(6, 2, cross=True)
+def test_attend_without_keys_and_without_a_filled_cache_is_refused():
     for cache in (None, CacheLayer()):
-        with pytest.raises(InputError, match="needs context"):
-            attention(torch.zeros(1, 2, 6), cache=cache)
+        with pytest.raises(InputError, match="needs a context"):
+            attend(torch.zeros(1, 2, 6), None, None, heads=2, cache=cache)
 
 
 def test_an_unknown_kernel_is_refused():

@@ -1,4 +1,4 @@
-"""What came after BERT and GPT-2: gated networks, norms without a mean, shared heads, positions as turns."""
+"""Bricks of models after BERT and GPT-2: gated networks, norms without a mean, shared heads, rotary positions."""
 
 import pytest
 import torch
@@ -7,7 +7,6 @@ from torch.nn import functional as F
 
 from minitransformers.errors import InputError
 from minitransformers.nn import (
-    Block,
     CacheLayer,
     FeedForward,
     GatedFeedForward,
@@ -79,17 +78,12 @@ def test_dropout_inside_the_network_acts_while_training(network):
 
 
 @pytest.mark.parametrize("kernel", ["eager", "sdpa"])
-@pytest.mark.parametrize("fused", [False, True])
-def test_shared_keys_and_values_are_those_of_repeated_heads(kernel, fused):
+def test_shared_keys_and_values_are_those_of_repeated_heads(kernel):
     """Grouped-query attention is ordinary attention whose key and value heads are equal within a group."""
-    grouped = MultiHeadAttention(8, 4, num_key_value_heads=2, fused=fused).double()
+    grouped = MultiHeadAttention(8, 4, num_key_value_heads=2).double()
     draw_weights(grouped, 0)
     ordinary = MultiHeadAttention(8, 4).double()
     state = grouped.state_dict()
-    if fused:
-        for kind in ("weight", "bias"):
-            parts = state.pop(f"query_key_value.{kind}").split([8, 4, 4])
-            state |= {f"{part}.{kind}": tensor for part, tensor in zip(("query", "key", "value"), parts, strict=True)}
     for name in ("key.weight", "key.bias", "value.weight", "value.bias"):
         state[name] = state[name].unflatten(0, (2, 2)).repeat_interleave(2, dim=0).flatten(0, 1)
     ordinary.load_state_dict(state)
@@ -150,20 +144,15 @@ def test_features_beyond_the_turned_ones_stay():
 
 
 @pytest.mark.parametrize("kernel", ["eager", "sdpa"])
-def test_a_block_of_later_models_goes_on_from_its_cache(kernel):
-    """Parts of one's own: shared heads, turned by position, RMS norms, a gated network."""
-    block = Block(
-        MultiHeadAttention(16, 4, num_key_value_heads=2, bias=False, causal=True),
-        GatedFeedForward(16, 24),
-        lambda: RMSNorm(16),
-        pre_norm=True,
-    ).double()
-    draw_weights(block, 0)
+def test_rotated_attention_continues_from_its_cache(kernel):
+    """The cache holds rotated keys, in which shared heads stand once."""
+    attention = MultiHeadAttention(16, 4, num_key_value_heads=2, bias=False, causal=True).double()
+    draw_weights(attention, 0)
     x, rotary, cache = normal(1, 2, 6, 16), turns(range(6), width=4), CacheLayer()
-    whole = block(x, rotary=rotary, kernel=kernel).hidden_states
+    whole, _ = attention(x, rotary=rotary, kernel=kernel)
     pieces = []
     for start, stop in ((0, 3), (3, 4), (4, 6)):
         now = Rotary(*(wave[:, start:stop] for wave in rotary))
-        pieces.append(block(x[:, start:stop], rotary=now, cache=cache, kernel=kernel).hidden_states)
+        pieces.append(attention(x[:, start:stop], rotary=now, cache=cache, kernel=kernel)[0])
     assert_close(torch.cat(pieces, dim=1), whole)
-    assert not torch.allclose(whole, block(x, kernel=kernel).hidden_states)
+    assert not torch.allclose(whole, attention(x, kernel=kernel)[0])

@@ -1,4 +1,4 @@
-"""Heads against their formulas, losses against sums written out."""
+"""Which positions heads look at, and losses against sums written out."""
 
 import math
 
@@ -6,8 +6,7 @@ import pytest
 import torch
 from hypothesis import given, strategies as st
 
-from minitransformers.errors import UnknownNameError
-from minitransformers.nn.heads import MaskedLMHead, Pooler, SequenceSummary, keep_positions, last_token_positions
+from minitransformers.nn.heads import keep_positions, last_token_positions, of_last_tokens
 from minitransformers.nn.losses import (
     IGNORED,
     causal_lm_loss,
@@ -16,7 +15,6 @@ from minitransformers.nn.losses import (
     token_cross_entropy,
 )
 from minitransformers.testing.comparing import assert_close
-from minitransformers.testing.weights import draw_weights
 
 
 def random(*shape, seed=0):
@@ -26,53 +24,19 @@ def random(*shape, seed=0):
 # ---- heads -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_pooler_looks_at_the_first_token():
-    pooler, hidden = draw_weights(Pooler(4).double(), 0), random(2, 3, 4)
-    assert_close(pooler(hidden), torch.tanh(hidden[:, 0] @ pooler.dense.weight.T + pooler.dense.bias))
-    assert_close(pooler(hidden[:, :1]), pooler(hidden))
-
-
-def test_the_masked_lm_head_is_dense_activation_norm_scores():
-    head, hidden = draw_weights(MaskedLMHead(4, 9, activation="relu").double(), 0), random(2, 3, 4)
-    inner = head.norm(torch.relu(hidden @ head.dense.weight.T + head.dense.bias))
-    assert_close(head(hidden), inner @ head.decoder.weight.T + head.decoder.bias)
-    assert head(hidden[0, 0]).shape == (9,)  # any number of dimensions before the last
-    assert head.norm.eps == 1e-12
-
-
-@pytest.mark.parametrize(
-    ("pick", "expected"),
-    [
-        ("first", lambda h: h[:, 0]),
-        ("last", lambda h: h[:, -1]),
-        ("mean", lambda h: h.mean(1)),
-        ("cls_index", lambda h: h[:, -1]),
-    ],
-)
-def test_a_summary_picks_a_vector(pick, expected):
-    hidden = random(2, 5, 4)
-    assert_close(SequenceSummary(4, None, pick=pick)(hidden), expected(hidden))
-
-
-def test_a_summary_looks_where_it_is_told_and_projects():
-    summary = draw_weights(SequenceSummary(4, 3, activation="tanh").double(), 0)
-    hidden, positions = random(2, 2, 5, 4), torch.tensor([[0, 4], [2, 3]])
-    picked = torch.stack([torch.stack([hidden[i, j, positions[i, j]] for j in range(2)]) for i in range(2)])
-    expected = torch.tanh(picked @ summary.projection.weight.T + summary.projection.bias)
-    assert_close(summary(hidden, positions), expected)
-
-
-def test_a_summary_of_an_unknown_activation_is_refused():
-    with pytest.raises(UnknownNameError, match=r"'tnh'.*Did you mean 'tanh'"):
-        SequenceSummary(4, 3, activation="tnh")
-
-
 @pytest.mark.parametrize(
     ("ids", "position"),
     [([5, 6, 0, 0], 1), ([0, 0, 5, 6], 3), ([5, 0, 6, 0], 2), ([5, 6, 7, 8], 3), ([5, 0, 0, 0], 0), ([0, 0, 0, 0], 0)],
 )
 def test_the_last_token_is_the_rightmost_that_is_not_padding(ids, position):
     assert last_token_positions(torch.tensor([ids]), 0).tolist() == [position]
+
+
+def test_the_vector_of_the_last_token_is_the_last_of_the_row_where_padding_is_unknown():
+    vectors, ids = random(2, 4, 3), torch.tensor([[5, 6, 0, 0], [5, 6, 7, 8]])
+    assert torch.equal(of_last_tokens(vectors, ids, 0), torch.stack([vectors[0, 1], vectors[1, 3]]))
+    assert torch.equal(of_last_tokens(vectors, None, 0), vectors[:, 3])
+    assert torch.equal(of_last_tokens(vectors, ids, None), vectors[:, 3])
 
 
 def test_positions_to_keep():
