@@ -30,7 +30,7 @@ ProcessorType = TypeVar("ProcessorType", bound="ViTImageProcessor")
 
 
 class BatchFeature(dict[str, Any]):
-    """The output of an image processor: `pixel_values`, read by key or attribute, and passed on as `model(**inputs)`."""
+    """The output of an image processor: `pixel_values`, read by key or attribute, for `model(**inputs)`."""
 
     def __getattr__(self, name: str) -> Any:
         try:
