@@ -1,4 +1,4 @@
-"""Positions as turns, against the reference's: every way to stretch them, to the last bit."""
+"""Rotary positions against the reference's: every way to stretch them, to the last bit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given, strategies as st
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 import minitransformers as mt
-from minitransformers.models.base.rotary import NEEDED, rotary_from_parameters
+from minitransformers.models.base.rotary import NEEDED, RotaryEmbedding
 
 LENGTH = 8  # of the training
 
@@ -52,7 +52,7 @@ def descriptions(draw: Any, kind: str, head_dim: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", NEEDED)
 @given(data=st.data())
-def test_turns_are_the_references(kind: str, data: st.DataObject) -> None:
+def test_rotations_are_the_references(kind: str, data: st.DataObject) -> None:
     head_dim = data.draw(st.sampled_from([4, 10, 64]))
     described = data.draw(descriptions(kind, head_dim))
     positions = torch.arange(data.draw(st.integers(1, 40)))[None] + data.draw(st.integers(0, 5))
@@ -61,11 +61,25 @@ def test_turns_are_the_references(kind: str, data: st.DataObject) -> None:
     ours = mt.LlamaConfig(**sizes, rope_parameters=copy.deepcopy(described))
     assert ours.rope_parameters == theirs.rope_parameters
     for dtype in (torch.float32, torch.bfloat16):
-        expected = LlamaRotaryEmbedding(theirs)(torch.zeros(1, dtype=dtype), positions)
-        rotary = rotary_from_parameters(
-            ours.rope_parameters, positions, head_dim=head_dim, max_position_embeddings=LENGTH, dtype=dtype
-        )
+        hidden_states = torch.zeros(1, positions.shape[1], 2 * head_dim, dtype=dtype)
+        expected = LlamaRotaryEmbedding(theirs)(hidden_states, positions)
+        rotary = RotaryEmbedding(ours)(hidden_states, positions)
         assert all(torch.equal(wave, of_theirs) for wave, of_theirs in zip(rotary, expected, strict=True))
+
+
+def test_frequencies_stay_float32_and_survive_the_meta_device() -> None:
+    """In a narrower type they would be rounded; `to_empty` computes them again."""
+    config = mt.LlamaConfig(hidden_size=32, num_attention_heads=2)
+    expected = RotaryEmbedding(config).inv_freq
+    with torch.device("meta"):
+        built_on_meta = RotaryEmbedding(config)
+    for module in (
+        RotaryEmbedding(config).bfloat16(),
+        built_on_meta.to_empty(device="cpu"),
+        RotaryEmbedding(config).to("meta").to_empty(device="cpu"),
+    ):
+        assert torch.equal(module.inv_freq, expected)
+        assert torch.equal(module.original_inv_freq, expected)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +100,7 @@ def test_turns_are_the_references(kind: str, data: st.DataObject) -> None:
         ("ModernBertConfig", {"local_rope_theta": 7.0, "rope_scaling": {"rope_type": "linear", "factor": 2.0}}),
     ],
 )
-def test_keywords_of_former_years(name: str, keywords: dict[str, Any], tmp_path: Any) -> None:
+def test_old_keywords(name: str, keywords: dict[str, Any], tmp_path: Any) -> None:
     """As arguments, and as keys of a file."""
     theirs = getattr(transformers, name)(**copy.deepcopy(keywords))
     ours = getattr(mt, name)(**copy.deepcopy(keywords))

@@ -125,7 +125,8 @@ class RotaryConfig(Config):
         if isinstance(content.get("rope_parameters"), dict):
             parameters = content["rope_parameters"]
             content["rope_parameters"] = {key: value for key, value in parameters.items() if key not in replaced}
-        beside = {key: content[key] for key in cls.former_keywords if content.get(key) is not None}
+        old = {key: content.pop(key, None) for key in cls.former_keywords}
+        beside = {key: value for key, value in old.items() if value is not None}
         return super().from_dict(content, return_unused_kwargs=return_unused_kwargs, **{**beside, **overrides})
 
     @classmethod
