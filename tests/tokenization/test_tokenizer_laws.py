@@ -42,7 +42,7 @@ def test_gpt2_decodes_to_the_same_text(text: str) -> None:
 
 @given(st.lists(texts, min_size=1, max_size=4))
 def test_offsets_are_the_characters_of_the_tokens(batch: list[str]) -> None:
-    """The offsets of a token in plain ASCII are exactly its characters."""
+    """The offsets of a token in plain ASCII are exactly its characters, and control characters, which BERT removes."""
     encoded = bert()(batch, return_offsets_mapping=True)
     for row, text in enumerate(batch):
         for token, (start, end) in zip(encoded.tokens(row), encoded["offset_mapping"][row], strict=True):

@@ -23,7 +23,7 @@ SIDES = ("left", "right")
 
 
 class PaddingStrategy(StrEnum):
-    """The values of `padding`, besides True (longest) and False (do_not_pad)."""
+    """The values of `padding`, besides True (LONGEST) and False (DO_NOT_PAD)."""
 
     LONGEST = "longest"
     MAX_LENGTH = "max_length"
@@ -31,7 +31,7 @@ class PaddingStrategy(StrEnum):
 
 
 class TruncationStrategy(StrEnum):
-    """The values of `truncation`, besides True (longest_first) and False (do_not_truncate)."""
+    """The values of `truncation`, besides True (LONGEST_FIRST) and False (DO_NOT_TRUNCATE)."""
 
     ONLY_FIRST = "only_first"
     ONLY_SECOND = "only_second"
@@ -140,9 +140,8 @@ class Lengths:
     stride: int
     pad_to_multiple_of: int | None
 
-    def padded(self, longest: int) -> int:
-        """The length to which a batch is padded whose longest sequence has `longest` tokens."""
-        length = longest
+    def padded(self, length: int) -> int:
+        """The length to which a batch is padded whose longest sequence has `length` tokens."""
         if self.padding == PaddingStrategy.MAX_LENGTH and self.max_length is not None:
             length = self.max_length
         return length if self.pad_to_multiple_of is None else length + -length % self.pad_to_multiple_of
