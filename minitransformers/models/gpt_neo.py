@@ -138,7 +138,7 @@ class GPTNeoSelfAttention(nn.Module):
             mask=mask,
             cache=cache,
             scale=1.0,
-            dropout=self.attn_dropout.p if self.attn_dropout.training else 0.0,
+            dropout=self.attn_dropout,
             upcast=True,
             kernel=kernel,
         )

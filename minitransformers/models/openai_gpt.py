@@ -112,8 +112,9 @@ class Attention(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Attend from and to `x` (batch, length, hidden)."""
         query, key, value = self.c_attn(x).chunk(3, dim=-1)
-        dropout = self.attn_dropout.p if self.attn_dropout.training else 0.0
-        attended, weights = attend(query, key, value, heads=self.heads, mask=mask, dropout=dropout, kernel=kernel)
+        attended, weights = attend(
+            query, key, value, heads=self.heads, mask=mask, dropout=self.attn_dropout, kernel=kernel
+        )
         return self.resid_dropout(self.c_proj(attended)), weights
 
 

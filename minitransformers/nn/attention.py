@@ -33,7 +33,7 @@ def eager_attention(
     bias: Float[Tensor, "#batch #heads #query key"] | None = None,
     is_causal: bool = False,
     scale: float | None = None,
-    dropout: float = 0.0,
+    dropout: float | nn.Dropout = 0.0,
     upcast: bool = False,
 ) -> AttentionOutput:
     r"""softmax(QKᵀ·scale + bias) V over the keys that `mask` allows, with the weights (Vaswani et al., 2017, eq. 1).
@@ -46,7 +46,8 @@ def eager_attention(
         bias: added to the scores, for instance relative positions.
         is_causal: a query sees the keys up to its own, aligned to the lower right.
         scale: factor of the scores; 1/√dim where it is None.
-        dropout: probability with which a weight is dropped in the average; the returned weights have none dropped.
+        dropout: probability of dropping a weight in the average, or a module that drops while it trains; the returned
+            weights have none dropped.
         upcast: compute scores and softmax in at least float32, as Mistral's GPT-2 training and GPT-Neo did.
     """
     scale = query.shape[-1] ** -0.5 if scale is None else scale
@@ -67,7 +68,8 @@ def eager_attention(
         # Matters only in rows without any key, whose softmax is uniform (finite, so that gradients stay finite).
         weights = weights.masked_fill(~mask, 0.0)
     weights = weights.to(value.dtype)
-    return AttentionOutput(F.dropout(weights, dropout) @ value, weights)
+    dropped = dropout(weights) if isinstance(dropout, nn.Dropout) else F.dropout(weights, dropout)
+    return AttentionOutput(dropped @ value, weights)
 
 
 def fused_attention(
@@ -79,7 +81,7 @@ def fused_attention(
     bias: Float[Tensor, "#batch #heads #query key"] | None = None,
     is_causal: bool = False,
     scale: float | None = None,
-    dropout: float = 0.0,
+    dropout: float | nn.Dropout = 0.0,
     upcast: bool = False,
 ) -> AttentionOutput:
     """The same as `eager_attention` in one fused kernel of PyTorch, which never has the weights in memory.
@@ -105,7 +107,7 @@ def fused_attention(
         key,
         value,
         attn_mask=mask if bias is None else bias,
-        dropout_p=dropout,
+        dropout_p=dropout.p * dropout.training if isinstance(dropout, nn.Dropout) else dropout,
         is_causal=is_causal,
         scale=scale,
     )
@@ -141,7 +143,7 @@ def attend(
     cache: CacheLayer | None = None,
     rotary: Rotary | None = None,
     scale: float | None = None,
-    dropout: float = 0.0,
+    dropout: float | nn.Dropout = 0.0,
     upcast: bool = False,
     kernel: str = "sdpa",
 ) -> AttentionOutput:
@@ -160,7 +162,7 @@ def attend(
         cache: keys and values of earlier tokens; the new ones are added to it.
         rotary: the positions by which queries and keys are rotated.
         scale: factor of the scores; 1/√width of a head where it is None.
-        dropout: probability of dropping an attention weight.
+        dropout: probability of dropping an attention weight, or a module that drops them while it trains.
         upcast: see `eager_attention`.
         kernel: "sdpa" (fused) or "eager" (the formula, and returns the weights).
 
@@ -185,7 +187,7 @@ def attend(
     if not isinstance(mask, AttentionMask):
         is_rule = mask is None or mask.dtype == torch.bool
         mask = AttentionMask(allowed=mask) if is_rule else AttentionMask(bias=mask)
-    if bias is None or mask.bias is not None:
+    if mask.bias is not None:
         bias = mask.bias if bias is None else bias + mask.bias
     output, weights = attention_kernel(kernel)(
         query,
@@ -250,7 +252,7 @@ class MultiHeadAttention(nn.Module):
         hidden_states: Float[Tensor, "batch query hidden"],
         *,
         context: Float[Tensor, "batch key context"] | None = None,
-        mask: Bool[Tensor, "#batch #heads #query key_and_past"] | None = None,
+        mask: AttentionMask | Bool[Tensor, "#batch #heads #query key_and_past"] | None = None,
         cache: CacheLayer | None = None,
         rotary: Rotary | None = None,
         kernel: str = "sdpa",
@@ -260,7 +262,7 @@ class MultiHeadAttention(nn.Module):
         Args:
             hidden_states: input of the queries, and without `context` also of keys and values.
             context: input of keys and values. Its keys and values are computed once: later calls read the cache.
-            mask: True = may attend; combined with causality if the module is causal.
+            mask: True = may attend, or an `AttentionMask`; combined with causality if the module is causal.
             cache: keys and values of earlier tokens; the new ones are added to it.
             rotary: the positions of `hidden_states`, by which queries and keys are rotated (self-attention only).
             kernel: "sdpa" (fused) or "eager" (returns the weights).
@@ -269,12 +271,14 @@ class MultiHeadAttention(nn.Module):
         if context is None or cache is None or not cache.length:
             source = hidden_states if context is None else context
             key, value = self.key(source), self.value(source)
+        if not isinstance(mask, AttentionMask):
+            mask = AttentionMask(allowed=mask)
         output, weights = attend(
             self.query(hidden_states),
             key,
             value,
             heads=self.num_heads,
-            mask=AttentionMask(allowed=mask, is_causal=self.causal),
+            mask=mask._replace(is_causal=True) if self.causal else mask,
             cache=cache,
             rotary=rotary,
             dropout=self.dropout.p if self.training else 0.0,

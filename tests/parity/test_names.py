@@ -85,6 +85,8 @@ def test_hooks_see_the_same(case: Case, data: st.DataObject) -> None:
             mine, expected = first_tensor(mine), first_tensor(expected)
             if mine is not None and expected is not None and expected.is_floating_point() and expected.numel():
                 allowed = TOLERANCE * max(1.0, expected.abs().max().item())
+                if "DoubleHeads" in case.name:  # the reference's backbone takes (batch, choices, length), ours rows
+                    mine = mine.reshape(expected.shape)
                 assert mine.shape == expected.shape, name
                 assert (mine - expected).abs().max().item() <= allowed, name
 
