@@ -113,7 +113,8 @@ class GPTNeoXAttention(nn.Module):
 
     def __init__(self, config: Any, layer_idx: int | None = None) -> None:
         super().__init__()
-        self.heads, self.attention_dropout = config.num_attention_heads, config.attention_dropout
+        self.layer_idx, self.heads = layer_idx, config.num_attention_heads
+        self.attention_dropout = config.attention_dropout
         self.scaling = (config.hidden_size // config.num_attention_heads) ** -0.5
         self.query_key_value = nn.Linear(config.hidden_size, 3 * config.hidden_size, bias=config.attention_bias)
         self.dense = nn.Linear(config.hidden_size, config.hidden_size, bias=config.attention_bias)
@@ -450,14 +451,7 @@ class GPTNeoXForQuestionAnswering(GPTNeoXPreTrainedModel):
         _refuse_segments(token_type_ids)
         check_span("start_positions", start_positions, batch_size)
         check_span("end_positions", end_positions, batch_size)
-        decoded = self.gpt_neox(
-            input_ids,
-            attention_mask,
-            position_ids,
-            inputs_embeds,
-            return_dict=True,
-            **options,
-        )
+        decoded = self.gpt_neox(input_ids, attention_mask, position_ids, inputs_embeds, return_dict=True, **options)
         start_logits, end_logits = self.qa_outputs(decoded.last_hidden_state).unbind(dim=-1)
         loss = span_loss(start_logits, end_logits, start_positions, end_positions)
         return QuestionAnsweringModelOutput(loss, start_logits, end_logits, decoded.hidden_states, decoded.attentions)

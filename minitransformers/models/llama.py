@@ -154,7 +154,7 @@ class LlamaAttention(nn.Module):
 
     def __init__(self, config: Any, layer_idx: int = 0) -> None:
         super().__init__()
-        self.heads, self.head_dim = config.num_attention_heads, config.head_dim
+        self.layer_idx, self.heads, self.head_dim = layer_idx, config.num_attention_heads, config.head_dim
         self.scaling, self.attention_dropout = self.head_dim**-0.5, config.attention_dropout
         bias, output_bias, _ = config.biases
         self.q_proj = nn.Linear(config.hidden_size, config.num_attention_heads * self.head_dim, bias=bias)
@@ -497,13 +497,7 @@ class LlamaForQuestionAnswering(LlamaPreTrainedModel):
         check_span("start_positions", start_positions, batch_size)
         check_span("end_positions", end_positions, batch_size)
         decoded = self.base_model(  # `transformer`; `model` in Mistral
-            input_ids,
-            attention_mask,
-            position_ids,
-            past_key_values,
-            inputs_embeds,
-            return_dict=True,
-            **options,
+            input_ids, attention_mask, position_ids, past_key_values, inputs_embeds, return_dict=True, **options
         )
         start_logits, end_logits = self.qa_outputs(decoded.last_hidden_state).unbind(dim=-1)
         loss = span_loss(start_logits, end_logits, start_positions, end_positions)

@@ -182,7 +182,8 @@ class ModernBertAttention(nn.Module):
 
     def __init__(self, config: Any, layer_idx: int = 0) -> None:
         super().__init__()
-        self.heads, self.attention_dropout = config.num_attention_heads, config.attention_dropout
+        self.layer_idx, self.heads = layer_idx, config.num_attention_heads
+        self.attention_dropout = config.attention_dropout
         self.Wqkv = nn.Linear(config.hidden_size, 3 * config.hidden_size, bias=config.attention_bias)
         self.Wo = nn.Linear(config.hidden_size, config.hidden_size, bias=config.attention_bias)
         self.out_drop = nn.Dropout(config.attention_dropout) if config.attention_dropout > 0 else nn.Identity()
@@ -383,14 +384,7 @@ class ModernBertForMaskedLM(ModernBertPreTrainedModel):
         """
         shape = read_shape(input_ids, inputs_embeds, self.config.hidden_size)
         check_labels(labels, shape, self.config.vocab_size)
-        encoded = self.model(
-            input_ids,
-            attention_mask,
-            position_ids,
-            inputs_embeds,
-            return_dict=True,
-            **options,
-        )
+        encoded = self.model(input_ids, attention_mask, position_ids, inputs_embeds, return_dict=True, **options)
         hidden_states = encoded.last_hidden_state
         if labels is not None:
             labels = labels.view(shape)
@@ -451,14 +445,7 @@ class ModernBertForSequenceClassification(ModernBertPreTrainedModel):
         batch_size, _ = read_shape(input_ids, inputs_embeds, self.config.hidden_size)
         check_sequence_labels(labels, batch_size, self.config.num_labels, self.config.problem_type)
         check_pooling(self.config, attention_mask)
-        encoded = self.model(
-            input_ids,
-            attention_mask,
-            position_ids,
-            inputs_embeds,
-            return_dict=True,
-            **options,
-        )
+        encoded = self.model(input_ids, attention_mask, position_ids, inputs_embeds, return_dict=True, **options)
         if self.config.classifier_pooling == "cls":
             pooled = encoded.last_hidden_state[:, 0]
         else:
@@ -491,14 +478,7 @@ class ModernBertForTokenClassification(ModernBertPreTrainedModel):
         """Classify tokens; see `ModernBertModel`. `labels` (batch, length), −100 where none is wanted."""
         shape = read_shape(input_ids, inputs_embeds, self.config.hidden_size)
         check_labels(labels, shape, self.config.num_labels)
-        encoded = self.model(
-            input_ids,
-            attention_mask,
-            position_ids,
-            inputs_embeds,
-            return_dict=True,
-            **options,
-        )
+        encoded = self.model(input_ids, attention_mask, position_ids, inputs_embeds, return_dict=True, **options)
         logits = self.classifier(self.drop(self.head(encoded.last_hidden_state)))
         loss = None if labels is None else token_cross_entropy(logits, labels.view(shape))
         return TokenClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)
@@ -535,14 +515,7 @@ class ModernBertForQuestionAnswering(ModernBertPreTrainedModel):
         batch_size, _ = read_shape(input_ids, inputs_embeds, self.config.hidden_size)
         check_span("start_positions", start_positions, batch_size)
         check_span("end_positions", end_positions, batch_size)
-        encoded = self.model(
-            input_ids,
-            attention_mask,
-            position_ids,
-            inputs_embeds,
-            return_dict=True,
-            **options,
-        )
+        encoded = self.model(input_ids, attention_mask, position_ids, inputs_embeds, return_dict=True, **options)
         start_logits, end_logits = self.classifier(self.drop(self.head(encoded.last_hidden_state))).unbind(dim=-1)
         loss = span_loss(start_logits, end_logits, start_positions, end_positions)
         return QuestionAnsweringModelOutput(loss, start_logits, end_logits, encoded.hidden_states, encoded.attentions)
