@@ -13,6 +13,7 @@ import transformers
 
 import minitransformers as mt
 from minitransformers.compat import helpers, layers
+from minitransformers.compat.device_map import device_of
 from minitransformers.compat.keywords import LOADING, remove_no_ops
 from minitransformers.compat.modules import COLLECTIONS, SAME_MODULES
 from minitransformers.errors import InputError
@@ -156,6 +157,31 @@ def test_keywords_that_ask_for_more_say_what_to_do(name: str) -> None:
         assert remove_no_ops("f", {name: value}) == {}
     with pytest.raises(InputError, match=f"f: {name}='much' is not covered: {LOADING[name].otherwise}"):
         remove_no_ops("f", {name: "much"})
+
+
+# ---- device_map ------------------------------------------------------------------------------------------------------
+
+
+@LIBRARIES
+@pytest.mark.parametrize("device_map", [None, "auto", "cpu", {"": "cpu"}, torch.device("cpu")], ids=str)
+def test_models_are_loaded_to_a_device(library: Any, device_map: Any, tmp_path: Path) -> None:
+    sizes = {"hidden_size": 8, "num_attention_heads": 2, "num_hidden_layers": 1, "vocab_size": 9}
+    library.BertModel(library.BertConfig(**sizes)).save_pretrained(tmp_path)
+    for loader in (library.BertModel, library.AutoModel):
+        model = loader.from_pretrained(tmp_path, device_map=device_map, use_safetensors=True, variant=None)
+        expected = "cpu" if device_map != "auto" else (torch.accelerator.current_accelerator() or torch.device("cpu"))
+        assert model.device.type == torch.device(expected).type
+
+
+@pytest.mark.usefixtures("annotations_are_not_checked")
+@pytest.mark.parametrize("device_map", ["gpu", {"bert": "cpu", "classifier": "meta"}, 1.5, {}], ids=str)
+def test_a_device_that_is_none(device_map: Any) -> None:
+    with pytest.raises(InputError, match="device_map="):
+        device_of(device_map)
+
+
+def test_devices_by_name() -> None:
+    assert device_of("cuda:1") == device_of({"": "cuda:1"}) == torch.device("cuda", 1)
 
 
 # ---- helpers ---------------------------------------------------------------------------------------------------------

@@ -27,11 +27,14 @@ LOADING: dict[str, Accepted] = {
     "_from_auto": _ALWAYS,
     "_from_pipeline": _ALWAYS,
     "_commit_hash": _ALWAYS,
+    "finetuning_task": _ALWAYS,  # a field of transformers 4, which had no effect
     "from_tf": Accepted((False,), "convert the checkpoint to safetensors with transformers 4"),
     "from_flax": Accepted((False,), "convert the checkpoint to safetensors with transformers 4"),
     "gguf_file": Accepted((), "load the safetensors checkpoint that the GGUF file was made from"),
     "mirror": Accepted((), "set the environment variable HF_ENDPOINT"),
     # weights
+    "use_safetensors": _ALWAYS,  # a checkpoint's safetensors files are read if it has them, otherwise its pickles
+    "variant": Accepted((), "rename its files, such as model.fp16.safetensors, to model.safetensors"),
     "low_cpu_mem_usage": _ALWAYS,  # models are always built without weights of their own
     "_fast_init": _ALWAYS,
     "weights_only": Accepted((True,), "pickles are only ever read with weights_only=True"),

@@ -16,7 +16,9 @@ from typing import Any, ClassVar, Literal, TypeVar, overload
 import torch
 from torch import Tensor, nn
 
+from minitransformers.compat.device_map import device_of
 from minitransformers.compat.forward import IGNORED_ARGUMENTS
+from minitransformers.compat.keywords import remove_no_ops
 from minitransformers.configs.config import Config
 from minitransformers.errors import ConfigError, InputError, UnknownArgumentError, nearest
 from minitransformers.files.checkpoint_names import CheckpointNames
@@ -138,6 +140,7 @@ class PreTrainedModel(TokenEmbeddings, Initialization, PreparesInputs, Checkpoin
         token: str | bool | None = None,
         revision: str | None = None,
         subfolder: str = "",
+        device_map: Any = None,
         **overrides: Any,
     ) -> ModelType | tuple[ModelType, dict[str, Any]]:
         """Load a model from a directory, or from a repository of a hub.
@@ -154,6 +157,7 @@ class PreTrainedModel(TokenEmbeddings, Initialization, PreparesInputs, Checkpoin
             ignore_mismatched_sizes: newly initialize a head whose size differs from the file's.
             output_loading_info: also return what was missing, unused, or of another size.
             cache_dir, force_download, local_files_only, token, revision, subfolder: see `Source`.
+            device_map: the device that the model is moved to: "cpu", "cuda:0", or "auto" for the machine's accelerator.
             overrides: fields of the config (`num_labels=3`) and arguments of the constructor
                 (`add_pooling_layer=False`).
 
@@ -165,6 +169,8 @@ class PreTrainedModel(TokenEmbeddings, Initialization, PreparesInputs, Checkpoin
         source = Source(
             pretrained_model_name_or_path, cache_dir, revision, subfolder, local_files_only, token, force_download
         )
+        device = device_of(device_map)
+        overrides = remove_no_ops(f"{cls.__name__}.from_pretrained", overrides)
         constructor = {key: overrides.pop(key) for key in list(overrides) if key in cls._constructor_arguments()}
         if attn_implementation is not None:
             overrides["attn_implementation"] = attn_implementation
@@ -187,6 +193,8 @@ class PreTrainedModel(TokenEmbeddings, Initialization, PreparesInputs, Checkpoin
         model._note_untied()
         config.dtype = model.dtype
         model.eval()
+        if device is not None:
+            model.to(device)
         if model.can_generate():
             model.generation_config = GenerationConfig.of_checkpoint(source, config)
         return (model, dict(vars(report))) if output_loading_info else model
