@@ -128,6 +128,8 @@ class NextTokenModel:
             **self._inputs,
             **{name: tensor[:, :end] for name, tensor in self._per_token.items()},
         )
+        if arguments.get("past_key_values") is not None:
+            arguments["past_key_values"] = as_cache(arguments["past_key_values"])  # adapters pass transformers' caches
         outputs = self.model(**arguments, return_dict=True)
         self._is_first_call = False
         if self.cache is not None and outputs.get("past_key_values") is not None:

@@ -125,7 +125,9 @@ def test_models_that_cannot_generate_say_so() -> None:
         assert not model.can_generate()
         assert not type(model).can_generate()
         assert not hasattr(model, "generate")
-        with pytest.raises(AttributeError, match=f"{type(model).__name__} cannot continue a text.*AutoModelForCausalLM"):
+        with pytest.raises(
+            AttributeError, match=f"{type(model).__name__} cannot continue a text.*AutoModelForCausalLM"
+        ):
             model.generate(PROMPT)
         with pytest.raises(AttributeError, match="no attribute 'generates'"):
             _ = model.generates

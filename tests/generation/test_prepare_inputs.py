@@ -80,7 +80,13 @@ def test_a_forward_with_any_arguments() -> None:
 
 
 def test_entries_of_batches_that_generation_does_not_read_are_ignored() -> None:
-    batch = {"labels": PROMPT, "special_tokens_mask": PROMPT, "length": [3], "offset_mapping": [], "token_type_ids": None}
+    batch = {
+        "labels": PROMPT,
+        "special_tokens_mask": PROMPT,
+        "length": [3],
+        "offset_mapping": [],
+        "token_type_ids": None,
+    }
     expected = gpt2(2).generate(PROMPT, max_new_tokens=3)
     assert torch.equal(gpt2(2).generate(PROMPT, **batch, max_new_tokens=3, custom_generate=None), expected)
     assert torch.equal(

@@ -15,7 +15,7 @@ from hypothesis import given, settings, strategies as st
 import minitransformers as mt
 from minitransformers.testing.weights import draw_weights
 
-SMALL = {"vocab_size": VOCABULARY, "eos_token_id": None, "pad_token_id": 0, "bos_token_id": 1}
+SMALL = {"vocab_size": VOCABULARY, "eos_token_id": None, "pad_token_id": 0}
 SEQ2SEQ = {"decoder_start_token_id": 1, "d_model": 8, **SMALL}
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "GPT2LMHeadModel": ("GPT2Config", {"n_layer": 2, "n_head": 2, "n_embd": 8, "n_positions": 40, **SMALL}),
@@ -42,23 +42,24 @@ ADAPTERS = {
 def pair(name: str, adapter: str, seed: int) -> list[Any]:
     """Our model and the reference's with the same weights and the same adapter, in float64."""
     config_name, sizes = MODELS[name]
-    theirs = getattr(transformers, name)(getattr(transformers, config_name)(**sizes, attn_implementation="eager"))
+    theirs = getattr(transformers, name)(getattr(transformers, config_name)(**sizes))
     theirs = draw_weights(theirs.double().eval(), seed, scale=0.7)
-    ours = getattr(mt, name)(getattr(mt, config_name)(**sizes, attn_implementation="eager")).double().eval()
+    ours = getattr(mt, name)(getattr(mt, config_name)(**sizes)).double().eval()
     ours.load_state_dict(theirs.state_dict())
     task = "SEQ_2_SEQ_LM" if "Conditional" in name else "CAUSAL_LM"
     tuned = [peft.get_peft_model(model, ADAPTERS[adapter](task)).double().eval() for model in (ours, theirs)]
-    weights = peft.get_peft_model_state_dict(tuned[1])
-    random = torch.Generator().manual_seed(seed)
-    weights = {key: 0.7 * torch.randn(value.shape, generator=random, dtype=value.dtype) for key, value in weights.items()}
     for model in tuned:
-        peft.set_peft_model_state_dict(model, weights)
+        random = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                if parameter.requires_grad:  # those of the adapter
+                    parameter.copy_(0.7 * torch.randn(parameter.shape, generator=random, dtype=parameter.dtype))
     return tuned
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
 @pytest.mark.parametrize("name", MODELS)
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(data=st.data())
 def test_same_tokens(name: str, adapter: str, data: st.DataObject) -> None:
     """Greedily, by beams and sampled, with prompts of one length or padded on the left."""
@@ -79,15 +80,15 @@ def test_same_tokens(name: str, adapter: str, data: st.DataObject) -> None:
 @pytest.mark.parametrize("adapter", ADAPTERS)
 @pytest.mark.parametrize("name", MODELS)
 def test_the_adapter_changes_the_tokens(name: str, adapter: str) -> None:
-    """With some weights at least: an adapter that is not applied would be equal in both libraries' base models."""
-    ids = torch.tensor([[7, 8, 9]])
-    differ = 0
+    """With some weights at least: adapters that are not applied would give equal tokens in both libraries too."""
+    ids = torch.tensor([[7, 8, 9], [10, 11, 12]])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for seed in range(4):
+        for seed in range(20):
             tuned, _ = pair(name, adapter, seed)
             with_adapter = tuned.generate(input_ids=ids, max_new_tokens=8)
             with tuned.disable_adapter():
                 without = tuned.get_base_model().generate(input_ids=ids, max_new_tokens=8)
-            differ += not torch.equal(with_adapter, without)
-    assert differ
+            if not torch.equal(with_adapter, without):
+                return
+    pytest.fail("the adapter changes no token")
