@@ -1,50 +1,42 @@
-"""BART (Lewis et al., 2020): a transformer that learnt to restore corrupted text, as encoder and decoder.
+"""BART (Lewis et al., 2020): a transformer that learned to restore corrupted text, as encoder and decoder.
 
-Reads top to bottom: configuration, weight names, encoder, decoder, backbone, the model that writes text, further heads.
+Reads top to bottom: configuration, embeddings, blocks, encoder, decoder, backbone, the model that writes text, further
+heads. Modules are named as in the checkpoints.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from minitransformers.configs.config import Config
 from minitransformers.configs.fields import choice, positive, probability, size
 from minitransformers.errors import ConfigError, InputError
-from minitransformers.files.weight_names import WeightTable, alias, drop, rename, tie
+from minitransformers.files.checkpoint_names import CheckpointNames, drop, former
 from minitransformers.generation.mixin import GenerationMixin
+from minitransformers.models.base.checkpointing import GradientCheckpointingLayer
 from minitransformers.models.base.checks import (
-    check_dtype,
-    check_ids,
     check_labels,
-    check_length,
     check_logits_to_keep,
     check_sequence_labels,
     check_span,
     read_shape,
 )
-from minitransformers.models.base.encoder_decoder import (
-    EncoderDecoderModel,
-    kept_finite,
-    sentence_vectors,
-)
-from minitransformers.models.base.mask_arguments import check_context, check_mask
-from minitransformers.models.base.pretrained import attention_kernel_name
-from minitransformers.nn.legacy_attention import MultiHeadAttention
-from minitransformers.nn.legacy_blocks import Block
-from minitransformers.nn.cache import Cache
-from minitransformers.nn.feed_forward import ACTIVATIONS, FeedForward
-from minitransformers.nn.heads import DenseClassifier, keep_positions
+from minitransformers.models.base.encoder_decoder import EncoderDecoderModel, kept_finite, sentence_vectors
+from minitransformers.models.base.inputs import Inputs, OutputOptions, Record
+from minitransformers.nn.attention import attend
+from minitransformers.nn.cache import Cache, CacheLayer
+from minitransformers.nn.feed_forward import ACTIVATIONS, activation_function
+from minitransformers.nn.heads import keep_positions
 from minitransformers.nn.losses import (
     sequence_classification_loss,
     span_loss,
     token_cross_entropy,
 )
-from minitransformers.nn.masks import read_attention_mask
-from minitransformers.nn.normalization import LayerNorm
-from minitransformers.nn.positions import LearnedPositions, count_positions
+from minitransformers.nn.masks import AttentionMask
 from minitransformers.outputs import (
     BaseModelOutput,
     BaseModelOutputWithPastAndCrossAttentions,
@@ -103,7 +95,7 @@ class BartConfig(Config):
         super().__init__(**values)
 
     def validate(self) -> None:
-        """Refuse what no BART can be built from."""
+        """Refuse values from which no BART can be built."""
         super().validate()
         for name in ("encoder_attention_heads", "decoder_attention_heads"):
             self.check_multiple("d_model", of=name)
@@ -114,128 +106,217 @@ class BartConfig(Config):
             )
 
 
-# ---- weight names ----------------------------------------------------------------------------------------------------
+# ---- embeddings ------------------------------------------------------------------------------------------------------
 
-_PARTS = [
-    rename(f"{part}.{theirs}", f"{part}.{ours}")
-    for part in ("encoder", "decoder")
-    for theirs, ours in {
-        "embed_tokens.weight": "token_embedding.weight",
-        "embed_positions.weight": "position_embedding.weight",
-        "layernorm_embedding.{kind}": "embedding_norm.{kind}",
-        "layers.{layer}.self_attn.q_proj.{kind}": "blocks.{layer}.self_attention.query.{kind}",
-        "layers.{layer}.self_attn.k_proj.{kind}": "blocks.{layer}.self_attention.key.{kind}",
-        "layers.{layer}.self_attn.v_proj.{kind}": "blocks.{layer}.self_attention.value.{kind}",
-        "layers.{layer}.self_attn.out_proj.{kind}": "blocks.{layer}.self_attention.output.{kind}",
-        "layers.{layer}.self_attn_layer_norm.{kind}": "blocks.{layer}.self_attention_norm.{kind}",
-        "layers.{layer}.encoder_attn.q_proj.{kind}": "blocks.{layer}.cross_attention.query.{kind}",
-        "layers.{layer}.encoder_attn.k_proj.{kind}": "blocks.{layer}.cross_attention.key.{kind}",
-        "layers.{layer}.encoder_attn.v_proj.{kind}": "blocks.{layer}.cross_attention.value.{kind}",
-        "layers.{layer}.encoder_attn.out_proj.{kind}": "blocks.{layer}.cross_attention.output.{kind}",
-        "layers.{layer}.encoder_attn_layer_norm.{kind}": "blocks.{layer}.cross_attention_norm.{kind}",
-        "layers.{layer}.fc1.{kind}": "blocks.{layer}.feed_forward.intermediate.{kind}",
-        "layers.{layer}.fc2.{kind}": "blocks.{layer}.feed_forward.output.{kind}",
-        "layers.{layer}.final_layer_norm.{kind}": "blocks.{layer}.feed_forward_norm.{kind}",
-    }.items()
-]
 
-_VERSIONS = (drop("encoder.version"), drop("decoder.version"))  # in files of 2019 and 2020
+class BartLearnedPositionalEmbedding(nn.Embedding):
+    """A vector for each position; position 0 is row 2, as rows began after the padding token's id in the first code."""
 
-WEIGHTS = WeightTable(
-    *_VERSIONS,
-    *_PARTS,
-    rename("classification_head.out_proj.{kind}", "classification_head.output.{kind}"),
-    *(
-        tie(f"{prefix}{part}.token_embedding.weight", to=f"{prefix}shared.weight")
-        for prefix in ("", "model.")
-        for part in ("encoder", "decoder")
-    ),
-    tie("lm_head.weight", to="model.shared.weight"),
-    base="model",
-)
+    offset = 2
 
-# The decoder alone reads the embedding that a whole model has under the name "shared".
-DECODER_WEIGHTS = WeightTable(
-    alias("shared.weight", of="decoder.embed_tokens.weight"),
-    *_VERSIONS,
-    *_PARTS,
-    tie("lm_head.weight", to="model.decoder.token_embedding.weight"),
-    base="model",
-)
+    def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
+        super().__init__(num_embeddings + self.offset, embedding_dim)
+
+    def forward(self, position_ids: Tensor) -> Tensor:
+        """(batch, length) to (batch, length, width)."""
+        return super().forward(position_ids + self.offset)
+
+
+class BartScaledWordEmbedding(nn.Embedding):
+    """A vector for each token, times `embed_scale`."""
+
+    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None, embed_scale: float = 1.0):
+        super().__init__(num_embeddings, embedding_dim, padding_idx)
+        self.embed_scale = embed_scale
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        """(batch, length) to (batch, length, width)."""
+        return super().forward(input_ids) * self.embed_scale
+
+
+def _embedding(config: BartConfig) -> BartScaledWordEmbedding:
+    scale = config.d_model**0.5 if config.scale_embedding else 1.0
+    return BartScaledWordEmbedding(config.vocab_size, config.d_model, config.pad_token_id, scale)
+
+
+# ---- blocks ----------------------------------------------------------------------------------------------------------
+
+
+class BartAttention(nn.Module):
+    """Attention to the input itself, or to a context."""
+
+    def __init__(self, embed_dim: int, num_heads: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.num_heads, self.dropout = num_heads, dropout
+        self.k_proj = nn.Linear(embed_dim, embed_dim)
+        self.v_proj = nn.Linear(embed_dim, embed_dim)
+        self.q_proj = nn.Linear(embed_dim, embed_dim)
+        self.out_proj = nn.Linear(embed_dim, embed_dim)
+
+    def forward(
+        self,
+        x: Tensor,
+        mask: AttentionMask | Tensor | None = None,
+        context: Tensor | None = None,
+        *,
+        cache: CacheLayer | None = None,
+        kernel: str = "sdpa",
+    ) -> tuple[Tensor, Tensor | None]:
+        """Attend from `x` (batch, length, d_model) to itself and the cache, or to `context`."""
+        key = value = None
+        if context is None or cache is None or not cache.length:  # the context does not change between steps
+            source = x if context is None else context
+            key, value = self.k_proj(source), self.v_proj(source)
+        dropout = self.dropout if self.training else 0.0
+        attended, weights = attend(
+            self.q_proj(x), key, value, heads=self.num_heads, mask=mask, cache=cache, dropout=dropout, kernel=kernel
+        )
+        return self.out_proj(attended), weights
+
+
+class BartEncoderLayer(GradientCheckpointingLayer):
+    """Post-norm: self-attention and feed-forward, each added to its input and normed."""
+
+    def __init__(self, config: BartConfig) -> None:
+        super().__init__()
+        width = config.d_model
+        self.self_attn = BartAttention(width, config.encoder_attention_heads, config.attention_dropout)
+        self.self_attn_layer_norm = nn.LayerNorm(width)
+        self.dropout, self.activation_dropout = config.dropout, config.activation_dropout
+        self.activation_fn = activation_function(config.activation_function)
+        self.fc1 = nn.Linear(width, config.encoder_ffn_dim)
+        self.fc2 = nn.Linear(config.encoder_ffn_dim, width)
+        self.final_layer_norm = nn.LayerNorm(width)
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        attention_mask: AttentionMask | Tensor | None = None,
+        *,
+        kernel: str = "sdpa",
+        record: Record | None = None,
+    ) -> Tensor:
+        """Transform (batch, length, d_model); `record` is given the attention weights."""
+        x = hidden_states
+        attended, weights = self.self_attn(x, attention_mask, kernel=kernel)
+        x = self.self_attn_layer_norm(x + F.dropout(attended, self.dropout, self.training))
+        x = self.final_layer_norm(x + _feed_forward(self, x))
+        if record is not None:
+            record(weights, None)
+        return kept_finite(x)
+
+
+class BartDecoderLayer(GradientCheckpointingLayer):
+    """Post-norm: self-attention, attention to the encoder's output, and feed-forward."""
+
+    def __init__(self, config: BartConfig) -> None:
+        super().__init__()
+        width, heads = config.d_model, config.decoder_attention_heads
+        self.self_attn = BartAttention(width, heads, config.attention_dropout)
+        self.dropout, self.activation_dropout = config.dropout, config.activation_dropout
+        self.activation_fn = activation_function(config.activation_function)
+        self.self_attn_layer_norm = nn.LayerNorm(width)
+        self.encoder_attn = BartAttention(width, heads, config.attention_dropout)
+        self.encoder_attn_layer_norm = nn.LayerNorm(width)
+        self.fc1 = nn.Linear(width, config.decoder_ffn_dim)
+        self.fc2 = nn.Linear(config.decoder_ffn_dim, width)
+        self.final_layer_norm = nn.LayerNorm(width)
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        attention_mask: AttentionMask | Tensor | None = None,
+        *,
+        context: Tensor | None = None,
+        context_mask: AttentionMask | Tensor | None = None,
+        cache: CacheLayer | None = None,
+        cross_cache: CacheLayer | None = None,
+        kernel: str = "sdpa",
+        record: Record | None = None,
+    ) -> Tensor:
+        """Transform (batch, length, d_model); `record` is given the attention weights."""
+        x, cross_weights = hidden_states, None
+        attended, weights = self.self_attn(x, attention_mask, cache=cache, kernel=kernel)
+        x = self.self_attn_layer_norm(x + F.dropout(attended, self.dropout, self.training))
+        if context is not None:
+            attended, cross_weights = self.encoder_attn(x, context_mask, context, cache=cross_cache, kernel=kernel)
+            x = self.encoder_attn_layer_norm(x + F.dropout(attended, self.dropout, self.training))
+        x = self.final_layer_norm(x + _feed_forward(self, x))
+        if record is not None:
+            record(weights, cross_weights)
+        return x  # type: ignore[no-any-return]
+
+
+def _feed_forward(layer: BartEncoderLayer | BartDecoderLayer, x: Tensor) -> Tensor:
+    """fc2(activation(fc1(x))), with dropout after each half; the checkpoints keep both in the block itself."""
+    x = F.dropout(layer.activation_fn(layer.fc1(x)), layer.activation_dropout, layer.training)
+    return F.dropout(layer.fc2(x), layer.dropout, layer.training)
 
 
 # ---- encoder and decoder ---------------------------------------------------------------------------------------------
 
-OFFSET = 2
-"""Position 0 is row 2 of the table of positions: in the original code rows began after the padding token's id."""
+_VERSIONS = (drop("encoder.version"), drop("decoder.version"))  # in files of 2019 and 2020
 
 
 class BartPreTrainedModel(EncoderDecoderModel):
-    """What all BART classes share."""
+    """The base of all BART classes."""
 
     config_class = BartConfig
     base_model_prefix = "model"
-    weights = WEIGHTS
+    checkpoint_names = CheckpointNames(*_VERSIONS, base="model")
+    _output_embeddings = "lm_head"
+    _tied_weights_keys: ClassVar[dict[str, str]] = {
+        **{f"{part}.embed_tokens.weight": "shared.weight" for part in ("encoder", "decoder")},
+        **{f"model.{part}.embed_tokens.weight": "model.shared.weight" for part in ("encoder", "decoder")},
+        "lm_head.weight": "model.shared.weight",
+    }
+    _no_split_modules: ClassVar[list[str]] = ["BartEncoderLayer", "BartDecoderLayer"]
 
     config: BartConfig
 
-    @property
-    def max_target_length(self) -> int:
-        """As many as there are vectors for positions."""
-        return self.config.max_position_embeddings
-
 
 class _Part(BartPreTrainedModel):
-    """Encoder or decoder: embedded tokens and positions, normed, then a stack of blocks."""
+    """Encoder or decoder: tokens and positions, normed, then the blocks."""
 
-    def __init__(self, config: BartConfig) -> None:
+    _input_embeddings = "embed_tokens"
+
+    def __init__(self, config: BartConfig, layers: nn.ModuleList, layerdrop: float) -> None:
         super().__init__(config)
-        self.embedding_scale = config.d_model**0.5 if config.scale_embedding else 1.0
-        self.token_embedding = _embedding(config)
-        self.position_embedding = LearnedPositions(config.max_position_embeddings + OFFSET, config.d_model)
-        self.embedding_norm = LayerNorm(config.d_model)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout, self.layerdrop = config.dropout, layerdrop
+        self.embed_tokens = _embedding(config)
+        self.embed_positions = BartLearnedPositionalEmbedding(config.max_position_embeddings, config.d_model)
+        self.layers = layers
+        self.layernorm_embedding = nn.LayerNorm(config.d_model)
+        self.post_init()
 
-    def get_input_embeddings(self) -> nn.Embedding:
-        """The token embedding."""
-        return self.token_embedding
-
-    def set_input_embeddings(self, embeddings: nn.Embedding) -> None:
-        """Replace the token embedding, here only."""
-        self.token_embedding = embeddings
-
-    def embed(self, input_ids: Tensor | None, inputs_embeds: Tensor | None, past_length: int = 0) -> Tensor:
-        """Tokens and their positions, normed; vectors in place of ids are taken as they are, unscaled."""
-        if inputs_embeds is None:
-            inputs_embeds = self.token_embedding(input_ids) * self.embedding_scale
-        positions = count_positions(inputs_embeds.shape[1], past_length, device=inputs_embeds.device)
-        embedded = inputs_embeds + self.position_embedding(positions + OFFSET)
-        dropped: Tensor = self.dropout(self.embedding_norm(embedded))
-        return dropped
-
-    def is_dropped(self, layer_dropout: float) -> bool:
-        """Whether to leave out a block, as training does with this probability (Fan et al., 2019)."""
-        return self.training and layer_dropout > 0 and bool(torch.rand(()) < layer_dropout)
+    def run(self, input_ids: Tensor | None, inputs_embeds: Tensor | None, inputs: Inputs) -> Tensor:
+        """Embed and run the blocks; `inputs_embeds` are not scaled."""
+        x: Tensor = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
+        x = self.layernorm_embedding(x + self.embed_positions(inputs.position_ids))
+        x = F.dropout(x, self.dropout, self.training)
+        for index, layer in enumerate(self.layers):
+            # While training, a block is left out with probability `layerdrop` (Fan et al., 2019).
+            if self.training and self.layerdrop > 0 and bool(torch.rand(()) < self.layerdrop):
+                continue
+            inputs.keep(x)
+            x = layer(x, inputs.mask, **inputs.for_layer(index))
+        inputs.keep(x)
+        return x
 
 
 class BartEncoder(_Part):
     """The encoder: every token of the source sees every other one."""
 
     def __init__(self, config: BartConfig) -> None:
-        super().__init__(config)
-        self.blocks = nn.ModuleList(
-            _block(config, config.encoder_attention_heads, config.encoder_ffn_dim) for _ in range(config.encoder_layers)
-        )
-        self.post_init()
+        layers = nn.ModuleList(BartEncoderLayer(config) for _ in range(config.encoder_layers))
+        super().__init__(config, layers, config.encoder_layerdrop)
 
     def forward(
         self,
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> BaseModelOutput:
         """Encode a batch.
 
@@ -243,61 +324,42 @@ class BartEncoder(_Part):
             input_ids: (batch, length), or `inputs_embeds` (batch, length, d_model) in their place.
             attention_mask: (batch, length) with 1 for tokens and 0 for padding, or (batch, heads, query, key); see
                 `read_attention_mask`.
+            options: `output_attentions`, `output_hidden_states`; None means the config's value.
 
         Raises:
             InputError: an argument whose shape, type or range is wrong.
         """
-        config = self.config
-        output_attentions = config.output_attentions if output_attentions is None else output_attentions
-        output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        kernel = attention_kernel_name(config, output_attentions)
-
-        batch_size, length = read_shape(input_ids, inputs_embeds, config.d_model)
-        check_dtype("inputs_embeds", inputs_embeds, self.dtype, may_be_widened=True)
-        check_mask("attention_mask", attention_mask, config.encoder_attention_heads)
-        check_ids("input_ids", input_ids, (batch_size, length), config.vocab_size, "vocab_size")
-        check_length(length, 0, config.max_position_embeddings)
-        mask = read_attention_mask(
-            attention_mask,
-            batch_size=batch_size,
-            query_length=length,
-            key_length=length,
-            is_causal=False,
-            dtype=self.dtype,
-            device=self.device,
-        )
-
-        hidden_states = self.embed(input_ids, inputs_embeds)
-        all_hidden_states, attentions = [hidden_states], []
-        for block in self.blocks:
-            if not self.is_dropped(config.encoder_layerdrop):
-                hidden_states, attention, _ = self.run_block(block, hidden_states, mask, kernel=kernel)
-                hidden_states = kept_finite(hidden_states)
-                all_hidden_states.append(hidden_states)
-                attentions.append(attention)
-        return BaseModelOutput(
-            hidden_states,
-            hidden_states=tuple(all_hidden_states) if output_hidden_states else None,
-            attentions=tuple(attentions) if output_attentions else None,
-        )
+        inputs = self.prepare_inputs(input_ids, inputs_embeds, attention_mask, **options, is_causal=False)
+        inputs.position_ids = inputs.position_ids.expand(inputs.batch_size, -1)
+        x = self.run(input_ids, inputs_embeds, inputs)
+        return BaseModelOutput(x, **inputs.kept())
 
 
 class BartDecoder(_Part):
-    """The decoder: every token of the target sees itself, those before it, and what the encoder gave."""
+    """The decoder: every token of the target sees itself, those before it, and the encoder's output."""
 
     def __init__(self, config: BartConfig) -> None:
-        super().__init__(config)
-        self.blocks = nn.ModuleList(
-            _block(config, config.decoder_attention_heads, config.decoder_ffn_dim, is_decoder=True)
-            for _ in range(config.decoder_layers)
-        )
-        self.post_init()
+        layers = nn.ModuleList(BartDecoderLayer(config) for _ in range(config.decoder_layers))
+        super().__init__(config, layers, config.decoder_layerdrop)
 
     @property
     def cache_layout(self) -> tuple[int, int, int]:
         """Layers, heads, and the width of a head."""
         heads = self.config.decoder_attention_heads
         return self.config.decoder_layers, heads, self.config.d_model // heads
+
+    def prepare_inputs(self, *arguments: Any, **options: Any) -> Inputs:
+        """As in every model; positions are always counted."""
+        return super().prepare_inputs(
+            *arguments,
+            **options,
+            is_causal=True,
+            heads=self.config.decoder_attention_heads,
+            has_cross_attention=True,
+            documents=False,
+            takes_positions=False,
+            prefix="decoder_" if self.config.is_encoder_decoder else "",
+        )
 
     def forward(
         self,
@@ -308,9 +370,7 @@ class BartDecoder(_Part):
         past_key_values: Cache | None = None,
         inputs_embeds: Tensor | None = None,
         use_cache: bool | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> BaseModelOutputWithPastAndCrossAttentions:
         """Decode a batch, or the next tokens of one; positions count on from the cache, padding included.
 
@@ -318,98 +378,28 @@ class BartDecoder(_Part):
             input_ids: (batch, length), or `inputs_embeds` (batch, length, d_model) in their place.
             attention_mask: (batch, cached + length) with 1 for tokens and 0 for padding, or (batch, heads, query,
                 key); see `read_attention_mask`.
-            encoder_hidden_states, encoder_attention_mask: what cross-attention attends to; without them it is left
-                out.
+            encoder_hidden_states, encoder_attention_mask: input of the cross-attention, which is left out without
+                them.
             past_key_values: the cache of an earlier call; `use_cache` returns one.
+            options: `output_attentions`, `output_hidden_states`; None means the config's value.
 
         Raises:
             InputError: an argument whose shape, type or range is wrong.
         """
-        config = self.config
-        output_attentions = config.output_attentions if output_attentions is None else output_attentions
-        output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        kernel = attention_kernel_name(config, output_attentions)
-
-        prefix = "decoder_" if config.is_encoder_decoder else ""
-        heads = config.decoder_attention_heads
-        batch_size, length = read_shape(input_ids, inputs_embeds, config.d_model, prefix)
-        use_cache = self.uses_cache(use_cache)
-        cache = self.read_cache(past_key_values, use_cache, batch_size)
-        past_length = 0 if cache is None else cache.get_seq_length()
-        check_dtype(f"{prefix}inputs_embeds", inputs_embeds, self.dtype, may_be_widened=True)
-        check_mask(f"{prefix}attention_mask", attention_mask, heads)
-        check_ids(f"{prefix}input_ids", input_ids, (batch_size, length), config.vocab_size, "vocab_size")
-        check_length(length, past_length, config.max_position_embeddings)
-        mask = read_attention_mask(
+        inputs = self.prepare_inputs(
+            input_ids,
+            inputs_embeds,
             attention_mask,
-            batch_size=batch_size,
-            query_length=length,
-            key_length=past_length + length,
-            is_causal=True,
-            dtype=self.dtype,
-            device=self.device,
-            name=f"{prefix}attention_mask",
-        )
-        context_mask = check_context(
+            None,
+            None,
             encoder_hidden_states,
             encoder_attention_mask,
-            batch_size=batch_size,
-            query_length=length,
-            context_size=config.d_model,
-            num_heads=heads,
-            dtype=self.dtype,
-            cache=cache,
+            past_key_values,
+            use_cache,
+            **options,
         )
-
-        hidden_states = self.embed(input_ids, inputs_embeds, past_length)
-        all_hidden_states, attentions, cross_attentions = [hidden_states], [], []
-        for index, block in enumerate(self.blocks):
-            if not self.is_dropped(config.decoder_layerdrop):
-                hidden_states, attention, cross_attention = self.run_block(
-                    block,
-                    hidden_states,
-                    mask,
-                    context=encoder_hidden_states,
-                    context_mask=context_mask,
-                    cache=None if cache is None else cache.self_layer(index),
-                    cross_cache=None if cache is None else cache.cross_layer(index),
-                    kernel=kernel,
-                )
-                all_hidden_states.append(hidden_states)
-                attentions.append(attention)
-                cross_attentions.append(cross_attention)
-
-        has_context = encoder_hidden_states is not None
-        return BaseModelOutputWithPastAndCrossAttentions(
-            last_hidden_state=hidden_states,
-            past_key_values=cache if use_cache else None,
-            hidden_states=tuple(all_hidden_states) if output_hidden_states else None,
-            attentions=tuple(attentions) if output_attentions else None,
-            cross_attentions=tuple(cross_attentions) if output_attentions and has_context else None,
-        )
-
-
-def _block(config: BartConfig, num_heads: int, intermediate_size: int, *, is_decoder: bool = False) -> Block:
-    def attention(**kind: bool) -> MultiHeadAttention:
-        return MultiHeadAttention(config.d_model, num_heads, dropout=config.attention_dropout, **kind)
-
-    return Block(
-        attention(causal=is_decoder),
-        FeedForward(
-            config.d_model,
-            intermediate_size,
-            activation=config.activation_function,
-            dropout=config.activation_dropout,
-        ),
-        lambda: LayerNorm(config.d_model),
-        cross_attention=attention(cross=True) if is_decoder else None,
-        dropout=config.dropout,
-        pre_norm=False,
-    )
-
-
-def _embedding(config: BartConfig) -> nn.Embedding:
-    return nn.Embedding(config.vocab_size, config.d_model, padding_idx=config.pad_token_id)
+        x = self.run(input_ids, inputs_embeds, inputs)
+        return BaseModelOutputWithPastAndCrossAttentions(x, inputs.past_key_values, **inputs.kept(cross=True))
 
 
 # ---- backbone, and the model that writes text ------------------------------------------------------------------------
@@ -436,19 +426,17 @@ class BartModel(BartPreTrainedModel):
         inputs_embeds: Tensor | None = None,
         decoder_inputs_embeds: Tensor | None = None,
         use_cache: bool | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> Seq2SeqModelOutput:
-        """Encode the source, unless `encoder_outputs` has what the encoder gave, and decode the target.
+        """Encode the source, unless `encoder_outputs` is given, and decode the target.
 
         Args:
             input_ids, attention_mask, inputs_embeds: the source; see `BartEncoder`.
             decoder_input_ids, decoder_attention_mask, decoder_inputs_embeds: the target, as far as it is known and not
                 in the cache; see `BartDecoder`. Without any, the decoder reads the source, shifted to the right.
-            encoder_outputs: of `get_encoder()`, or a tuple that begins with its last hidden state.
+            encoder_outputs: the output of `get_encoder()`, or a tuple that begins with its last hidden state.
             past_key_values: the decoder's cache of an earlier call; `use_cache` returns one.
-            output_attentions, output_hidden_states: None means what the config says.
+            options: `output_attentions`, `output_hidden_states`; None means the config's value.
 
         Raises:
             InputError: an argument whose shape, type or range is wrong.
@@ -468,8 +456,7 @@ class BartModel(BartPreTrainedModel):
             inputs_embeds,
             decoder_inputs_embeds,
             use_cache,
-            output_attentions,
-            output_hidden_states,
+            **options,
         )
 
 
@@ -484,14 +471,6 @@ class BartForConditionalGeneration(BartPreTrainedModel, GenerationMixin):
         self.post_init()
 
     final_logits_bias: Tensor
-
-    def get_output_embeddings(self) -> nn.Linear:
-        """The layer that scores the vocabulary."""
-        return self.lm_head
-
-    def set_output_embeddings(self, embeddings: nn.Linear) -> None:
-        """Replace the layer that scores the vocabulary."""
-        self.lm_head = embeddings
 
     def resize_token_embeddings(
         self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None, mean_resizing: bool = True
@@ -514,19 +493,14 @@ class BartForConditionalGeneration(BartPreTrainedModel, GenerationMixin):
         decoder_inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         use_cache: bool | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> Seq2SeqLMOutput:
         """Score every next token of the target; see `BartModel` for the inputs.
 
-        `labels` (batch, target length) are the target itself, −100 where nothing is to be learnt; the decoder reads
+        `labels` (batch, target length) are the target itself, −100 where there is no loss; the decoder reads
         them shifted to the right unless it is given other inputs.
         """
         decoder_input_ids = self.decoder_input_ids_for(labels, decoder_input_ids, decoder_inputs_embeds)
-        if labels is not None:
-            shape = read_shape(decoder_input_ids, decoder_inputs_embeds, self.config.d_model, "decoder_")
-            check_labels(labels, shape, self.config.vocab_size)
         decoded = self.model(
             input_ids,
             attention_mask,
@@ -537,9 +511,8 @@ class BartForConditionalGeneration(BartPreTrainedModel, GenerationMixin):
             inputs_embeds,
             decoder_inputs_embeds,
             use_cache if labels is None else False,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
             return_dict=True,
+            **options,
         )
         logits = self.lm_head(decoded.last_hidden_state) + self.final_logits_bias
         loss = None if labels is None else token_cross_entropy(logits, labels.view(logits.shape[:2]))
@@ -549,13 +522,30 @@ class BartForConditionalGeneration(BartPreTrainedModel, GenerationMixin):
 # ---- further heads ---------------------------------------------------------------------------------------------------
 
 
+class BartClassificationHead(nn.Module):
+    """out_proj(dropout(tanh(dense(dropout(x)))))."""
+
+    def __init__(self, input_dim: int, inner_dim: int, num_classes: int, pooler_dropout: float) -> None:
+        super().__init__()
+        self.dense = nn.Linear(input_dim, inner_dim)
+        self.dropout = nn.Dropout(pooler_dropout)
+        self.out_proj = nn.Linear(inner_dim, num_classes)
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """(batch, input_dim) to (batch, classes)."""
+        x = torch.tanh(self.dense(self.dropout(hidden_states)))
+        return self.out_proj(self.dropout(x))  # type: ignore[no-any-return]
+
+
 class BartForSequenceClassification(BartPreTrainedModel):
     """BART with a classifier of the decoder's vector at the end of the text, which both parts read (§3.1)."""
 
     def __init__(self, config: BartConfig) -> None:
         super().__init__(config)
         self.model = BartModel(config)
-        self.classification_head = DenseClassifier(config.d_model, config.num_labels, dropout=config.classifier_dropout)
+        self.classification_head = BartClassificationHead(
+            config.d_model, config.d_model, config.num_labels, config.classifier_dropout
+        )
         self.post_init()
 
     def forward(
@@ -569,9 +559,7 @@ class BartForSequenceClassification(BartPreTrainedModel):
         decoder_inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         use_cache: bool | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> Seq2SeqSequenceClassifierOutput:
         """Classify texts; see `BartModel` for the inputs and `sequence_classification_loss` for the kinds of `labels`.
 
@@ -592,9 +580,8 @@ class BartForSequenceClassification(BartPreTrainedModel):
             inputs_embeds,
             decoder_inputs_embeds,
             use_cache if labels is None else False,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
             return_dict=True,
+            **options,
         )
         logits = self.classification_head(sentence_vectors(decoded.last_hidden_state, input_ids, config.eos_token_id))
         loss = None if labels is None else sequence_classification_loss(logits, labels, config.problem_type)
@@ -602,7 +589,7 @@ class BartForSequenceClassification(BartPreTrainedModel):
 
 
 class BartForQuestionAnswering(BartPreTrainedModel):
-    """BART with a linear layer that says of every token whether an answer begins or ends there (§4.2)."""
+    """BART with a linear layer that scores every token as start and end of an answer (§4.2)."""
 
     def __init__(self, config: BartConfig) -> None:
         super().__init__(config)
@@ -623,9 +610,7 @@ class BartForQuestionAnswering(BartPreTrainedModel):
         inputs_embeds: Tensor | None = None,
         decoder_inputs_embeds: Tensor | None = None,
         use_cache: bool | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> Seq2SeqQuestionAnsweringModelOutput:
         """Score every token as start and end of the answer; see `BartModel` for the inputs.
 
@@ -646,9 +631,8 @@ class BartForQuestionAnswering(BartPreTrainedModel):
             inputs_embeds,
             decoder_inputs_embeds,
             False if is_trained else use_cache,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
             return_dict=True,
+            **options,
         )
         start_logits, end_logits = self.qa_outputs(decoded.last_hidden_state).unbind(dim=-1)
         loss = span_loss(start_logits, end_logits, start_positions, end_positions)
@@ -657,43 +641,35 @@ class BartForQuestionAnswering(BartPreTrainedModel):
         )
 
 
-class _DecoderAlone(BartPreTrainedModel):
-    """What stands in the place of `BartModel` in a model that has no encoder."""
+class BartDecoderWrapper(BartPreTrainedModel):
+    """The decoder under the names that it has in `BartModel`, for models without an encoder."""
 
-    weights = DECODER_WEIGHTS
+    # Files of whole models have the decoder's embedding under the name "shared".
+    checkpoint_names = CheckpointNames(former("shared.weight", "decoder.embed_tokens.weight"), *_VERSIONS, base="model")
+    _input_embeddings = "decoder.embed_tokens"
 
     def __init__(self, config: BartConfig) -> None:
         super().__init__(config)
         self.decoder = BartDecoder(config)
+        self.post_init()
+
+    def forward(self, *arguments: Any, **options: Any) -> BaseModelOutputWithPastAndCrossAttentions:
+        """Run the decoder."""
+        return self.decoder(*arguments, **options)  # type: ignore[no-any-return]
 
 
 class BartForCausalLM(BartPreTrainedModel, GenerationMixin):
     """BART's decoder as a language model."""
 
-    weights = DECODER_WEIGHTS
+    checkpoint_names = BartDecoderWrapper.checkpoint_names
+    _tied_weights_keys: ClassVar[dict[str, str]] = {"lm_head.weight": "model.decoder.embed_tokens.weight"}
 
     def __init__(self, config: BartConfig) -> None:
         config.is_decoder, config.is_encoder_decoder = True, False
         super().__init__(config)
-        self.model = _DecoderAlone(config)
+        self.model = BartDecoderWrapper(config)
         self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=False)
         self.post_init()
-
-    def get_input_embeddings(self) -> nn.Embedding:
-        """The token embedding."""
-        return self.model.decoder.token_embedding
-
-    def set_input_embeddings(self, embeddings: nn.Embedding) -> None:
-        """Replace the token embedding."""
-        self.model.decoder.token_embedding = embeddings
-
-    def get_output_embeddings(self) -> nn.Linear:
-        """The layer that scores the vocabulary."""
-        return self.lm_head
-
-    def set_output_embeddings(self, embeddings: nn.Linear) -> None:
-        """Replace the layer that scores the vocabulary."""
-        self.lm_head = embeddings
 
     def forward(
         self,
@@ -706,9 +682,7 @@ class BartForCausalLM(BartPreTrainedModel, GenerationMixin):
         labels: Tensor | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | Tensor = 0,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> CausalLMOutputWithCrossAttentions:
         """Score every next token; see `BartDecoder` for the inputs.
 
@@ -725,9 +699,8 @@ class BartForCausalLM(BartPreTrainedModel, GenerationMixin):
             past_key_values,
             inputs_embeds,
             use_cache,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
             return_dict=True,
+            **options,
         )
         logits = self.lm_head(keep_positions(decoded.last_hidden_state, logits_to_keep))
         loss = None if labels is None else token_cross_entropy(logits, labels.view(shape))

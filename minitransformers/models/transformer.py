@@ -1,32 +1,28 @@
 """The transformer of "Attention is all you need" (Vaswani et al., 2017), for translating one sequence into another.
 
 Reads top to bottom like the paper's §3: configuration, encoder, decoder, both over one embedding, and the model that
-writes. `transformers` has no class for it; weights have our names in files too.
+writes. `transformers` has no class for it. Its blocks are the textbook's, `nn.EncoderBlock` and `nn.DecoderBlock`.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minitransformers.configs.config import Config
 from minitransformers.configs.fields import choice, positive, probability, size
-from minitransformers.files.weight_names import WeightTable, tie
+from minitransformers.files.checkpoint_names import CheckpointNames
 from minitransformers.generation.mixin import GenerationMixin
-from minitransformers.models.base.checks import check_dtype, check_ids, check_labels, read_shape
+from minitransformers.models.base.checkpointing import GradientCheckpointingLayer
 from minitransformers.models.base.encoder_decoder import EncoderDecoderModel
-from minitransformers.models.base.mask_arguments import check_context, check_mask
-from minitransformers.models.base.pretrained import attention_kernel_name
-from minitransformers.nn.legacy_attention import MultiHeadAttention
-from minitransformers.nn.legacy_blocks import Block
+from minitransformers.models.base.inputs import Inputs, OutputOptions
+from minitransformers.nn.blocks import DecoderBlock, EncoderBlock
 from minitransformers.nn.cache import Cache
-from minitransformers.nn.feed_forward import ACTIVATIONS, FeedForward
+from minitransformers.nn.feed_forward import ACTIVATIONS
 from minitransformers.nn.losses import IGNORED, token_cross_entropy
-from minitransformers.nn.masks import read_attention_mask
-from minitransformers.nn.normalization import LayerNorm
-from minitransformers.nn.positions import SinusoidalPositions, count_positions
+from minitransformers.nn.positions import SinusoidalPositions
 from minitransformers.outputs import (
     BaseModelOutputWithPastAndCrossAttentions,
     Seq2SeqLMOutput,
@@ -64,7 +60,7 @@ class TransformerConfig(Config):
     decoder_start_token_id: int | None = 1
 
     def validate(self) -> None:
-        """Refuse what no transformer can be built from."""
+        """Refuse values from which no transformer can be built."""
         super().validate()
         self.check_multiple("d_model", of="num_heads")
 
@@ -73,34 +69,44 @@ class TransformerConfig(Config):
 
 
 class TransformerPreTrainedModel(EncoderDecoderModel):
-    """What all classes of the original transformer share."""
+    """The base of all classes of the original transformer."""
 
     config_class = TransformerConfig
     base_model_prefix = "transformer"
-    weights = WeightTable(
-        *(
-            tie(f"{prefix}{part}.token_embedding.weight", to=f"{prefix}shared.weight")
-            for prefix in ("", "transformer.")
-            for part in ("encoder", "decoder")
-        ),
-        tie("lm_head.weight", to="transformer.shared.weight"),
-        base="transformer",
-    )
+    checkpoint_names = CheckpointNames(base="transformer")
+    _output_embeddings = "lm_head"
+    _tied_weights_keys: ClassVar[dict[str, str]] = {
+        **{f"{part}.token_embedding.weight": "shared.weight" for part in ("encoder", "decoder")},
+        **{
+            f"transformer.{part}.token_embedding.weight": "transformer.shared.weight" for part in ("encoder", "decoder")
+        },
+        "lm_head.weight": "transformer.shared.weight",
+    }
+    _no_split_modules: ClassVar[list[str]] = ["TransformerEncoderBlock", "TransformerDecoderBlock"]
 
     config: TransformerConfig
 
-    def init_parameter(self, module: nn.Module, name: str, parameter: Tensor) -> None:
+    def _init_weights(self, module: nn.Module) -> None:
         """N(0, 1/d_model) for embeddings, which are scaled by √d_model; matrices by Glorot & Bengio (2010)."""
+        super()._init_weights(module)
         if isinstance(module, nn.Embedding):
-            parameter.normal_(0.0, self.config.d_model**-0.5)
-        elif parameter.ndim > 1:
-            nn.init.xavier_uniform_(parameter)
-        else:
-            super().init_parameter(module, name, parameter)
+            nn.init.normal_(module.weight, 0.0, self.config.d_model**-0.5)
+        elif isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+
+
+class TransformerEncoderBlock(GradientCheckpointingLayer, EncoderBlock):
+    """The textbook's encoder block, which gradient checkpointing can compute again."""
+
+
+class TransformerDecoderBlock(GradientCheckpointingLayer, DecoderBlock):
+    """The textbook's decoder block, likewise."""
 
 
 class TransformerStack(TransformerPreTrainedModel):
-    """Six blocks over tokens and positions: the encoder or, causal and with attention to it, the decoder (§3.1)."""
+    """Six post-norm blocks over tokens and positions: the encoder or, with attention to it, the decoder (§3.1)."""
+
+    _input_embeddings = "token_embedding"
 
     def __init__(self, config: TransformerConfig, *, is_decoder: bool) -> None:
         super().__init__(config)
@@ -108,22 +114,33 @@ class TransformerStack(TransformerPreTrainedModel):
         self.token_embedding = nn.Embedding(config.vocab_size, config.d_model)
         self.positions = SinusoidalPositions(config.d_model)
         self.dropout = nn.Dropout(config.dropout)
-        self.blocks = nn.ModuleList(_block(config, is_decoder) for _ in range(config.num_layers))
+        options: dict[str, Any] = {
+            "activation": config.activation_function,
+            "dropout": config.dropout,
+            "eps": config.layer_norm_eps,
+            "pre_norm": False,
+        }
+        if is_decoder:
+            options["cross_attention"] = True
+        block_class = TransformerDecoderBlock if is_decoder else TransformerEncoderBlock
+        self.blocks = nn.ModuleList(
+            block_class(config.d_model, config.num_heads, config.d_ff, **options) for _ in range(config.num_layers)
+        )
         self.post_init()
 
-    @property
-    def cache_layout(self) -> tuple[int, int, int]:
-        """Layers, heads, and the width of a head."""
-        config = self.config
-        return config.num_layers, config.num_heads, config.d_model // config.num_heads
-
-    def get_input_embeddings(self) -> nn.Embedding:
-        """The token embedding."""
-        return self.token_embedding
-
-    def set_input_embeddings(self, embeddings: nn.Embedding) -> None:
-        """Replace the token embedding, here only."""
-        self.token_embedding = embeddings
+    def prepare_inputs(self, *arguments: Any, **options: Any) -> Inputs:
+        """As in every model; positions are always counted, and have no limit."""
+        return super().prepare_inputs(
+            *arguments,
+            **options,
+            is_causal=self.is_decoder,
+            max_positions=None,
+            has_cross_attention=self.is_decoder,
+            documents=False,
+            takes_positions=False,
+            widens=False,
+            prefix="decoder_" if self.is_decoder else "",
+        )
 
     def forward(
         self,
@@ -134,88 +151,36 @@ class TransformerStack(TransformerPreTrainedModel):
         inputs_embeds: Tensor | None = None,
         past_key_values: Cache | None = None,
         use_cache: bool | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> BaseModelOutputWithPastAndCrossAttentions:
-        """Encode a batch, or decode the next tokens of one; the arguments are those of `T5Stack`."""
-        config = self.config
-        output_attentions = config.output_attentions if output_attentions is None else output_attentions
-        output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        kernel = attention_kernel_name(config, output_attentions)
+        """Encode a batch, or decode the next tokens of one; the arguments are those of `T5Stack`.
 
-        prefix = "decoder_" if self.is_decoder else ""
-        batch_size, length = read_shape(input_ids, inputs_embeds, config.d_model, prefix)
-        use_cache = self.is_decoder and self.uses_cache(use_cache)
-        cache = self.read_cache(past_key_values, use_cache, batch_size)
-        past_length = 0 if cache is None else cache.get_seq_length()
-        check_dtype(f"{prefix}inputs_embeds", inputs_embeds, self.dtype)
-        check_mask(f"{prefix}attention_mask", attention_mask, config.num_heads)
-        check_ids(f"{prefix}input_ids", input_ids, (batch_size, length), config.vocab_size, "vocab_size")
-        mask = read_attention_mask(
+        The decoder is causal whatever `attention_mask` allows.
+        """
+        inputs = self.prepare_inputs(
+            input_ids,
+            inputs_embeds,
             attention_mask,
-            batch_size=batch_size,
-            query_length=length,
-            key_length=past_length + length,
-            is_causal=self.is_decoder,
-            dtype=self.dtype,
-            device=self.device,
-            name=f"{prefix}attention_mask",
-        )
-        context_mask = check_context(
+            None,
+            None,
             encoder_hidden_states,
             encoder_attention_mask,
-            batch_size=batch_size,
-            query_length=length,
-            context_size=config.d_model if self.is_decoder else None,
-            num_heads=config.num_heads,
-            dtype=self.dtype,
-            cache=cache,
+            past_key_values,
+            use_cache,
+            **options,
         )
-
         if inputs_embeds is None:
-            inputs_embeds = self.token_embedding(input_ids) * config.d_model**0.5  # §3.4
-        positions = self.positions(count_positions(length, past_length, device=self.device))
-        hidden_states = self.dropout(inputs_embeds + positions.to(inputs_embeds.dtype))
-
-        all_hidden_states, attentions, cross_attentions = [hidden_states], [], []
+            inputs_embeds = self.token_embedding(input_ids) * self.config.d_model**0.5  # §3.4
+        x = self.dropout(inputs_embeds + self.positions(inputs.position_ids).to(inputs_embeds.dtype))
         for index, block in enumerate(self.blocks):
-            hidden_states, attention, cross_attention = self.run_block(
-                block,
-                hidden_states,
-                mask,
-                context=encoder_hidden_states,
-                context_mask=context_mask,
-                cache=None if cache is None else cache.self_layer(index),
-                cross_cache=None if cache is None else cache.cross_layer(index),
-                kernel=kernel,
-            )
-            all_hidden_states.append(hidden_states)
-            attentions.append(attention)
-            cross_attentions.append(cross_attention)
-
-        has_context = encoder_hidden_states is not None
-        return BaseModelOutputWithPastAndCrossAttentions(
-            last_hidden_state=hidden_states,
-            past_key_values=cache if use_cache else None,
-            hidden_states=tuple(all_hidden_states) if output_hidden_states else None,
-            attentions=tuple(attentions) if output_attentions else None,
-            cross_attentions=tuple(cross_attentions) if output_attentions and has_context else None,
-        )
-
-
-def _block(config: TransformerConfig, is_decoder: bool) -> Block:
-    def attention(**kind: bool) -> MultiHeadAttention:
-        return MultiHeadAttention(config.d_model, config.num_heads, **kind)
-
-    return Block(
-        attention(causal=is_decoder),
-        FeedForward(config.d_model, config.d_ff, activation=config.activation_function),
-        lambda: LayerNorm(config.d_model, eps=config.layer_norm_eps),
-        cross_attention=attention(cross=True) if is_decoder else None,
-        dropout=config.dropout,
-        pre_norm=False,
-    )
+            inputs.keep(x)
+            arguments = inputs.for_layer(index)
+            record = arguments.pop("record")
+            x, weights, cross_weights = block(x, inputs.mask, **arguments)
+            if record is not None:
+                record(weights, cross_weights)
+        inputs.keep(x)
+        return BaseModelOutputWithPastAndCrossAttentions(x, inputs.past_key_values, **inputs.kept(cross=True))
 
 
 # ---- the whole -------------------------------------------------------------------------------------------------------
@@ -242,9 +207,7 @@ class TransformerModel(TransformerPreTrainedModel):
         inputs_embeds: Tensor | None = None,
         decoder_inputs_embeds: Tensor | None = None,
         use_cache: bool | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> Seq2SeqModelOutput:
         """Encode the source and decode the target; the arguments are those of `T5Model`."""
         return self.encode_and_decode(
@@ -257,8 +220,7 @@ class TransformerModel(TransformerPreTrainedModel):
             inputs_embeds,
             decoder_inputs_embeds,
             use_cache,
-            output_attentions,
-            output_hidden_states,
+            **options,
         )
 
 
@@ -274,14 +236,6 @@ class TransformerForConditionalGeneration(TransformerPreTrainedModel, Generation
         self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=False)
         self.post_init()
 
-    def get_output_embeddings(self) -> nn.Linear:
-        """The layer that scores the vocabulary."""
-        return self.lm_head
-
-    def set_output_embeddings(self, embeddings: nn.Linear) -> None:
-        """Replace the layer that scores the vocabulary."""
-        self.lm_head = embeddings
-
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -294,18 +248,13 @@ class TransformerForConditionalGeneration(TransformerPreTrainedModel, Generation
         decoder_inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         use_cache: bool | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> Seq2SeqLMOutput:
         """Score every next token of the target; the arguments are those of `T5ForConditionalGeneration`.
 
         While training, the loss has `label_smoothing`: a part of each label's weight is spread over all tokens (§5.4).
         """
         decoder_input_ids = self.decoder_input_ids_for(labels, decoder_input_ids, decoder_inputs_embeds)
-        if labels is not None:
-            shape = read_shape(decoder_input_ids, decoder_inputs_embeds, self.config.d_model, "decoder_")
-            check_labels(labels, shape, self.config.vocab_size)
         decoded = self.transformer(
             input_ids,
             attention_mask,
@@ -316,9 +265,8 @@ class TransformerForConditionalGeneration(TransformerPreTrainedModel, Generation
             inputs_embeds,
             decoder_inputs_embeds,
             use_cache,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
             return_dict=True,
+            **options,
         )
         logits = self.lm_head(decoded.last_hidden_state)
         loss = None

@@ -18,6 +18,7 @@ from minitransformers.errors import InputError
 from minitransformers.nn.attention import MultiHeadAttention
 from minitransformers.nn.cache import CacheLayer
 from minitransformers.nn.feed_forward import FeedForward
+from minitransformers.nn.masks import AttentionMask
 from minitransformers.nn.normalization import LayerNorm
 from minitransformers.nn.positions import Rotary
 
@@ -67,7 +68,7 @@ class EncoderBlock(nn.Module):
     def forward(
         self,
         hidden_states: Float[Tensor, "batch length hidden"],
-        mask: Bool[Tensor, "#batch #heads #length length"] | None = None,
+        mask: AttentionMask | Bool[Tensor, "#batch #heads #length length"] | None = None,
         *,
         rotary: Rotary | None = None,
         kernel: str = "sdpa",
@@ -127,10 +128,10 @@ class DecoderBlock(nn.Module):
     def forward(
         self,
         hidden_states: Float[Tensor, "batch length hidden"],
-        mask: Bool[Tensor, "#batch #heads #length length_and_past"] | None = None,
+        mask: AttentionMask | Bool[Tensor, "#batch #heads #length length_and_past"] | None = None,
         *,
         context: Float[Tensor, "batch context_length context"] | None = None,
-        context_mask: Bool[Tensor, "#batch #heads #length context_length"] | None = None,
+        context_mask: AttentionMask | Bool[Tensor, "#batch #heads #length context_length"] | None = None,
         cache: CacheLayer | None = None,
         cross_cache: CacheLayer | None = None,
         rotary: Rotary | None = None,

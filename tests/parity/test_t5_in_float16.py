@@ -55,10 +55,10 @@ def large_t5() -> mt.T5EncoderModel:
     config = {**T5.smallest_config("T5EncoderModel"), "num_layers": 2}
     torch.manual_seed(0)
     model = mt.T5EncoderModel(mt.T5Config(**config)).eval()
-    first, second = model.encoder.blocks
+    first, second = model.encoder.block
     with torch.no_grad():
-        first.feed_forward.output.weight.fill_(2e4)
-        second.feed_forward.output.weight.normal_()
+        first.layer[1].DenseReluDense.wo.weight.fill_(2e4)
+        second.layer[1].DenseReluDense.wo.weight.normal_()
     return model
 
 
