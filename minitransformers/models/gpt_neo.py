@@ -321,8 +321,8 @@ class GPTNeoForCausalLM(GPTNeoPreTrainedModel, GenerationMixin):
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         use_cache: bool | None = None,
-        logits_to_keep: int | Tensor = 0,
         *,
+        logits_to_keep: int | Tensor = 0,
         num_items_in_batch: int | Tensor | None = None,
         **options: Unpack[OutputOptions],
     ) -> CausalLMOutputWithPast:

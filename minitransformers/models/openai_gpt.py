@@ -269,8 +269,8 @@ class OpenAIGPTLMHeadModel(OpenAIGPTPreTrainedModel, GenerationMixin):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        logits_to_keep: int | Tensor = 0,
         *,
+        logits_to_keep: int | Tensor = 0,
         num_items_in_batch: int | Tensor | None = None,
         **options: Unpack[OutputOptions],
     ) -> CausalLMOutput:
