@@ -64,8 +64,8 @@ def test_impossible_configurations(name: str, fields: dict[str, Any], parts: lis
 def test_an_unknown_keyword_names_the_nearest() -> None:
     with pytest.raises(mt.UnknownArgumentError, match="Did you mean 'rope_theta'"):
         mt.LlamaConfig(rope_teta=1.0)
-    with pytest.raises(mt.UnknownArgumentError, match="rotary_dim"):
-        mt.GPTNeoXConfig(rotary_dim=4)
+    with pytest.raises(mt.UnknownArgumentError, match="Did you mean 'rotary_pct'"):
+        mt.GPTNeoXConfig(rotary_pc=0.5)
 
 
 LLAMA = {"vocab_size": 11, "hidden_size": 8, "intermediate_size": 6, "num_hidden_layers": 2, "num_attention_heads": 2}
