@@ -54,7 +54,7 @@ class SinusoidalPositions(nn.Module):
 
 
 class Rotary(NamedTuple):
-    """The turn of every position, as `rotate` applies it to queries and keys: cos and sin of its angles."""
+    """The rotation of every position, which `rotate` applies to queries and keys: cos and sin of its angles."""
 
     cos: Float[Tensor, "#batch length rotated"]
     sin: Float[Tensor, "#batch length rotated"]
@@ -67,12 +67,12 @@ def rotary_positions(
     dtype: torch.dtype,
     scale: float = 1.0,
 ) -> Rotary:
-    """The turn of each position: position · frequency, one angle for every pair of features (Su et al., 2021, §3.2.2).
+    """The rotation of each position: the angle position · frequency for every pair of features (Su et al., 2021, §3.2.2).
 
     Args:
         frequencies: of the pairs; see `rotary_frequencies`.
         dtype: of the result. Angles are computed in float32, in which large positions would be lost in narrower types.
-        scale: factor by which turned vectors become longer.
+        scale: factor by which rotated vectors become longer.
     """
     angle = position_ids[..., None].float() * frequencies.float()
     angle = torch.cat([angle, angle], dim=-1)  # feature i is paired with feature i + half
@@ -87,18 +87,18 @@ def rotary_frequencies(
     return 1.0 / base**exponent
 
 
-# Texts longer than those a model was trained on need slower turns: five ways to get them.
+# Texts longer than those a model was trained on need lower frequencies: five ways to get them.
 
 
 def linear_frequencies(frequencies: Float[Tensor, " half"], factor: float) -> Float[Tensor, " half"]:
-    """All slower by `factor`: a text of `factor` times the length turns no further (Chen et al., 2023, eq. 4)."""
+    """All lower by `factor`: a text of `factor` times the length has the same angles (Chen et al., 2023, eq. 4)."""
     return frequencies / factor
 
 
 def dynamic_base(
     base: float, rotated: int, longest: Int[Tensor, ""], trained_length: int, factor: float
 ) -> Float[Tensor, ""]:
-    """A base that grows with the text, so that only slow turns become slower (NTK: Peng et al., 2023, §3.1).
+    """A base that grows with the text, by which only low frequencies become lower (NTK: Peng et al., 2023, §3.1).
 
     Args:
         longest: number of positions that the text reaches; up to `trained_length` the base stays.
@@ -116,10 +116,10 @@ def llama3_frequencies(
     high_freq_factor: float,
     trained_length: int,
 ) -> Float[Tensor, " half"]:
-    """Slow turns slower by `factor`, fast ones as they are, a ramp in between: Llama 3.1 (Grattafiori et al., 2024).
+    """Low ones lower by `factor`, high ones unchanged, a ramp in between: Llama 3.1 (Grattafiori et al., 2024).
 
-    A turn is slow that makes less than `low_freq_factor` rounds in the length that the model was trained on, and fast
-    that makes more than `high_freq_factor`.
+    A frequency is low if it makes less than `low_freq_factor` full rotations in the length of the training, and high if
+    it makes more than `high_freq_factor`.
     """
     wavelength = 2 * math.pi / frequencies
     rounds = trained_length / wavelength
@@ -141,8 +141,8 @@ def yarn_frequencies(
     """As `llama3_frequencies`, with a ramp that is even in the number of the pair (Peng et al., 2023, §3.2).
 
     Args:
-        beta_fast, beta_slow: turns that make more rounds than `beta_fast` in `trained_length` stay as they are, those
-            that make less than `beta_slow` become slower by `factor`.
+        beta_fast, beta_slow: frequencies that make more than `beta_fast` full rotations in `trained_length` are
+            unchanged, those that make less than `beta_slow` become lower by `factor`.
         truncate: whether the ramp starts and ends at whole numbers of pairs.
     """
 
@@ -161,7 +161,7 @@ def yarn_frequencies(
 
 
 def longrope_frequencies(rotated: int, *, base: float, factors: Float[Tensor, " half"]) -> Float[Tensor, " half"]:
-    """Each pair slower by a factor of its own, found by a search: LongRoPE (Ding et al., 2024, §3)."""
+    """Each pair's lower by a factor of its own, found by a search: LongRoPE (Ding et al., 2024, §3)."""
     exponent = torch.arange(0, rotated, 2, dtype=torch.float32, device=factors.device) / rotated
     return 1.0 / (factors * base**exponent)
 
@@ -169,10 +169,10 @@ def longrope_frequencies(rotated: int, *, base: float, factors: Float[Tensor, " 
 def rotate(
     per_head: Float[Tensor, "batch heads length dim"], rotary: Rotary
 ) -> Float[Tensor, "batch heads length dim"]:
-    """Turn each pair of features (i, i + half) by the angle of its position (Su et al., 2021, eq. 34).
+    """Rotate each pair of features (i, i + half) by the angle of its position (Su et al., 2021, eq. 34).
 
-    The product of a turned query and a turned key depends on their distance alone. Features beyond the first `rotated`
-    stay as they are. Where `rotary` is of a wider type, products are, and the result is not.
+    The product of a rotated query and a rotated key depends on their distance alone. Features beyond the first
+    `rotated` are unchanged. Where `rotary` is of a wider type, products are computed in it; the result keeps its type.
     """
     cos, sin = (wave[:, None] for wave in rotary)  # alike for all heads
     turned, kept = per_head[..., : cos.shape[-1]], per_head[..., cos.shape[-1] :]

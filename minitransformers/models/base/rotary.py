@@ -185,7 +185,6 @@ class RotaryEmbedding(nn.Module):
             for name in ("inv_freq", "original_inv_freq"):
                 self.register_buffer(_name(name, layer_type), frequencies.clone(), persistent=False)
 
-    @torch.no_grad()
     def forward(
         self,
         x: Float[Tensor, "batch length hidden"],
@@ -276,7 +275,7 @@ def _longrope(
 
 
 def attention_scaling(parameters: Mapping[str, Any], max_position_embeddings: int) -> float:
-    """The factor by which rotated queries and keys become longer; 1 but for "yarn" and "longrope"."""
+    """The factor by which rotated queries and keys become longer; 1 except for "yarn" and "longrope"."""
     if parameters["rope_type"] == "yarn":
         return _yarn_scale(parameters)
     if parameters["rope_type"] == "longrope":
