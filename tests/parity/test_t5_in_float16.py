@@ -57,7 +57,7 @@ def large_t5() -> mt.T5EncoderModel:
     model = mt.T5EncoderModel(mt.T5Config(**config)).eval()
     first, second = model.encoder.block
     with torch.no_grad():
-        first.layer[1].DenseReluDense.wo.weight.fill_(2e4)
+        first.layer[1].DenseReluDense.wo.weight.fill_(6e4)
         second.layer[1].DenseReluDense.wo.weight.normal_()
     return model
 
