@@ -67,7 +67,7 @@ def rotary_positions(
     dtype: torch.dtype,
     scale: float = 1.0,
 ) -> Rotary:
-    """The rotation of each position: the angle position · frequency for each pair of features (Su et al., 2021, §3.2.2).
+    """The rotation of each position: angle = position · frequency for each pair of features (Su et al., 2021, §3.2.2).
 
     Args:
         frequencies: of the pairs; see `rotary_frequencies`.
