@@ -273,14 +273,14 @@ def test_damaged_model_files(model_files: dict[str, Path], tmp_path: Path) -> No
     shifted = model.SerializeToString()
     broken = {
         "": "no pieces",
-        "version https://git-lfs.github.com/spec/v1": "cut off or no model file",
-        '{"model": {}}': "cut off or no model file",
-        content[:1]: "cut off or no model file",
-        content[: len(content) // 2]: "cut off or no model file",
-        content[:-3]: "cut off or no model file",
-        b"\x0a\x03\x0a\x01\xff": "cut off or no model file",
+        "version https://git-lfs.github.com/spec/v1": "truncated or no model file",
+        '{"model": {}}': "truncated or no model file",
+        content[:1]: "truncated or no model file",
+        content[: len(content) // 2]: "truncated or no model file",
+        content[:-3]: "truncated or no model file",
+        b"\x0a\x03\x0a\x01\xff": "truncated or no model file",
         b"\x08\x01": "no model file",
-        b"\xff" * 40: "cut off or no model file",
+        b"\xff" * 40: "truncated or no model file",
         bpe: "is a BPE model",
         shifted: "unk_id=2",
     }
