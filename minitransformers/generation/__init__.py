@@ -1,4 +1,4 @@
-"""Continuing a text: `model.generate(…)`, the strategies behind it, and what they can be told."""
+"""Text generation: `model.generate(…)`, its strategies and their settings. Read loop.py first."""
 
 from minitransformers.generation.config import GenerationConfig, GenerationMode
 from minitransformers.generation.loop import Search

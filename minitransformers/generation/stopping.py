@@ -1,8 +1,7 @@
-"""When a text has ended: by its length, its last token, a text that appears in it, or the time it took.
+"""Stopping criteria: a text ends by its length, its last token, a text that appears in it, or the time it took.
 
-A criterion is anything that is called with `(input_ids, scores)` and says for each row whether it has ended: a bool
-tensor (rows,), or one bool for all. `scores` are those of all steps where they are kept (`output_scores=True`), else
-None.
+A criterion is any callable that takes `(input_ids, scores)` and returns whether each row has ended: a bool tensor
+(rows,), or one bool for all. `scores` are those of all steps where they are kept (`output_scores=True`), else None.
 """
 
 from __future__ import annotations
@@ -43,12 +42,12 @@ class StoppingCriteriaList(list[Callable[..., Tensor | bool]]):
 
     @property
     def max_length(self) -> int | None:
-        """The longest that a text may be, where a criterion says so."""
+        """The most tokens of a text by the first `MaxLengthCriteria`; None without one."""
         return next((criterion.max_length for criterion in self if isinstance(criterion, MaxLengthCriteria)), None)
 
 
 class MaxLengthCriteria(StoppingCriteria):
-    """Ends every row once it has `max_length` tokens, those of the prompt included."""
+    """Ends every row once it has `max_length` tokens, including those of the prompt."""
 
     def __init__(self, max_length: int, max_position_embeddings: int | None = None) -> None:
         self.max_length = max_length
@@ -81,7 +80,7 @@ class EosTokenCriteria(StoppingCriteria):
         self.eos_token_id = TokenSet(eos_token_id).ids
 
     def __call__(self, input_ids: Ids, scores: AllScores, **kwargs: Any) -> Ended:
-        """Whether the last token is an end of text."""
+        """Whether the last token is an end-of-text token."""
         self.eos_token_id = self.eos_token_id.to(input_ids.device)
         return (input_ids[:, -1:] == self.eos_token_id).any(dim=-1)
 
@@ -89,11 +88,11 @@ class EosTokenCriteria(StoppingCriteria):
 class StopStringCriteria(StoppingCriteria):
     """Ends a row as soon as one of `stop_strings` appears in its text.
 
-    A stop string counts if the last token completes it: it may begin in earlier tokens, the prompt's included, and the
-    last token may go on beyond it. One that lies wholly in earlier tokens does not count again.
+    A stop string counts if the last token completes it. It may begin in earlier tokens, including those of the prompt,
+    and the last token may extend beyond it. One that lies completely in earlier tokens does not count.
 
     Args:
-        tokenizer: what decodes the ids.
+        tokenizer: decodes the ids.
         stop_strings: one text or several.
     """
 
@@ -102,7 +101,7 @@ class StopStringCriteria(StoppingCriteria):
         self.stop_strings = (stop_strings,) if isinstance(stop_strings, str) else tuple(stop_strings)
         if not self.stop_strings or not all(self.stop_strings):
             raise InputError(f"stop_strings={stop_strings!r} must be at least one text, and none of them empty.")
-        # No token is shorter than a byte. One more, since a decoder may treat the first token in a way of its own.
+        # Each token has at least one byte. One more token, since decoders may treat the first one differently.
         self._tail = max(len(text.encode()) for text in self.stop_strings) + 1
 
     def __call__(self, input_ids: Ids, scores: AllScores, **kwargs: Any) -> Ended:
@@ -114,8 +113,8 @@ class StopStringCriteria(StoppingCriteria):
         text = self._decode(ids)
         if not any(stop in text for stop in self.stop_strings):
             return False
-        # What the last token has changed begins where the text with it departs from the text without: before that, a
-        # character of several tokens may have been incomplete.
+        # The last token changes the text from where the texts with and without it differ: this may be before its
+        # own characters, since a character of several tokens was incomplete.
         before = self._decode(ids[:-1])
         same = next((i for i, (old, new) in enumerate(zip(before, text, strict=False)) if old != new), len(before))
         return any(text.find(stop, max(0, same - len(stop) + 1)) >= 0 for stop in self.stop_strings)

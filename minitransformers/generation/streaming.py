@@ -1,4 +1,4 @@
-"""Streamers: what is told of every token as it comes, and turns tokens into text that can be shown."""
+"""Streamers receive every token as it is generated, and turn tokens into text that can be shown."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class BaseStreamer:
 class TextStreamer(BaseStreamer):
     """Prints a text while it is generated, word by word.
 
-    Only what later tokens cannot change any more is shown: up to the last space, and Chinese characters at once.
-    Everything that is shown, put together, is the decoded text.
+    Only text that later tokens cannot change is shown: up to the last space, and Chinese characters at once. The
+    pieces that are shown, joined, are the decoded text.
 
     Args:
-        tokenizer: what decodes the ids.
+        tokenizer: decodes the ids.
         skip_prompt: show the continuation only.
         decode_kwargs: arguments of `tokenizer.decode`, such as `skip_special_tokens=True`.
     """
@@ -44,7 +44,7 @@ class TextStreamer(BaseStreamer):
         self._at_prompt = True
 
     def put(self, value: Tensor) -> None:
-        """Take ids of one text, and show what has become final.
+        """Take ids of one text, and show the text that has become final.
 
         Raises:
             InputError: ids of several texts.
@@ -78,11 +78,11 @@ class TextStreamer(BaseStreamer):
 
 
 class TextIteratorStreamer(TextStreamer):
-    """Gives the pieces of the text to whoever iterates over it, while `generate` runs in another thread.
+    """An iterator over the pieces of the text, for another thread than the one that `generate` runs in.
 
     Args:
         tokenizer, skip_prompt, decode_kwargs: see `TextStreamer`.
-        timeout: how many seconds to wait for the next piece before `queue.Empty` is raised; None: for ever.
+        timeout: seconds to wait for the next piece before `queue.Empty` is raised; None waits without limit.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class TextIteratorStreamer(TextStreamer):
 
 
 def _last_space(text: str) -> int:
-    """Where the last space stands. It is not final itself: cleaning up may take it away, as in "word ." -> "word."."""
+    """The position of the last space, which is not final: clean-up may remove it, as in "word ." -> "word."."""
     return max(text.rfind(" "), 0)
 
 
@@ -118,5 +118,5 @@ _CHINESE = ((0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2CEAF), (0xF900, 0xF
 
 
 def _is_chinese(character: str) -> bool:
-    """Whether it is written without spaces around, and need not wait for one."""
+    """Whether `character` is written without spaces around it, and can be shown at once."""
     return bool(character) and any(low <= ord(character) <= high for low, high in _CHINESE)

@@ -1,4 +1,4 @@
-"""GenerationConfig: its values, its files, and which of them counts."""
+"""GenerationConfig: its values, its files, and which of several configs takes precedence."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def test_copies_and_pickles() -> None:
     assert config != GenerationConfig(top_k=3)
 
 
-def test_update_gives_back_what_is_no_field() -> None:
+def test_update_returns_names_that_are_no_field() -> None:
     config = GenerationConfig()
     assert config.update(top_p=0.5, attention_mask=1) == {"attention_mask": 1}
     assert config.top_p == 0.5
 
 
-def test_a_file_keeps_what_is_not_known(tmp_path: Path) -> None:
+def test_unknown_keys_of_a_file_are_kept(tmp_path: Path) -> None:
     content = {"max_length": 50, "do_sample": True, "transformers_version": "4.30.0", "alignment_heads": [[1, 2]]}
     (tmp_path / "generation_config.json").write_text(json.dumps(content))
     config = GenerationConfig.from_pretrained(tmp_path, top_k=7)
@@ -81,7 +81,7 @@ def test_damaged_and_missing_files(tmp_path: Path) -> None:
         GenerationConfig.from_pretrained(tmp_path)
 
 
-def test_a_model_saves_and_loads_its_own(tmp_path: Path) -> None:
+def test_a_model_saves_and_loads_its_config(tmp_path: Path) -> None:
     model = a_model()
     assert model.generation_config.bos_token_id == 0
     model.generation_config.max_new_tokens = 4
@@ -94,7 +94,7 @@ def test_a_model_saves_and_loads_its_own(tmp_path: Path) -> None:
     assert not (tmp_path / "backbone" / "generation_config.json").exists()
 
 
-def test_settings_in_an_old_config_json_count_where_there_is_no_file_of_their_own(tmp_path: Path) -> None:
+def test_settings_in_an_old_config_json_are_read_without_a_generation_config(tmp_path: Path) -> None:
     a_model().save_pretrained(tmp_path)
     content = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**content, "max_length": 6, "no_repeat_ngram_size": 1}))
@@ -107,7 +107,7 @@ def test_settings_in_an_old_config_json_count_where_there_is_no_file_of_their_ow
     assert len(result) == len(set(result)) == 6
 
 
-def test_who_wins() -> None:
+def test_precedence() -> None:
     """Arguments, then the config of the call, then the model's, then the defaults; an argument of None counts."""
     model = a_model()
     assert model.generate(PROMPT).shape[1] == 3 + 20
@@ -121,14 +121,14 @@ def test_who_wins() -> None:
     assert model.generate(PROMPT, eos_token_id=None).shape[1] == 3 + 2
 
 
-def test_the_configs_that_were_passed_stay_as_they_are() -> None:
+def test_configs_that_are_passed_do_not_change() -> None:
     model, config = a_model(), GenerationConfig(max_new_tokens=3, do_sample=True)
     before = (copy.deepcopy(config), copy.deepcopy(model.generation_config))
     model.generate(PROMPT, config, top_p=0.5, pad_token_id=1)
     assert (config, model.generation_config) == before
 
 
-def test_what_is_not_covered_and_would_change_the_result_is_refused() -> None:
+def test_options_that_are_not_supported_are_refused_if_they_change_the_result() -> None:
     harmless: dict[str, Any] = {
         "num_beam_groups": 1,
         "diversity_penalty": 0.0,
@@ -138,3 +138,25 @@ def test_what_is_not_covered_and_would_change_the_result_is_refused() -> None:
     gpt2().generate(PROMPT, GenerationConfig.from_dict({**harmless, "max_new_tokens": 1}))
     with pytest.raises(InputError, match=r"guidance_scale=3\.0 is not covered: write a logits_processor"):
         gpt2().generate(PROMPT, GenerationConfig.from_dict({"guidance_scale": 3.0}))
+
+
+def test_fields_of_a_users_own(tmp_path: Path) -> None:
+    config = GenerationConfig(top_k=3, my_setting=[1], guidance_scale=1.0)
+    config.another = "x"
+    config.to_json_file(tmp_path / "config.json")
+    assert json.loads((tmp_path / "config.json").read_text()) == {
+        "another": "x",
+        "guidance_scale": 1.0,
+        "my_setting": [1],
+        "top_k": 3,
+    }
+    assert GenerationConfig.from_pretrained(tmp_path, "config.json", my_setting=2).my_setting == 2
+    assert config.cache_implementation is None
+
+
+def test_an_invalid_config_is_not_saved(tmp_path: Path) -> None:
+    config = GenerationConfig(num_beams=3, num_return_sequences=3)
+    config.num_beams = 2
+    with pytest.raises(ConfigError, match="num_return_sequences=3 must not be more than num_beams=2"):
+        config.save_pretrained(tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""Laws of text generation, through `generate` and not just on its parts."""
+"""Laws of text generation, tested on the whole of `generate`."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_top_k_keeps_the_k_best(prompt: list[int], seed: int, k: int) -> None:
 
 
 def test_top_k_keeps_ties() -> None:
-    """Two tokens with the same embedding have the same score: where one is among the k best, the other is kept too."""
+    """Two tokens with the same embedding have the same score: if one is among the k best, both are kept."""
     model = copy.deepcopy(gpt2())
     prompt = torch.tensor([[5, 6, 7]])
     best = int(model.generate(prompt, max_new_tokens=1)[0, -1])
@@ -155,7 +155,7 @@ def test_the_strictest_filter_is_greedy(settings: dict[str, Any], prompt: list[i
 
 @given(prompt=texts, seed=seeds)
 def test_processors_compose(prompt: list[int], seed: int) -> None:
-    """What `generate` chooses by is what its processors, called one after the other by hand, make of the logits."""
+    """The scores that `generate` chooses from are the logits after its processors, called by hand."""
     settings = {"repetition_penalty": 1.4, "suppress_tokens": [2], "temperature": 0.6, "top_k": 6, "top_p": 0.9}
     by_hand = [
         generation.RepetitionPenaltyLogitsProcessor(1.4),
@@ -174,8 +174,8 @@ def test_processors_compose(prompt: list[int], seed: int) -> None:
 
 
 @given(prompt=texts, seed=seeds)
-def test_a_users_processor_and_criterion_are_used(prompt: list[int], seed: int) -> None:
-    """A plain function or a class of one's own, in the place of the library's."""
+def test_processors_and_criteria_of_a_users_own(prompt: list[int], seed: int) -> None:
+    """A plain function, or a class."""
 
     def only_even(input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         return scores.masked_fill(torch.arange(scores.shape[-1]) % 2 == 1, -torch.inf)
@@ -221,7 +221,7 @@ def test_assisted_is_greedy(strategy: str, prompt: list[int], seed: int, new: in
 
 
 def test_a_perfect_draft_saves_passes() -> None:
-    """A model that drafts for itself is always right: 12 tokens take 2 passes, of 5 guesses and 1 token each."""
+    """A model that guesses for itself is always right: 12 tokens take 2 passes, of 5 candidates and 1 token each."""
     model, passes = gpt2(4), 0
 
     def count(module: Any, inputs: Any, output: Any) -> None:
@@ -275,7 +275,7 @@ def test_speculative_samples_are_distributed_as_the_target(strategy: str) -> Non
     assert chi_square(counts, of_two_tokens(draft)) > 100, "the draft's distribution must be told apart"
 
 
-def test_same_seed_same_text_and_no_trace_in_the_global_generator() -> None:
+def test_the_same_seed_gives_the_same_text_and_leaves_the_global_generator_alone() -> None:
     model, prompt = gpt2(1), torch.tensor([[3, 4]])
     before = torch.get_rng_state()
     texts = [model.generate(prompt, do_sample=True, max_new_tokens=12, generator=seed) for seed in (7, 7, 8)]
@@ -291,7 +291,7 @@ def test_same_seed_same_text_and_no_trace_in_the_global_generator() -> None:
 
 
 def test_laws_see_a_cache_that_is_not_reordered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The mutation that broke others: beams that go on with each other's keys and values."""
+    """The mutation: beams continue with the keys and values of other beams."""
     monkeypatch.setattr(NextTokenModel, "reorder", lambda self, rows: None)
     differ = 0
     with warnings.catch_warnings():

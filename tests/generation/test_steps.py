@@ -1,4 +1,4 @@
-"""The step iterator: what a step tells, and that `generate`, streams and loops by hand are all the same thing."""
+"""The step iterator: the fields of a step; `generate`, streams and loops by hand have the same result."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def steps_and_result(strategy: str, batch: list[list[int]], seed: int, **setting
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @given(data=st.data(), seed=seeds)
-def test_the_iterator_ends_with_what_generate_gives(strategy: str, data: st.DataObject, seed: int) -> None:
+def test_the_iterator_ends_with_the_result_of_generate(strategy: str, data: st.DataObject, seed: int) -> None:
     batch = data.draw(st.lists(texts, min_size=1, max_size=1 if strategy in ONE_AT_A_TIME else 3))
     steps, search, result = steps_and_result(strategy, batch, seed)
     assert torch.equal(search.sequences, result)
@@ -76,7 +76,7 @@ def test_steps_of_beams(prompt: list[int], seed: int) -> None:
 
 @given(prompt=texts, seed=seeds, cached=st.booleans())
 def test_a_loop_by_hand_is_greedy_decoding(prompt: list[int], seed: int, cached: bool) -> None:
-    """As text books write it."""
+    """As textbooks write it."""
     model, ids = gpt2(seed), torch.tensor([prompt])
     expected = model.generate(ids, max_new_tokens=6)
     past = None
@@ -89,7 +89,7 @@ def test_a_loop_by_hand_is_greedy_decoding(prompt: list[int], seed: int, cached:
 
 
 @pytest.mark.parametrize("strategy", ["greedy", "sampling", "beams", "prompt lookup"])
-def test_going_on_from_the_cache(strategy: str) -> None:
+def test_continuing_from_the_cache(strategy: str) -> None:
     """A text that is continued in two calls, with the whole text or only what is new, is the text of one call."""
     model, prompt = gpt2(3), torch.tensor([[3, 4, 5]])
     first = model.generate(prompt, max_new_tokens=4, return_dict_in_generate=True)
@@ -110,7 +110,7 @@ def test_going_on_from_the_cache(strategy: str) -> None:
     assert torch.equal(rest, expected[:, seen:])
 
 
-def test_stopping_an_iteration_early_is_fine() -> None:
+def test_an_iteration_can_stop_early() -> None:
     search = gpt2().generate_steps(torch.tensor([[3, 4]]), max_new_tokens=9)
     next(search)
     next(search)
@@ -118,13 +118,13 @@ def test_stopping_an_iteration_early_is_fine() -> None:
     assert torch.equal(search.sequences, gpt2().generate(torch.tensor([[3, 4]]), max_new_tokens=2))
 
 
-def test_no_gradients_are_kept_and_the_mode_is_the_callers_between_steps() -> None:
+def test_gradients_are_off_in_steps_only() -> None:
     for step in gpt2().generate_steps(torch.tensor([[3, 4]]), max_new_tokens=2):
         assert torch.is_grad_enabled()
         assert not step.scores.requires_grad
 
 
-def test_transition_scores_add_up_to_the_beams_scores() -> None:
+def test_transition_scores_sum_to_the_scores_of_beams() -> None:
     model, prompt = gpt2(5), torch.tensor([[3, 4], [5, 6]])
     result = model.generate(
         prompt,
@@ -162,7 +162,7 @@ class Letters:
 
 @pytest.mark.parametrize("skip_prompt", [True, False])
 @given(prompt=texts, seed=seeds)
-def test_what_is_streamed_is_the_text_of_the_result(skip_prompt: bool, prompt: list[int], seed: int) -> None:
+def test_the_streamed_text_is_the_text_of_the_result(skip_prompt: bool, prompt: list[int], seed: int) -> None:
     ids, streamer = (
         torch.tensor([prompt]),
         generation.TextIteratorStreamer(Letters(), skip_prompt=skip_prompt, timeout=60),
@@ -207,7 +207,7 @@ def test_printing(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_stream_ends_after_an_error() -> None:
-    """Whoever reads it in another thread would wait for ever otherwise."""
+    """Otherwise a reader in another thread would wait forever."""
     streamer = generation.TextIteratorStreamer(Letters(), timeout=60)
     with pytest.raises(InputError):
         gpt2().generate(torch.tensor([[3, 4]]), max_length=1, streamer=streamer)
@@ -219,7 +219,7 @@ def test_a_stream_ends_after_an_error() -> None:
 
 @given(rows=st.lists(st.integers(0, 2), min_size=3, max_size=3), start=st.integers(0, 5), room=st.integers(0, 9))
 def test_reordering_in_place_is_reordering(rows: list[int], start: int, room: int) -> None:
-    """Rows that begin alike, reordered from where they differ, are what a whole copy would be."""
+    """Reordering rows with a common beginning from where they differ equals a complete copy."""
     layer = generation_cache = mt.nn.cache.CacheLayer(capacity=room)
     key, value = torch.randn(3, 2, 7, 4), torch.randn(3, 2, 7, 5)
     key[:, :, :start], value[:, :, :start] = key[:1, :, :start], value[:1, :, :start]
@@ -234,7 +234,7 @@ def test_reordering_in_place_is_reordering(rows: list[int], start: int, room: in
 
 
 def test_beams_leave_the_callers_tensors_alone() -> None:
-    """The first keys and values may be the caller's own memory."""
+    """The first keys and values may be memory of the caller."""
     key = torch.randn(2, 1, 3, 4)
     kept, layer = key.clone(), mt.nn.cache.CacheLayer()
     with torch.no_grad():
@@ -244,7 +244,7 @@ def test_beams_leave_the_callers_tensors_alone() -> None:
 
 
 def test_prefill_computes_one_position_and_one_row_of_each_prompt() -> None:
-    """Of beams and samples, the prompt is read once."""
+    """The prompt of several beams is computed once."""
     shapes: list[torch.Size] = []
     model = gpt2(6)
     hook = model.lm_head.register_forward_hook(lambda module, inputs, output: shapes.append(output.shape))

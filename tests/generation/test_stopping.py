@@ -1,4 +1,4 @@
-"""Stop strings, and the other ways in which a text ends."""
+"""Stop strings and other stopping criteria."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_stop_string_counts_where_the_last_token_completes_it(text: list[int],
 
 
 def test_overlaps_are_not_missed() -> None:
-    """112 inside 1112: who starts over after a mismatch, at the token that mismatched, misses it."""
+    """112 inside 1112: a matcher that restarts after a mismatch, behind the token that mismatched, misses it."""
     criterion = generation.StopStringCriteria(Digits(), ["112", "7"])
     assert criterion(torch.tensor([[1, 1, 1, 2]]), None).tolist() == [True]
     assert criterion(torch.tensor([[1, 1, 2, 1], [0, 0, 0, 7], [1, 1, 1, 1]]), None).tolist() == [False, True, False]
@@ -86,7 +86,7 @@ def test_time() -> None:
     assert gpt2().generate(torch.tensor([[3, 4]]), max_new_tokens=3, max_time=1e9).shape == (1, 5)
 
 
-def test_a_criterion_of_the_users_takes_the_place_of_ours() -> None:
+def test_a_users_criterion_replaces_the_one_of_its_class() -> None:
     prompt = torch.tensor([[3, 4]])
     shorter = [generation.MaxLengthCriteria(5)]
     assert gpt2().generate(prompt, max_new_tokens=9, stopping_criteria=shorter).shape == (1, 5)

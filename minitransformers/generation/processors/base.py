@@ -1,8 +1,8 @@
-"""What changes the scores of the next token, and here: what works against repetition.
+"""The base of processors, which change the scores of the next token, and the processors against repetition.
 
-A processor is anything that is called with `(input_ids, scores)` and gives new scores: a plain function, or one of the
-small classes, whose names are those of `transformers`. It leaves its arguments as they are. Tokens that may not or must
-come are in constraints.py, and the filters that make sampling less random in warpers.py.
+A processor is any callable that takes `(input_ids, scores)` and returns new scores: a plain function, or one of the
+small classes, whose names are those of `transformers`. It does not change its arguments. Processors that forbid or
+force tokens are in constraints.py, and the filters that make sampling less random in warpers.py.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from minitransformers.errors import InputError
+from minitransformers.configs.checks import check_count, check_positive
 
 Ids = Int[Tensor, "rows length"]
 Scores = Float[Tensor, "rows vocabulary"]
@@ -24,12 +24,12 @@ Scores = Float[Tensor, "rows vocabulary"]
 class LogitsProcessor:
     """The base of all processors; a subclass of a user's own defines `__call__`.
 
-    `input_ids` (rows, length) is what has been written so far, `scores` (rows, vocabulary) belong to the next token:
-    logits, or in beam search log-probabilities.
+    `input_ids` (rows, length) are the texts so far; `scores` (rows, vocabulary) belong to the next token: logits or,
+    in beam search, log-probabilities.
     """
 
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
-        """The new scores; the base leaves them as they are."""
+        """Return the new scores; the base changes nothing."""
         return scores
 
 
@@ -44,7 +44,7 @@ class LogitsProcessorList(list[Callable[[Tensor, Tensor], Tensor]]):
 
 
 class TokenSet:
-    """Some tokens of the vocabulary; ids beyond it are allowed, and mean nothing."""
+    """Some tokens of the vocabulary; ids beyond it are allowed and have no effect."""
 
     def __init__(self, ids: int | Iterable[int] | Tensor) -> None:
         self.ids = torch.as_tensor([ids] if isinstance(ids, int) else ids if isinstance(ids, Tensor) else list(ids))
@@ -52,7 +52,7 @@ class TokenSet:
         self._known: tuple[int, Tensor] | None = None
 
     def within(self, scores: Tensor) -> Tensor:
-        """Those that `scores` has a column for, on its device."""
+        """The tokens that `scores` has a column for, on its device."""
         size = scores.shape[-1]
         if self._known is None or self._known[0] != size or self._known[1].device != scores.device:
             self._known = size, self.ids[self.ids < size].to(scores.device)
@@ -64,16 +64,16 @@ class TokenSet:
 
 
 class RepetitionPenaltyLogitsProcessor(LogitsProcessor):
-    """Tokens that occur already: a positive score is divided by the penalty, a negative one multiplied (Keskar et al.,
-    2019, §4.1).
+    """Divides a positive score of a token that occurs already by the penalty, and multiplies a negative one by it
+    (Keskar et al., 2019, §4.1).
 
     Args:
         penalty: above 1 against repetition, below 1 in favour of it.
-        prompt_ignore_length: how many tokens at the start do not count; a number, or one for each row.
+        prompt_ignore_length: number of tokens at the start that do not count, for all rows or for each.
     """
 
     def __init__(self, penalty: float | int, prompt_ignore_length: int | Tensor | None = None) -> None:
-        self.penalty = _positive("repetition_penalty", penalty)
+        self.penalty = check_positive("repetition_penalty", penalty, otherwise="; 1 changes nothing")
         self.prompt_ignore_length = prompt_ignore_length
 
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
@@ -85,7 +85,7 @@ class RepetitionPenaltyLogitsProcessor(LogitsProcessor):
             input_ids = input_ids.masked_fill(ignored, vocabulary)
         elif self.prompt_ignore_length:
             input_ids = input_ids[:, self.prompt_ignore_length :]
-        # A spare column takes what does not count.
+        # A spare column collects the tokens that do not count.
         return _scaled(F.pad(scores, (0, 1)), input_ids.clamp(max=vocabulary), self.penalty)[:, :-1]
 
 
@@ -98,7 +98,7 @@ class EncoderRepetitionPenaltyLogitsProcessor(LogitsProcessor):
     """
 
     def __init__(self, penalty: float | int, encoder_input_ids: Int[Tensor, "texts source"]) -> None:
-        self.penalty = 1 / _positive("encoder_repetition_penalty", penalty)
+        self.penalty = 1 / check_positive("encoder_repetition_penalty", penalty, otherwise="; 1 changes nothing")
         self.encoder_input_ids = encoder_input_ids
 
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
@@ -116,7 +116,7 @@ class NoRepeatNGramLogitsProcessor(LogitsProcessor):
     """Forbids the token that would complete `ngram_size` tokens in a row a second time (Paulus et al., 2017, §2.5)."""
 
     def __init__(self, ngram_size: int) -> None:
-        self.ngram_size = check_count("no_repeat_ngram_size", ngram_size)
+        self.ngram_size = check_count("no_repeat_ngram_size", ngram_size, least=1)
 
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
         """The scores, those of the tokens that would repeat an n-gram at minus infinity."""
@@ -127,12 +127,12 @@ class EncoderNoRepeatNGramLogitsProcessor(LogitsProcessor):
     """Forbids sequences of `encoder_ngram_size` tokens that occur in the source text.
 
     Args:
-        encoder_ngram_size: their length.
+        encoder_ngram_size: the length of the sequences.
         encoder_input_ids: (texts, length) the source; each row of the scores belongs to one text, in order.
     """
 
     def __init__(self, encoder_ngram_size: int, encoder_input_ids: Int[Tensor, "*texts source"]) -> None:
-        self.ngram_size = check_count("encoder_no_repeat_ngram_size", encoder_ngram_size)
+        self.ngram_size = check_count("encoder_no_repeat_ngram_size", encoder_ngram_size, least=1)
         self.encoder_input_ids = encoder_input_ids if encoder_input_ids.ndim == 2 else encoder_input_ids[None]
 
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
@@ -142,7 +142,7 @@ class EncoderNoRepeatNGramLogitsProcessor(LogitsProcessor):
 
 
 def _without_ngrams_of(source: Tensor, input_ids: Tensor, size: int, scores: Tensor) -> Tensor:
-    """Forbid what follows, in `source`, the last `size` − 1 tokens of `input_ids`."""
+    """Forbid the tokens that follow, in `source`, the last `size` − 1 tokens of `input_ids`."""
     length, vocabulary = input_ids.shape[1], scores.shape[-1]
     if length < size - 1 or source.shape[1] < size:
         return scores
@@ -151,16 +151,3 @@ def _without_ngrams_of(source: Tensor, input_ids: Tensor, size: int, scores: Ten
     forbidden = ngrams[..., -1].clamp(max=vocabulary).masked_fill(~begun, vocabulary)  # a spare column for the others
     mask = torch.zeros(scores.shape[0], vocabulary + 1, dtype=torch.bool, device=scores.device)
     return scores.masked_fill(mask.scatter_(1, forbidden, True)[:, :-1], -math.inf)
-
-
-def _positive(name: str, value: float | int) -> float:
-    if not isinstance(value, (int, float)) or not value > 0:
-        raise InputError(f"{name}={value!r} must be a number above 0; 1 changes nothing.")
-    return float(value)
-
-
-def check_count(name: str, value: int, least: int = 1) -> int:
-    """`value`, if it is a whole number of at least `least`."""
-    if not isinstance(value, int) or value < least:
-        raise InputError(f"{name}={value!r} must be a whole number of at least {least}.")
-    return value

@@ -1,4 +1,4 @@
-"""Processors that forbid tokens, favour them or order them, and those that mend numbers."""
+"""Processors that forbid, favour or force tokens, and those that correct numbers."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from minitransformers.configs.checks import check_count
 from minitransformers.errors import InputError
-from minitransformers.generation.processors.base import Ids, LogitsProcessor, Scores, TokenSet, check_count
+from minitransformers.generation.processors.base import Ids, LogitsProcessor, Scores, TokenSet
 
 # ---- bans and biases -------------------------------------------------------------------------------------------------
 
@@ -53,7 +54,7 @@ class SequenceBiasLogitsProcessor(LogitsProcessor):
 
 
 class NoBadWordsLogitsProcessor(SequenceBiasLogitsProcessor):
-    """Forbids sequences of tokens; an end of text in the list is passed over.
+    """Forbids sequences of tokens; an end-of-text token in the list is ignored.
 
     Args:
         bad_words_ids: the token ids of each.
@@ -91,12 +92,12 @@ class SuppressTokensAtBeginLogitsProcessor(SuppressTokensLogitsProcessor):
 
 
 class PrefixConstrainedLogitsProcessor(LogitsProcessor):
-    """Allows only the tokens that a function names (De Cao et al., 2021).
+    """Allows only the tokens that a function returns (De Cao et al., 2021).
 
     Args:
-        prefix_allowed_tokens_fn: called with the number of the text in the batch and its ids so far; gives the ids
-            that may follow.
-        num_beams: rows that belong to one text.
+        prefix_allowed_tokens_fn: called with the number of the text in the batch and its ids so far; returns the
+            ids that may follow.
+        num_beams: number of rows that belong to one text.
     """
 
     def __init__(self, prefix_allowed_tokens_fn: Callable[[int, Tensor], list[int]], num_beams: int) -> None:
@@ -114,7 +115,7 @@ class PrefixConstrainedLogitsProcessor(LogitsProcessor):
                 )
             only_allowed[row, allowed] = 0.0
         constrained = scores + only_allowed
-        # Where all that a text's beams may take has been forbidden by other processors, this one has the last word.
+        # Where other processors forbid all allowed tokens of all beams of a text, this processor takes precedence.
         stuck = constrained.amax(dim=-1).isneginf().view(-1, self.num_beams).all(dim=-1)
         return torch.where(stuck.repeat_interleave(self.num_beams)[:, None], only_allowed, constrained)
 
@@ -123,10 +124,10 @@ class PrefixConstrainedLogitsProcessor(LogitsProcessor):
 
 
 class MinLengthLogitsProcessor(LogitsProcessor):
-    """Forbids the end of text before the text, prompt included, has `min_length` tokens."""
+    """Forbids the end-of-text token before the text, including its prompt, has `min_length` tokens."""
 
     def __init__(self, min_length: int, eos_token_id: int | list[int] | Tensor) -> None:
-        self.min_length = check_count("min_length", min_length, least=0)
+        self.min_length = check_count("min_length", min_length)
         self.ends = TokenSet(eos_token_id)
 
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
@@ -135,17 +136,15 @@ class MinLengthLogitsProcessor(LogitsProcessor):
 
 
 class MinNewTokensLengthLogitsProcessor(MinLengthLogitsProcessor):
-    """Forbids the end of text before there are `min_new_tokens` after the first `prompt_length_to_skip`."""
+    """Forbids the end-of-text token before `min_new_tokens` follow the first `prompt_length_to_skip` tokens."""
 
     def __init__(self, prompt_length_to_skip: int, min_new_tokens: int, eos_token_id: int | list[int] | Tensor) -> None:
-        check_count("min_new_tokens", min_new_tokens, least=0)
-        super().__init__(
-            check_count("prompt_length_to_skip", prompt_length_to_skip, least=0) + min_new_tokens, eos_token_id
-        )
+        check_count("min_new_tokens", min_new_tokens)
+        super().__init__(check_count("prompt_length_to_skip", prompt_length_to_skip) + min_new_tokens, eos_token_id)
 
 
 class ForcedBOSTokenLogitsProcessor(LogitsProcessor):
-    """After a prompt of one token, only `bos_token_id` may come."""
+    """Allows only `bos_token_id` after a prompt of one token."""
 
     def __init__(self, bos_token_id: int) -> None:
         self.token = TokenSet(bos_token_id)
@@ -156,7 +155,7 @@ class ForcedBOSTokenLogitsProcessor(LogitsProcessor):
 
 
 class ForcedEOSTokenLogitsProcessor(LogitsProcessor):
-    """As the last token before `max_length`, only an end of text may come."""
+    """Allows only an end-of-text token as the last token before `max_length`."""
 
     def __init__(self, max_length: int, eos_token_id: int | list[int] | Tensor) -> None:
         self.max_length = max_length
@@ -169,10 +168,10 @@ class ForcedEOSTokenLogitsProcessor(LogitsProcessor):
 
 
 class ExponentialDecayLengthPenalty(LogitsProcessor):
-    """Raises the score of the end of text by |score| · (factor^n − 1), n tokens after the start of the penalty.
+    """Raises the score of the end-of-text token by |score| · (factor^n − 1), n tokens after the start of the penalty.
 
     Args:
-        exponential_decay_length_penalty: (first token of the continuation that counts, factor).
+        exponential_decay_length_penalty: (number of new tokens before the penalty starts, factor).
         eos_token_id: the token(s) that end a text.
         input_ids_seq_length: length of the prompt.
     """
@@ -208,7 +207,7 @@ class InfNanRemoveLogitsProcessor(LogitsProcessor):
 
 
 class LogitNormalization(LogitsProcessor):
-    """Makes the scores log-probabilities again, after processors that changed their sum."""
+    """Normalizes the scores to log-probabilities after processors that changed their sum."""
 
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
         """log softmax of the scores."""

@@ -1,7 +1,7 @@
 """Filters that make sampling less random: temperature, and which tokens may be drawn at all.
 
-All of them keep the best token. What is filtered out gets `filter_value`, minus infinity; `min_tokens_to_keep` of the
-best stay in any case (beam search needs some more than one).
+All of them keep the best token. Tokens that are filtered out get `filter_value`, minus infinity; at least the best
+`min_tokens_to_keep` tokens stay (beam search needs more than one).
 """
 
 from __future__ import annotations
@@ -11,20 +11,18 @@ import math
 import torch
 from torch import Tensor
 
+from minitransformers.configs.checks import check_count, check_positive, is_number
 from minitransformers.errors import InputError
 from minitransformers.generation.processors.base import Ids, LogitsProcessor, Scores
 
 
 class TemperatureLogitsWarper(LogitsProcessor):
-    """Divides the scores: below 1 the likely tokens become likelier still, above 1 all more alike."""
+    """Divides the scores: below 1, likely tokens become more likely; above 1, probabilities become more equal."""
 
     def __init__(self, temperature: float | int) -> None:
-        if not isinstance(temperature, (int, float)) or not temperature > 0:
-            raise InputError(
-                f"temperature={temperature!r} must be a number above 0; for the likeliest token each time, "
-                f"pass do_sample=False."
-            )
-        self.temperature = temperature
+        self.temperature = check_positive(
+            "temperature", temperature, otherwise="; for the most likely token at each step, pass do_sample=False"
+        )
 
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
         """The scores divided by the temperature."""
@@ -35,8 +33,7 @@ class TopKLogitsWarper(LogitsProcessor):
     """Keeps the `top_k` best tokens, and all that tie with the last of them (Fan et al., 2018, §5.4)."""
 
     def __init__(self, top_k: int, filter_value: float | int = -math.inf, min_tokens_to_keep: int = 1) -> None:
-        if not isinstance(top_k, int) or top_k <= 0:
-            raise InputError(f"top_k={top_k!r} must be a whole number of at least 1; 0 or None turns the filter off.")
+        check_count("top_k", top_k, least=1, otherwise="; 0 or None turns the filter off")
         self.top_k = max(top_k, min_tokens_to_keep)
         self.filter_value = filter_value
 
@@ -47,16 +44,14 @@ class TopKLogitsWarper(LogitsProcessor):
 
 
 class _Filter(LogitsProcessor):
-    """The base of filters: a subclass says which tokens go."""
+    """The base of filters: a subclass selects the tokens to filter out."""
 
     def __init__(self, filter_value: float | int = -math.inf, min_tokens_to_keep: int = 1) -> None:
-        if not isinstance(min_tokens_to_keep, int) or min_tokens_to_keep < 1:
-            raise InputError(f"min_tokens_to_keep={min_tokens_to_keep!r} must be a whole number of at least 1.")
         self.filter_value = filter_value
-        self.min_tokens_to_keep = min_tokens_to_keep
+        self.min_tokens_to_keep = check_count("min_tokens_to_keep", min_tokens_to_keep, least=1)
 
     def _keep_the_best(self, filtered: Tensor, scores: Tensor) -> Tensor:
-        """`filtered` without the best tokens, and all that tie with the last of them."""
+        """`filtered` without the best tokens and those that tie with the last of them."""
         best = scores.topk(min(self.min_tokens_to_keep, scores.shape[-1]), dim=-1).values
         return filtered & (scores < best[:, -1:])
 
@@ -71,14 +66,14 @@ class TopPLogitsWarper(_Filter):
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
         """The scores, the unlikely rest filtered out."""
         ascending, order = scores.sort(descending=False)
-        # From the least likely up: a token can go as long as what goes stays within 1 − p.
+        # From the least likely up, tokens are filtered out as long as their sum stays within 1 − p.
         gone = ascending.softmax(dim=-1).cumsum(dim=-1) <= 1 - self.top_p
         gone[:, -self.min_tokens_to_keep :] = False
         return scores.masked_fill(gone.scatter(1, order, gone), self.filter_value)
 
 
 class MinPLogitsWarper(_Filter):
-    """Keeps tokens with at least `min_p` times the probability of the likeliest (Nguyen et al., 2024)."""
+    """Keeps tokens with at least `min_p` times the largest probability (Nguyen et al., 2024)."""
 
     def __init__(self, min_p: float | int, filter_value: float | int = -math.inf, min_tokens_to_keep: int = 1) -> None:
         super().__init__(filter_value, min_tokens_to_keep)
@@ -128,7 +123,7 @@ class EpsilonLogitsWarper(_Filter):
 
 
 class EtaLogitsWarper(_Filter):
-    """As above with a threshold that falls with the entropy: min(ε, √ε · exp(−entropy)) (Hewitt et al., 2022, §3.2)."""
+    """Keeps tokens with a probability of at least min(ε, √ε · exp(−entropy)) (Hewitt et al., 2022, §3.2)."""
 
     def __init__(
         self, epsilon: float | int, filter_value: float | int = -math.inf, min_tokens_to_keep: int = 1
@@ -144,14 +139,14 @@ class EtaLogitsWarper(_Filter):
 
 
 class TopHLogitsWarper(LogitsProcessor):
-    """Keeps, of the 100 best tokens, as many as hold a share `top_h` of their entropy (Potraghloo et al., 2025)."""
+    """Keeps as many of the 100 best tokens as have `top_h` of their entropy (Potraghloo et al., 2025)."""
 
     def __init__(self, top_h: float | int, filter_value: float | int = -math.inf) -> None:
         self.top_h = _fraction("top_h", top_h)
         self.filter_value = filter_value
 
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
-        """The scores, what would add too much entropy filtered out."""
+        """The scores, tokens that would add too much entropy filtered out."""
         best, order = scores.topk(min(100, scores.shape[-1]), dim=-1)
         probabilities = best.softmax(dim=-1)
         entropy = (-probabilities * probabilities.log()).cumsum(dim=-1)
@@ -162,14 +157,13 @@ class TopHLogitsWarper(LogitsProcessor):
 
 
 def _entropy(scores: Tensor) -> Tensor:
-    """(rows,) the entropy of each row's distribution; what is filtered out adds nothing."""
+    """(rows,) the entropy of each row's distribution; tokens that are filtered out add nothing."""
     log_probabilities = scores.log_softmax(dim=-1).clamp(min=torch.finfo(scores.dtype).min)
     return -(log_probabilities * log_probabilities.exp()).sum(dim=-1)
 
 
 def _fraction(name: str, value: float | int, *, below_one: bool = False, or_zero: bool = False) -> float:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not 0 <= value <= 1 or (value == 0 and not or_zero) or (value == 1 and below_one):
+    if not is_number(value, 0, 1) or (value == 0 and not or_zero) or (value == 1 and below_one):
         low, high = "[" if or_zero else "(", ")" if below_one else "]"
         raise InputError(f"{name}={value!r} must be a number in {low}0, 1{high}.")
     return float(value)

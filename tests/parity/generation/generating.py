@@ -1,4 +1,4 @@
-"""Random calls of `generate`, and what both libraries make of them."""
+"""Random calls of `generate` and their results in both libraries."""
 
 from __future__ import annotations
 
@@ -101,13 +101,13 @@ class Call:
     arguments: dict[str, Any]
 
     def run(self) -> tuple[Any, Any]:
-        """What we give and what the reference gives."""
+        """Our result and the reference's."""
         ours, theirs = pair(self.model, self.weights)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             torch.manual_seed(self.seed)
             with rounding_nothing():
-                expected = theirs.generate(**copy.deepcopy(self.arguments))  # in which it changes an encoder's output
+                expected = theirs.generate(**copy.deepcopy(self.arguments))  # it changes an encoder's output in place
             torch.manual_seed(self.seed)
             return ours.generate(**self.arguments), expected
 
@@ -115,8 +115,8 @@ class Call:
 def assert_same(ours: Any, theirs: Any, prompt: Tensor) -> None:
     """The same ids, and scores that differ by rounding only.
 
-    Padding in front of a prompt attends to nothing, for which the reference and this library compute different things
-    that no token ever sees: hidden states and attentions of the prompt are compared without it.
+    Padding in front of a prompt attends to nothing; the reference and this library compute different values for it,
+    which no token reads: hidden states and attentions of the prompt are compared without it.
     """
     if isinstance(theirs, Tensor):
         assert torch.equal(ours, theirs), f"\n{ours}\n{theirs}"
@@ -257,7 +257,7 @@ def filters(draw: Draw) -> dict[str, Any]:
 
 
 def outputs(draw: Draw) -> dict[str, Any]:
-    """What is asked for besides the ids: nothing, or most of it."""
+    """The outputs besides the ids: none, or most of them."""
     if some(draw, 4):
         return {}
     names = ["output_scores", "output_logits", "output_hidden_states", "output_attentions"]

@@ -35,7 +35,7 @@ START = 1
 
 
 def source(draw: Draw, random: torch.Generator) -> dict[str, Any]:
-    """Texts of different lengths, padded on either side or with holes, as ids, vectors, or what an encoder gave."""
+    """Texts of different lengths, padded on either side or with holes, as ids, vectors, or the output of an encoder."""
     sizes = draw(st.lists(st.integers(1, 6), min_size=1, max_size=3))
     width = max(sizes)
     positions, sizes = torch.arange(width), torch.tensor(sizes)[:, None]
@@ -53,7 +53,7 @@ def source(draw: Draw, random: torch.Generator) -> dict[str, Any]:
 
 
 def target(draw: Draw, random: torch.Generator, rows: int) -> tuple[dict[str, Tensor], Tensor]:
-    """What the decoder starts with, now and then padded on the left; and which of its tokens are no padding."""
+    """The beginning of the target, sometimes padded on the left; and which of its tokens are no padding."""
     if not some(draw):
         return {}, torch.ones(rows, 1)
     width = draw(st.integers(1, 4))
@@ -169,7 +169,7 @@ def test_the_comparison_notices_mistakes(model: str, monkeypatch: pytest.MonkeyP
     assert all(noticed.values()), noticed
 
 
-def test_copies_of_a_text_need_the_keys_of_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copies_of_a_text_need_copies_of_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first step is computed once for all beams; then each has its own row, in cross-attention's cache too."""
     ours, _ = pair("T5ForConditionalGeneration", 0)
     monkeypatch.setattr(CacheLayer, "reorder", lambda self, rows, start=0: None)

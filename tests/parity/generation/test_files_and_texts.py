@@ -1,4 +1,4 @@
-"""Files, stop strings, streams and names: what scripts and checkpoints of the reference meet here."""
+"""Files, stop strings, streams and names, as scripts and checkpoints of the reference use them."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_stop_strings(text: str, stops: list[str], data: st.DataObject) -> None:
 
 @given(text=some_text)
 def test_streams(text: str) -> None:
-    """The pieces may be cut elsewhere; put together they are the reference's, which are the text."""
+    """The pieces may differ from the reference's; joined they are equal, and equal to the text."""
     shown = []
     for library, tokenizer in ((generation, OURS), (transformers, THEIRS)):
         streamer = library.TextIteratorStreamer(tokenizer, timeout=60)
@@ -86,7 +86,7 @@ def test_files_of_either_library_are_read_by_the_other(settings: dict[str, Any],
             assert getattr(here, name) == getattr(there, name) == settings.get(name), name
 
 
-def test_a_checkpoint_with_settings_continues_alike(tmp_path: Path) -> None:
+def test_settings_of_a_checkpoint(tmp_path: Path) -> None:
     """Saved by either library, with a generation_config.json, and with settings in an old config.json."""
     ours, theirs = pair("GPT2LMHeadModel", 3)
     prompt = torch.tensor([[6, 7, 8], [9, 9, 10]])
@@ -107,6 +107,16 @@ def test_a_checkpoint_with_settings_continues_alike(tmp_path: Path) -> None:
     ]
     for result in results[1:]:
         assert torch.equal(result, results[0])
+
+
+@given(data=st.data())
+def test_generation_mode(data: st.DataObject) -> None:
+    options = {"do_sample": [True, False, None], "num_beams": [1, 3, None], "prompt_lookup_num_tokens": [2, None, None]}
+    values = {name: data.draw(st.sampled_from(choices)) for name, choices in options.items()}
+    if (values["num_beams"] or 1) > 1:  # then the reference ignores it with a warning, and `generate` here refuses it
+        values["prompt_lookup_num_tokens"] = None
+    theirs = transformers.GenerationConfig(**values).get_generation_mode()
+    assert generation.GenerationConfig(**values).get_generation_mode() == theirs.value
 
 
 def test_defaults_are_the_references() -> None:
@@ -130,7 +140,7 @@ def test_names_and_order_of_arguments() -> None:
     import inspect
 
     for name in generation.__all__:
-        if name in ("GenerationMixin", "Search", "Step", "set_seed"):
+        if name in ("GenerationMixin", "GenerationMode", "Search", "Step", "set_seed"):
             continue
         theirs = (
             getattr(transformers.generation, name, None)

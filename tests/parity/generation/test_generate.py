@@ -29,7 +29,7 @@ def test_same_tokens_and_scores(model: str, strategy: str, data: st.DataObject) 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @given(data=st.data())
 def test_a_model_without_a_cache(strategy: str, data: st.DataObject) -> None:
-    """The first GPT computes the whole text at each step. (The reference gives back a cache that is empty.)"""
+    """The first GPT computes the whole text at each step. (The reference returns an empty cache.)"""
     call = data.draw(calls("OpenAIGPTLMHeadModel", strategy))
     ours, theirs = call.run()
     if not isinstance(theirs, torch.Tensor) and theirs.get("past_key_values") is not None:
@@ -38,7 +38,7 @@ def test_a_model_without_a_cache(strategy: str, data: st.DataObject) -> None:
     assert_same(ours, theirs, call.arguments["input_ids"])
 
 
-def test_what_a_model_without_a_cache_refuses_and_can_do() -> None:
+def test_limits_of_a_model_without_a_cache() -> None:
     """Embedded prompts, as in the reference; prompt lookup, at which the reference fails, gives the greedy tokens."""
     ours, _ = pair("OpenAIGPTLMHeadModel", 0)
     with pytest.raises(InputError, match="inputs_embeds can't be continued by OpenAIGPTLMHeadModel"):
@@ -70,7 +70,7 @@ def test_embedded_prompts(strategy: str, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @given(data=st.data())
-def test_going_on_from_a_cache(strategy: str, data: st.DataObject) -> None:
+def test_continuing_from_a_cache(strategy: str, data: st.DataObject) -> None:
     """The second half of a text, with the cache of the first."""
     call = data.draw(calls("GPT2LMHeadModel", strategy))
     for name in ("num_beams", "num_return_sequences", "length_penalty", "early_stopping", "use_cache"):

@@ -1,4 +1,4 @@
-"""Every processor and filter alone, on drawn texts and scores, against the reference's of the same name."""
+"""Every processor and filter on drawn texts and scores, compared with the reference's of the same name."""
 
 from __future__ import annotations
 
