@@ -1,35 +1,45 @@
 """ALBERT (Lan et al., 2019): BERT with few parameters. Its blocks share their weights, and its embedding is narrow.
 
-Reads like the paper: configuration, weight names, backbone (§3.1), pre-training heads (§3.1, §4.6), fine-tuning heads,
-which are BERT's.
+Reads like the paper: configuration, blocks and backbone (§3.1), pre-training heads (§3.1, §4.6), fine-tuning heads.
 """
 
 from __future__ import annotations
 
+from typing import Any, ClassVar, Unpack
+
+import torch
 from torch import Tensor, nn
 
 from minitransformers.configs.config import Config
 from minitransformers.configs.fields import choice, count, positive, probability, size
 from minitransformers.errors import ConfigError
-from minitransformers.files.weight_names import WeightTable, alias, double, drop, rename, tie
-from minitransformers.models.base.checks import check_dtype, check_ids, check_labels, check_length, read_shape
-from minitransformers.models.base.mask_arguments import check_mask
-from minitransformers.models.base.pretrained import attention_kernel_name
-from minitransformers.models.bert import (
-    BertForMultipleChoice,
-    BertForQuestionAnswering,
-    BertForSequenceClassification,
-    BertForTokenClassification,
-    BertPreTrainedModel,
-    WithMaskedLMHead,
+from minitransformers.files.checkpoint_names import CheckpointNames
+from minitransformers.models.base.checkpointing import GradientCheckpointingLayer
+from minitransformers.models.base.checks import (
+    check_labels,
+    check_sequence_labels,
+    check_span,
+    choices_shape,
+    flatten_choices,
+    read_shape,
 )
-from minitransformers.nn.legacy_blocks import BlockOutput, EncoderBlock
-from minitransformers.nn.embeddings import Embeddings
-from minitransformers.nn.feed_forward import ACTIVATIONS
-from minitransformers.nn.heads import MaskedLMHead, Pooler
-from minitransformers.nn.losses import token_cross_entropy
-from minitransformers.nn.masks import AttentionMask, read_attention_mask
-from minitransformers.outputs import AlbertForPreTrainingOutput, BaseModelOutputWithPooling, MaskedLMOutput
+from minitransformers.models.base.inputs import Inputs, OutputOptions, Record
+from minitransformers.models.base.pretrained import PreTrainedModel
+from minitransformers.models.bert import BACKBONE_NAMES, BertEmbeddings
+from minitransformers.nn.attention import attend
+from minitransformers.nn.feed_forward import ACTIVATIONS, activation_function
+from minitransformers.nn.losses import sequence_classification_loss, span_loss, token_cross_entropy
+from minitransformers.nn.masks import AttentionMask
+from minitransformers.outputs import (
+    AlbertForPreTrainingOutput,
+    BaseModelOutput,
+    BaseModelOutputWithPooling,
+    MaskedLMOutput,
+    MultipleChoiceModelOutput,
+    QuestionAnsweringModelOutput,
+    SequenceClassifierOutput,
+    TokenClassifierOutput,
+)
 
 # ---- configuration ---------------------------------------------------------------------------------------------------
 
@@ -72,116 +82,131 @@ class AlbertConfig(Config):
             raise ConfigError(f"pad_token_id={self.pad_token_id} must be below vocab_size={self.vocab_size}.")
 
 
-# ---- weight names ----------------------------------------------------------------------------------------------------
-
-_THEIR_BLOCK = "encoder.albert_layer_groups.{group}.albert_layers.{block}"
-
-WEIGHTS = WeightTable(
-    alias("{module...}.gamma", of="{module...}.weight"),  # checkpoints converted from TensorFlow
-    alias("{module...}.beta", of="{module...}.bias"),
-    drop("embeddings.position_ids"),
-    rename("embeddings.word_embeddings.weight", "embeddings.token_embedding.weight"),
-    rename("embeddings.position_embeddings.weight", "embeddings.position_embedding.weight"),
-    rename("embeddings.token_type_embeddings.weight", "embeddings.token_type_embedding.weight"),
-    rename("embeddings.LayerNorm.{kind}", "embeddings.norm.{kind}"),
-    rename("encoder.embedding_hidden_mapping_in.{kind}", "embeddings.projection.{kind}"),
-    rename(_THEIR_BLOCK + ".attention.dense.{kind}", "groups.{group}.{block}.self_attention.output.{kind}"),
-    rename(_THEIR_BLOCK + ".attention.LayerNorm.{kind}", "groups.{group}.{block}.self_attention_norm.{kind}"),
-    rename(_THEIR_BLOCK + ".attention.{part}.{kind}", "groups.{group}.{block}.self_attention.{part}.{kind}"),
-    rename(_THEIR_BLOCK + ".ffn.{kind}", "groups.{group}.{block}.feed_forward.intermediate.{kind}"),
-    rename(_THEIR_BLOCK + ".ffn_output.{kind}", "groups.{group}.{block}.feed_forward.output.{kind}"),
-    rename(_THEIR_BLOCK + ".full_layer_layer_norm.{kind}", "groups.{group}.{block}.feed_forward_norm.{kind}"),
-    rename("pooler.{kind}", "pooler.dense.{kind}"),
-    # Heads
-    rename("predictions.dense.{kind}", "mlm_head.dense.{kind}"),
-    rename("predictions.LayerNorm.{kind}", "mlm_head.norm.{kind}"),
-    rename("predictions.decoder.weight", "mlm_head.decoder.weight"),
-    double("predictions.decoder.bias", of="predictions.bias"),
-    rename("predictions.bias", "mlm_head.decoder.bias"),
-    tie("mlm_head.decoder.weight", to="albert.embeddings.token_embedding.weight"),
-    rename("sop_classifier.classifier.{kind}", "sop_head.{kind}"),
-    base="albert",
-)
+# ---- blocks (§3.1) ---------------------------------------------------------------------------------------------------
 
 
-# ---- the backbone (§3.1) ---------------------------------------------------------------------------------------------
+class AlbertEmbeddings(BertEmbeddings):
+    """BERT's, as narrow as the config says."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config, width=config.embedding_size)
 
 
-class AlbertPreTrainedModel(BertPreTrainedModel):
-    """What all ALBERT classes share."""
+class AlbertAttention(nn.Module):
+    """The attention sub-layer, post-norm."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.heads = config.num_attention_heads
+        self.attention_dropout = nn.Dropout(config.attention_probs_dropout_prob)
+        self.output_dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.query, self.key, self.value = (nn.Linear(config.hidden_size, config.hidden_size) for _ in range(3))
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(
+        self, x: Tensor, mask: AttentionMask | Tensor | None = None, kernel: str = "sdpa"
+    ) -> tuple[Tensor, Tensor | None]:
+        """Attend from and to `x` (batch, length, hidden), project and add."""
+        query, key, value = self.query(x), self.key(x), self.value(x)
+        dropout = self.attention_dropout.p if self.training else 0.0
+        attended, weights = attend(query, key, value, heads=self.heads, mask=mask, dropout=dropout, kernel=kernel)
+        return self.LayerNorm(x + self.output_dropout(self.dense(attended))), weights
+
+
+class AlbertLayer(GradientCheckpointingLayer):
+    """BERT's block, without dropout after the feed-forward network."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.full_layer_layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.attention = AlbertAttention(config)
+        self.ffn = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.ffn_output = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.activation = activation_function(config.hidden_act)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)  # in the reference's tree, and used by neither
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        attention_mask: AttentionMask | Tensor | None = None,
+        *,
+        kernel: str = "sdpa",
+        record: Record | None = None,
+    ) -> Tensor:
+        """Transform (batch, length, hidden); `record` is given the attention weights."""
+        x, weights = self.attention(hidden_states, attention_mask, kernel=kernel)
+        if record is not None:
+            record(weights, None)
+        transformed = self.ffn_output(self.activation(self.ffn(x)))
+        return self.full_layer_layer_norm(x + transformed)  # type: ignore[no-any-return]
+
+
+class AlbertLayerGroup(nn.Module):
+    """Blocks that are run one after the other, and together make up a layer."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.albert_layers = nn.ModuleList(AlbertLayer(config) for _ in range(config.inner_group_num))
+
+    def forward(self, hidden_states: Tensor, inputs: Inputs) -> Tensor:
+        """Transform (batch, length, hidden)."""
+        x = hidden_states
+        for index, layer in enumerate(self.albert_layers):
+            inputs.keep(x)
+            x = layer(x, inputs.mask, **inputs.for_layer(index))
+        return x
+
+
+class AlbertTransformer(nn.Module):
+    """The same few blocks, again and again: layer i of L runs group ⌊i·G/L⌋; with G = 1, as published, all are one."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.num_layers = config.num_hidden_layers
+        self.embedding_hidden_mapping_in = nn.Linear(config.embedding_size, config.hidden_size)
+        self.albert_layer_groups = nn.ModuleList(AlbertLayerGroup(config) for _ in range(config.num_hidden_groups))
+
+    def forward(self, hidden_states: Tensor, inputs: Inputs) -> BaseModelOutput:
+        """Project embedded tokens (batch, length, embedding) to the width of the blocks, and run those."""
+        x = self.embedding_hidden_mapping_in(hidden_states)
+        for index in range(self.num_layers):
+            group = int(index / (self.num_layers / len(self.albert_layer_groups)))
+            x = self.albert_layer_groups[group](x, inputs)
+        inputs.keep(x)
+        return BaseModelOutput(x, **inputs.kept())
+
+
+# ---- the backbone ----------------------------------------------------------------------------------------------------
+
+
+class AlbertPreTrainedModel(PreTrainedModel):
+    """The base of all ALBERT classes."""
 
     config_class = AlbertConfig
     base_model_prefix = "albert"
-    weights = WEIGHTS
+    checkpoint_names = CheckpointNames(*BACKBONE_NAMES, base="albert")
     optional_weights = (".pooler.",)
+    _input_embeddings = "embeddings.word_embeddings"
+    _output_embeddings = "predictions.decoder"
+    _tied_weights_keys: ClassVar[dict[str, str]] = {
+        "predictions.decoder.weight": "albert.embeddings.word_embeddings.weight",
+        "predictions.decoder.bias": "predictions.bias",
+    }
 
-    config: AlbertConfig  # type: ignore[assignment]  # it has all that BERT's fine-tuning heads read
-
-    def build_backbone(self, add_pooling_layer: bool = True) -> None:
-        """Give a model with a head its backbone: `self.albert`, which is also `self.base_model`."""
-        self.albert = AlbertModel(self.config, add_pooling_layer)
-
-    def build_mlm_head(self) -> None:
-        """Give a model its masked-token head."""
-        config = self.config
-        self.mlm_head = MaskedLMHead(
-            config.hidden_size,
-            config.vocab_size,
-            embedding_size=config.embedding_size,
-            activation=config.hidden_act,
-            eps=config.layer_norm_eps,
-        )
-
-    @property
-    def embedding_size(self) -> int:
-        """Width of the token embedding, and so of `inputs_embeds`."""
-        return self.config.embedding_size
-
-
-class AlbertBlock(EncoderBlock):
-    """BERT's block, without dropout after the feed-forward network."""
-
-    def forward(  # type: ignore[override]  # an encoder's block has neither context nor cache
-        self, hidden_states: Tensor, mask: AttentionMask | None = None, *, kernel: str = "sdpa"
-    ) -> BlockOutput:
-        """Transform a sequence."""
-        attended, weights = self.self_attention(hidden_states, mask=mask, kernel=kernel)
-        x = self.self_attention_norm(hidden_states + self.dropout(attended))
-        return BlockOutput(self.feed_forward_norm(x + self.feed_forward(x)), weights, None)
+    config: AlbertConfig
 
 
 class AlbertModel(AlbertPreTrainedModel):
-    """Embeddings → the same few blocks, again and again → pooler: a vector for every token, and one for the sequence.
-
-    Layer i of L runs the blocks of group ⌊i·G/L⌋, one after the other; with G = 1, as published, all layers are one.
-    """
+    """Embeddings → shared blocks → pooler: a vector for every token, and one for the sequence."""
 
     def __init__(self, config: AlbertConfig, add_pooling_layer: bool = True) -> None:
         super().__init__(config)
-        self.embeddings = Embeddings(
-            config.vocab_size,
-            config.hidden_size,
-            embedding_size=config.embedding_size,
-            max_positions=config.max_position_embeddings,
-            num_token_types=config.type_vocab_size,
-            padding_idx=config.pad_token_id,
-            dropout=config.hidden_dropout_prob,
-            eps=config.layer_norm_eps,
-        )
-        self.groups = nn.ModuleList(
-            nn.ModuleList(_block(config) for _ in range(config.inner_group_num))
-            for _ in range(config.num_hidden_groups)
-        )
-        self.pooler = Pooler(config.hidden_size) if add_pooling_layer else None
+        self.embeddings = AlbertEmbeddings(config)
+        self.encoder = AlbertTransformer(config)
+        self.pooler = nn.Linear(config.hidden_size, config.hidden_size) if add_pooling_layer else None
+        self.pooler_activation = nn.Tanh() if add_pooling_layer else None
         self.post_init()
-
-    def get_input_embeddings(self) -> nn.Embedding:
-        """The token embedding."""
-        return self.embeddings.token_embedding
-
-    def set_input_embeddings(self, embeddings: nn.Embedding) -> None:
-        """Replace the token embedding."""
-        self.embeddings.token_embedding = embeddings
 
     def forward(
         self,
@@ -190,9 +215,7 @@ class AlbertModel(AlbertPreTrainedModel):
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> BaseModelOutputWithPooling:
         """Encode a batch.
 
@@ -202,77 +225,69 @@ class AlbertModel(AlbertPreTrainedModel):
                 `read_attention_mask`.
             token_type_ids: (batch, length), 0 in sentence A and 1 in sentence B; 0 if None.
             position_ids: (batch, length); counted from 0 if None.
-            output_attentions, output_hidden_states: None means what the config says.
+            options: `output_attentions`, `output_hidden_states`; None means the config's value.
 
         Raises:
             InputError: an argument whose shape, type or range is wrong.
         """
-        config = self.config
-        output_attentions = config.output_attentions if output_attentions is None else output_attentions
-        output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        kernel = attention_kernel_name(config, output_attentions)
-
-        shape = read_shape(input_ids, inputs_embeds, config.embedding_size)
-        check_dtype("inputs_embeds", inputs_embeds, self.dtype, may_be_widened=True)
-        check_mask("attention_mask", attention_mask, config.num_attention_heads)
-        check_ids("input_ids", input_ids, shape, config.vocab_size, "vocab_size")
-        check_ids("token_type_ids", token_type_ids, shape, config.type_vocab_size, "type_vocab_size")
-        check_ids("position_ids", position_ids, shape, config.max_position_embeddings, "max_position_embeddings")
-        if position_ids is None:
-            check_length(shape[1], 0, config.max_position_embeddings)
-        mask = read_attention_mask(
+        inputs = self.prepare_inputs(
+            input_ids,
+            inputs_embeds,
             attention_mask,
-            batch_size=shape[0],
-            query_length=shape[1],
-            key_length=shape[1],
+            position_ids,
+            token_type_ids,
+            **options,
             is_causal=False,
-            dtype=self.dtype,
-            device=self.device,
+            width=self.config.embedding_size,
         )
-
-        hidden_states = self.embeddings(
-            input_ids, token_type_ids=token_type_ids, position_ids=position_ids, inputs_embeds=inputs_embeds
-        )
-        all_hidden_states, attentions = [hidden_states], []
-        for index in range(config.num_hidden_layers):
-            group = self.groups[int(index / (config.num_hidden_layers / config.num_hidden_groups))]
-            for block in group.children():
-                hidden_states, attention, _ = self.run_block(block, hidden_states, mask, kernel=kernel)
-                all_hidden_states.append(hidden_states)
-                attentions.append(attention)
-
-        return BaseModelOutputWithPooling(
-            last_hidden_state=hidden_states,
-            pooler_output=None if self.pooler is None else self.pooler(hidden_states),
-            hidden_states=tuple(all_hidden_states) if output_hidden_states else None,
-            attentions=tuple(attentions) if output_attentions else None,
-        )
-
-
-def _block(config: AlbertConfig) -> AlbertBlock:
-    return AlbertBlock(
-        config.hidden_size,
-        config.num_attention_heads,
-        config.intermediate_size,
-        activation=config.hidden_act,
-        dropout=config.hidden_dropout_prob,
-        attention_dropout=config.attention_probs_dropout_prob,
-        eps=config.layer_norm_eps,
-    )
+        x = self.embeddings(input_ids, token_type_ids, inputs.position_ids, inputs_embeds)
+        encoded = self.encoder(x, inputs)
+        pooled = None
+        if self.pooler is not None and self.pooler_activation is not None:
+            pooled = self.pooler_activation(self.pooler(encoded.last_hidden_state[:, 0]))
+        return BaseModelOutputWithPooling(encoded.last_hidden_state, pooled, encoded.hidden_states, encoded.attentions)
 
 
 # ---- pre-training heads (§3.1, §4.6) ---------------------------------------------------------------------------------
 
 
-class AlbertForPreTraining(AlbertPreTrainedModel, WithMaskedLMHead):
+class AlbertMLMHead(nn.Module):
+    """dense → activation → norm → scores of the vocabulary; `decoder` shares its weight with the token embedding."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.LayerNorm = nn.LayerNorm(config.embedding_size, eps=config.layer_norm_eps)
+        self.bias = nn.Parameter(torch.zeros(config.vocab_size))  # tied to the decoder's
+        self.dense = nn.Linear(config.hidden_size, config.embedding_size)
+        self.decoder = nn.Linear(config.embedding_size, config.vocab_size)
+        self.activation = activation_function(config.hidden_act)
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """(batch, length, hidden) to (batch, length, vocabulary)."""
+        return self.decoder(self.LayerNorm(self.activation(self.dense(hidden_states))))  # type: ignore[no-any-return]
+
+
+class AlbertSOPHead(nn.Module):
+    """Scores of the two orders of sentences."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(config.classifier_dropout_prob)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+
+    def forward(self, pooled_output: Tensor) -> Tensor:
+        """(batch, hidden) to (batch, 2)."""
+        return self.classifier(self.dropout(pooled_output))  # type: ignore[no-any-return]
+
+
+class AlbertForPreTraining(AlbertPreTrainedModel):
     """ALBERT with both of its pre-training heads: masked tokens, and the order of two sentences."""
 
     def __init__(self, config: AlbertConfig) -> None:
         super().__init__(config)
-        self.build_backbone()
-        self.build_mlm_head()
-        self.dropout = nn.Dropout(config.head_dropout)
-        self.sop_head = nn.Linear(config.hidden_size, config.num_labels)
+        self.albert = AlbertModel(config)
+        self.predictions = AlbertMLMHead(config)
+        self.sop_classifier = AlbertSOPHead(config)
         self.post_init()
 
     def forward(
@@ -284,30 +299,21 @@ class AlbertForPreTraining(AlbertPreTrainedModel, WithMaskedLMHead):
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         sentence_order_label: Tensor | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> AlbertForPreTrainingOutput:
         """Predict masked tokens and the order of the sentences; see `AlbertModel` for the inputs.
 
         `labels` (batch, length): the original token where one was masked, −100 elsewhere. `sentence_order_label`
         (batch,): 0 = sentence A comes first, 1 = they are swapped. The loss, given both, is their sum.
         """
-        shape = read_shape(input_ids, inputs_embeds, self.embedding_size)
+        shape = read_shape(input_ids, inputs_embeds, self.config.embedding_size)
         check_labels(labels, shape, self.config.vocab_size)
         check_labels(sentence_order_label, shape[:1], self.config.num_labels, "sentence_order_label")
-        encoded = self.base_model(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
+        encoded = self.albert(
+            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, return_dict=True, **options
         )
-        prediction_logits = self.mlm_head(encoded.last_hidden_state)
-        sop_logits = self.sop_head(self.dropout(encoded.pooler_output))
+        prediction_logits = self.predictions(encoded.last_hidden_state)
+        sop_logits = self.sop_classifier(encoded.pooler_output)
         loss = None
         if labels is not None and sentence_order_label is not None:
             loss = token_cross_entropy(prediction_logits, labels.view(shape)) + token_cross_entropy(
@@ -318,13 +324,13 @@ class AlbertForPreTraining(AlbertPreTrainedModel, WithMaskedLMHead):
         )
 
 
-class AlbertForMaskedLM(AlbertPreTrainedModel, WithMaskedLMHead):
+class AlbertForMaskedLM(AlbertPreTrainedModel):
     """ALBERT that fills in masked tokens."""
 
     def __init__(self, config: AlbertConfig) -> None:
         super().__init__(config)
-        self.build_backbone(add_pooling_layer=False)
-        self.build_mlm_head()
+        self.albert = AlbertModel(config, add_pooling_layer=False)
+        self.predictions = AlbertMLMHead(config)
         self.post_init()
 
     def forward(
@@ -335,45 +341,156 @@ class AlbertForMaskedLM(AlbertPreTrainedModel, WithMaskedLMHead):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> MaskedLMOutput:
         """Score the vocabulary at every position; see `AlbertModel` for the inputs.
 
         `labels` (batch, length): the original token where one was masked, −100 elsewhere.
         """
-        shape = read_shape(input_ids, inputs_embeds, self.embedding_size)
+        shape = read_shape(input_ids, inputs_embeds, self.config.embedding_size)
         check_labels(labels, shape, self.config.vocab_size)
-        encoded = self.base_model(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
+        encoded = self.albert(
+            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, return_dict=True, **options
         )
-        logits = self.mlm_head(encoded.last_hidden_state)
+        logits = self.predictions(encoded.last_hidden_state)
         loss = None if labels is None else token_cross_entropy(logits, labels.view(shape))
         return MaskedLMOutput(loss, logits, encoded.hidden_states, encoded.attentions)
 
 
-# ---- fine-tuning heads: BERT's ---------------------------------------------------------------------------------------
+# ---- fine-tuning heads -----------------------------------------------------------------------------------------------
 
 
-class AlbertForSequenceClassification(AlbertPreTrainedModel, BertForSequenceClassification):
+class AlbertForSequenceClassification(AlbertPreTrainedModel):
     """ALBERT with a linear layer over the pooled vector: classes, several labels at once, or a number."""
 
+    def __init__(self, config: AlbertConfig) -> None:
+        super().__init__(config)
+        self.albert = AlbertModel(config)
+        self.dropout = nn.Dropout(config.classifier_dropout_prob)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()
 
-class AlbertForMultipleChoice(AlbertPreTrainedModel, BertForMultipleChoice):
-    """ALBERT that scores each of several choices for a text."""
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        **options: Unpack[OutputOptions],
+    ) -> SequenceClassifierOutput:
+        """Classify sequences; see `AlbertModel` for the inputs, and `BertForSequenceClassification` for the labels."""
+        shape = read_shape(input_ids, inputs_embeds, self.config.embedding_size)
+        check_sequence_labels(labels, shape[0], self.config.num_labels, self.config.problem_type)
+        encoded = self.albert(
+            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, return_dict=True, **options
+        )
+        logits = self.classifier(self.dropout(encoded.pooler_output))
+        loss = None if labels is None else sequence_classification_loss(logits, labels, self.config.problem_type)
+        return SequenceClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)
 
 
-class AlbertForTokenClassification(AlbertPreTrainedModel, BertForTokenClassification):
+class AlbertForTokenClassification(AlbertPreTrainedModel):
     """ALBERT with a linear layer over every token."""
 
+    def __init__(self, config: AlbertConfig) -> None:
+        super().__init__(config)
+        self.albert = AlbertModel(config, add_pooling_layer=False)
+        self.dropout = nn.Dropout(config.classifier_dropout_prob)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()
 
-class AlbertForQuestionAnswering(AlbertPreTrainedModel, BertForQuestionAnswering):
-    """ALBERT that finds the answer to a question in a text."""
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        **options: Unpack[OutputOptions],
+    ) -> TokenClassifierOutput:
+        """Classify tokens; see `AlbertModel` for the inputs. `labels` (batch, length), −100 where none is wanted."""
+        shape = read_shape(input_ids, inputs_embeds, self.config.embedding_size)
+        check_labels(labels, shape, self.config.num_labels)
+        encoded = self.albert(
+            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, return_dict=True, **options
+        )
+        logits = self.classifier(self.dropout(encoded.last_hidden_state))
+        loss = None if labels is None else token_cross_entropy(logits, labels.view(shape))
+        return TokenClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)
+
+
+class AlbertForQuestionAnswering(AlbertPreTrainedModel):
+    """ALBERT that finds the answer to a question in a text: where it starts and ends."""
+
+    def __init__(self, config: AlbertConfig) -> None:
+        super().__init__(config)
+        if config.num_labels != 2:
+            raise ConfigError(f"{type(self).__name__} needs num_labels=2 (start and end), got {config.num_labels}.")
+        self.albert = AlbertModel(config, add_pooling_layer=False)
+        self.qa_outputs = nn.Linear(config.hidden_size, 2)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        start_positions: Tensor | None = None,
+        end_positions: Tensor | None = None,
+        **options: Unpack[OutputOptions],
+    ) -> QuestionAnsweringModelOutput:
+        """Score every token as start and as end; see `AlbertModel` for the inputs.
+
+        `start_positions`, `end_positions` (batch,): the first and last token of the answer; see `span_loss`.
+        """
+        shape = read_shape(input_ids, inputs_embeds, self.config.embedding_size)
+        check_span("start_positions", start_positions, shape[0])
+        check_span("end_positions", end_positions, shape[0])
+        encoded = self.albert(
+            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, return_dict=True, **options
+        )
+        start_logits, end_logits = self.qa_outputs(encoded.last_hidden_state).unbind(dim=-1)
+        loss = span_loss(start_logits, end_logits, start_positions, end_positions)
+        return QuestionAnsweringModelOutput(loss, start_logits, end_logits, encoded.hidden_states, encoded.attentions)
+
+
+class AlbertForMultipleChoice(AlbertPreTrainedModel):
+    """ALBERT that scores each of several choices for a text."""
+
+    def __init__(self, config: AlbertConfig) -> None:
+        super().__init__(config)
+        self.albert = AlbertModel(config)
+        self.dropout = nn.Dropout(config.classifier_dropout_prob)
+        self.classifier = nn.Linear(config.hidden_size, 1)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        **options: Unpack[OutputOptions],
+    ) -> MultipleChoiceModelOutput:
+        """Score choices. All inputs have one more dimension than `AlbertModel`'s: (batch, choices, length).
+
+        `labels` (batch,): which choice is right.
+        """
+        batch_size, num_choices, _ = choices_shape(input_ids, inputs_embeds)
+        check_labels(labels, (batch_size,), num_choices)
+        encoded = self.albert(
+            *map(flatten_choices, (input_ids, attention_mask, token_type_ids, position_ids)),
+            flatten_choices(inputs_embeds, ndim=4),
+            return_dict=True,
+            **options,
+        )
+        logits = self.classifier(self.dropout(encoded.pooler_output)).view(batch_size, num_choices)
+        loss = None if labels is None else token_cross_entropy(logits, labels.view(-1))
+        return MultipleChoiceModelOutput(loss, logits, encoded.hidden_states, encoded.attentions)

@@ -135,7 +135,7 @@ class BertEmbeddings(nn.Module):
         if position_ids is None:
             position_ids = self.position_ids[:, past_key_values_length : past_key_values_length + tokens.shape[1]]
         if token_type_ids is None:
-            token_type_ids = torch.zeros_like(position_ids)
+            token_type_ids = torch.zeros_like(position_ids).expand(tokens.shape[:-1])
         x = tokens + self.token_type_embeddings(token_type_ids) + self.position_embeddings(position_ids)
         return self.dropout(self.LayerNorm(x))  # type: ignore[no-any-return]
 

@@ -1,43 +1,63 @@
 """ELECTRA (Clark et al., 2020): a generator fills in masked tokens, and a discriminator tells which were replaced.
 
 Both are BERT with an embedding that may be narrower than the blocks, and without a pooler. Reads top to bottom:
-configuration, weight names, backbone, generator and discriminator (§3), fine-tuning heads.
+configuration, backbone, generator and discriminator (§3), fine-tuning heads.
 """
 
 from __future__ import annotations
+
+import logging
+from typing import Any, ClassVar, Unpack
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minitransformers.configs.fields import choice, probability, size
-from minitransformers.files.weight_names import WeightTable, rename, tie
+from minitransformers.errors import ConfigError
+from minitransformers.files.checkpoint_names import CheckpointNames
+from minitransformers.generation.mixin import GenerationMixin
 from minitransformers.models.base.checks import (
     check_labels,
+    check_logits_to_keep,
     check_sequence_labels,
+    check_span,
     choices_shape,
     flatten_choices,
     read_shape,
 )
+from minitransformers.models.base.inputs import OutputOptions
 from minitransformers.models.bert import (
-    BACKBONE_RULES,
+    BACKBONE_NAMES,
+    BertAttention,
     BertConfig,
-    BertForMaskedLM,
-    BertForQuestionAnswering,
-    BertForTokenClassification,
-    BertLMHeadModel,
-    BertModel,
+    BertCrossAttention,
+    BertEmbeddings,
+    BertEncoder,
+    BertIntermediate,
+    BertLayer,
+    BertOutput,
     BertPreTrainedModel,
+    BertSelfAttention,
+    BertSelfOutput,
 )
+from minitransformers.nn.cache import Cache
 from minitransformers.nn.feed_forward import ACTIVATIONS, activation_function
-from minitransformers.nn.heads import DenseClassifier, MaskedLMHead, SequenceSummary
-from minitransformers.nn.losses import sequence_classification_loss, token_cross_entropy
+from minitransformers.nn.heads import keep_positions
+from minitransformers.nn.losses import causal_lm_loss, sequence_classification_loss, span_loss, token_cross_entropy
 from minitransformers.outputs import (
+    BaseModelOutputWithPastAndCrossAttentions,
+    CausalLMOutputWithCrossAttentions,
     ElectraForPreTrainingOutput,
     MaskedLMOutput,
     MultipleChoiceModelOutput,
+    QuestionAnsweringModelOutput,
     SequenceClassifierOutput,
+    TokenClassifierOutput,
 )
+
+logger = logging.getLogger(__name__)
+
 
 # ---- configuration ---------------------------------------------------------------------------------------------------
 
@@ -57,68 +77,122 @@ class ElectraConfig(BertConfig):
     summary_last_dropout: float = probability(0.1)
 
 
-# ---- weight names ----------------------------------------------------------------------------------------------------
-
-WEIGHTS = WeightTable(
-    *BACKBONE_RULES,
-    rename("embeddings_project.{kind}", "embeddings.projection.{kind}"),
-    # Heads
-    rename("generator_predictions.dense.{kind}", "mlm_head.dense.{kind}"),
-    rename("generator_predictions.LayerNorm.{kind}", "mlm_head.norm.{kind}"),
-    rename("generator_lm_head.{kind}", "mlm_head.decoder.{kind}"),
-    tie("mlm_head.decoder.weight", to="electra.embeddings.token_embedding.weight"),
-    rename("discriminator_predictions.dense.{kind}", "discriminator_head.dense.{kind}"),
-    rename("discriminator_predictions.dense_prediction.{kind}", "discriminator_head.output.{kind}"),
-    rename("classifier.out_proj.{kind}", "classifier.output.{kind}"),
-    rename("sequence_summary.summary.{kind}", "sequence_summary.projection.{kind}"),
-    base="electra",
-)
-
-
 # ---- the backbone (§3.2) ---------------------------------------------------------------------------------------------
 
 
+class ElectraEmbeddings(BertEmbeddings):
+    """BERT's, as narrow as the config says."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config, width=config.embedding_size)
+
+
+# BERT's, under the names that scripts know
+ElectraSelfAttention, ElectraCrossAttention, ElectraSelfOutput = BertSelfAttention, BertCrossAttention, BertSelfOutput
+ElectraAttention, ElectraIntermediate, ElectraOutput = BertAttention, BertIntermediate, BertOutput
+
+
+class ElectraLayer(BertLayer):
+    """BERT's block."""
+
+
+class ElectraEncoder(BertEncoder):
+    """The stack of blocks."""
+
+    layer_class = ElectraLayer
+
+
 class ElectraPreTrainedModel(BertPreTrainedModel):
-    """What all ELECTRA classes share."""
+    """The base of all ELECTRA classes."""
 
     config_class = ElectraConfig
     base_model_prefix = "electra"
-    weights = WEIGHTS
-    optional_weights = (".cross_attention.", ".cross_attention_norm.")
+    checkpoint_names = CheckpointNames(*BACKBONE_NAMES, base="electra")
+    optional_weights = (".crossattention.",)
+    _output_embeddings = "generator_lm_head"
+    _tied_weights_keys: ClassVar[dict[str, str]] = {
+        "generator_lm_head.weight": "electra.embeddings.word_embeddings.weight"
+    }
+    _no_split_modules: ClassVar[list[str]] = []
 
     config: ElectraConfig
 
-    def build_backbone(self, add_pooling_layer: bool = False) -> None:
-        """Give a model with a head its backbone, which never has a pooler."""
-        self.electra = ElectraModel(self.config)
 
-    def build_mlm_head(self) -> None:
-        """The generator's head: BERT's, as narrow as the embedding, with GELU whatever the blocks have."""
-        config = self.config
-        self.mlm_head = MaskedLMHead(
-            config.hidden_size, config.vocab_size, embedding_size=config.embedding_size, eps=config.layer_norm_eps
-        )
-
-    @property
-    def embedding_size(self) -> int:
-        """Width of the token embedding, and so of `inputs_embeds`."""
-        return self.config.embedding_size
-
-
-class ElectraModel(ElectraPreTrainedModel, BertModel):
+class ElectraModel(ElectraPreTrainedModel):
     """BERT without a pooler; where the embedding is narrower than the blocks, it is projected (§3.2)."""
 
     def __init__(self, config: ElectraConfig) -> None:
-        super().__init__(config, add_pooling_layer=False)
+        super().__init__(config)
+        self.embeddings = ElectraEmbeddings(config)
+        if config.embedding_size != config.hidden_size:
+            self.embeddings_project = nn.Linear(config.embedding_size, config.hidden_size)
+        self.encoder = ElectraEncoder(config)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        encoder_hidden_states: Tensor | None = None,
+        encoder_attention_mask: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        use_cache: bool | None = None,
+        **options: Unpack[OutputOptions],
+    ) -> BaseModelOutputWithPastAndCrossAttentions:
+        """Encode a batch; see `BertModel` for the arguments. `inputs_embeds` are as wide as the embedding."""
+        inputs = self.prepare_inputs(
+            input_ids,
+            inputs_embeds,
+            attention_mask,
+            position_ids,
+            token_type_ids,
+            encoder_hidden_states,
+            encoder_attention_mask,
+            past_key_values,
+            use_cache,
+            **options,
+            is_causal=self.config.is_decoder,
+            width=self.config.embedding_size,
+            has_cross_attention=self.config.add_cross_attention,
+            documents=False,
+        )
+        x = self.embeddings(input_ids, token_type_ids, inputs.position_ids, inputs_embeds)
+        if self.config.embedding_size != self.config.hidden_size:
+            x = self.embeddings_project(x)
+        return self.encoder(x, inputs)  # type: ignore[no-any-return]
 
 
 # ---- generator and discriminator (§3.1) ------------------------------------------------------------------------------
 
 
-class ElectraForMaskedLM(ElectraPreTrainedModel, BertForMaskedLM):
+class ElectraGeneratorPredictions(nn.Module):
+    """norm(gelu(dense(x))), as narrow as the embedding, before the vocabulary is scored."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.activation = activation_function("gelu")
+        self.LayerNorm = nn.LayerNorm(config.embedding_size, eps=config.layer_norm_eps)
+        self.dense = nn.Linear(config.hidden_size, config.embedding_size)
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """(batch, length, hidden) to (batch, length, embedding)."""
+        return self.LayerNorm(self.activation(self.dense(hidden_states)))  # type: ignore[no-any-return]
+
+
+class ElectraForMaskedLM(ElectraPreTrainedModel):
     """The generator: it fills in masked tokens."""
 
-    def forward(  # type: ignore[override]  # transformers has fewer arguments here
+    def __init__(self, config: ElectraConfig) -> None:
+        super().__init__(config)
+        self.electra = ElectraModel(config)
+        self.generator_predictions = ElectraGeneratorPredictions(config)
+        self.generator_lm_head = nn.Linear(config.embedding_size, config.vocab_size)
+        self.post_init()
+
+    def forward(
         self,
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
@@ -126,36 +200,96 @@ class ElectraForMaskedLM(ElectraPreTrainedModel, BertForMaskedLM):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> MaskedLMOutput:
-        """Score the vocabulary at every position, as `BertForMaskedLM` does."""
-        return super().forward(
+        """Score the vocabulary at every position; see `ElectraModel` for the inputs.
+
+        `labels` (batch, length): the original token where one was masked, −100 elsewhere.
+        """
+        shape = read_shape(input_ids, inputs_embeds, self.config.embedding_size)
+        check_labels(labels, shape, self.config.vocab_size)
+        encoded = self.electra(
+            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, return_dict=True, **options
+        )
+        logits = self.generator_lm_head(self.generator_predictions(encoded.last_hidden_state))
+        loss = None if labels is None else token_cross_entropy(logits, labels.view(shape))
+        return MaskedLMOutput(loss, logits, encoded.hidden_states, encoded.attentions)
+
+
+class ElectraForCausalLM(ElectraPreTrainedModel, GenerationMixin):
+    """ELECTRA as a decoder that predicts the next token; `config.is_decoder` should be True."""
+
+    def __init__(self, config: ElectraConfig) -> None:
+        super().__init__(config)
+        if not config.is_decoder:
+            logger.warning(
+                "%s sees only what came before with is_decoder=True; its config has False.", type(self).__name__
+            )
+        self.electra = ElectraModel(config)
+        self.generator_predictions = ElectraGeneratorPredictions(config)
+        self.generator_lm_head = nn.Linear(config.embedding_size, config.vocab_size)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        encoder_hidden_states: Tensor | None = None,
+        encoder_attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int | Tensor = 0,
+        *,
+        num_items_in_batch: int | Tensor | None = None,
+        **options: Unpack[OutputOptions],
+    ) -> CausalLMOutputWithCrossAttentions:
+        """Score every next token; see `ElectraModel` for the inputs, and `BertLMHeadModel` for the other arguments."""
+        shape = read_shape(input_ids, inputs_embeds, self.config.embedding_size)
+        check_labels(labels, shape, self.config.vocab_size)
+        check_logits_to_keep(logits_to_keep, shape, labels)
+        encoded = self.electra(
             input_ids,
             attention_mask,
             token_type_ids,
             position_ids,
             inputs_embeds,
-            labels=labels,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
+            encoder_hidden_states,
+            encoder_attention_mask,
+            past_key_values,
+            False if labels is not None else use_cache,
+            return_dict=True,
+            **options,
+        )
+        kept = keep_positions(encoded.last_hidden_state, logits_to_keep)
+        logits = self.generator_lm_head(self.generator_predictions(kept))
+        loss = None if labels is None else causal_lm_loss(logits, labels.view(shape), num_items=num_items_in_batch)
+        return CausalLMOutputWithCrossAttentions(
+            loss,
+            logits,
+            encoded.past_key_values,
+            encoded.hidden_states,
+            encoded.attentions,
+            encoded.cross_attentions,
         )
 
 
-class DiscriminatorHead(nn.Module):
+class ElectraDiscriminatorPredictions(nn.Module):
     """dense → activation → one score for each token."""
 
-    def __init__(self, config: ElectraConfig) -> None:
+    def __init__(self, config: Any) -> None:
         super().__init__()
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
         self.activation = activation_function(config.hidden_act)
-        self.output = nn.Linear(config.hidden_size, 1)
+        self.dense_prediction = nn.Linear(config.hidden_size, 1)
 
     def forward(self, hidden_states: Tensor) -> Tensor:
-        """Score every token: (batch, length)."""
-        scores: Tensor = self.output(self.activation(self.dense(hidden_states))).squeeze(-1)
-        return scores
+        """(batch, length, hidden) to (batch, length)."""
+        x = self.activation(self.dense(hidden_states))
+        return self.dense_prediction(x).squeeze(-1)  # type: ignore[no-any-return]
 
 
 class ElectraForPreTraining(ElectraPreTrainedModel):
@@ -163,8 +297,8 @@ class ElectraForPreTraining(ElectraPreTrainedModel):
 
     def __init__(self, config: ElectraConfig) -> None:
         super().__init__(config)
-        self.build_backbone()
-        self.discriminator_head = DiscriminatorHead(config)
+        self.electra = ElectraModel(config)
+        self.discriminator_predictions = ElectraDiscriminatorPredictions(config)
         self.post_init()
 
     def forward(
@@ -175,45 +309,46 @@ class ElectraForPreTraining(ElectraPreTrainedModel):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> ElectraForPreTrainingOutput:
-        """Score every token; see `BertModel` for the inputs.
+        """Score every token; see `ElectraModel` for the inputs.
 
         `labels` (batch, length): 1 where the token was replaced, else 0. Padding, where a mask of two dimensions says
         so, is not counted.
         """
-        shape = read_shape(input_ids, inputs_embeds, self.embedding_size)
+        shape = read_shape(input_ids, inputs_embeds, self.config.embedding_size)
         check_labels(labels, shape, 2, may_ignore=False)
-        encoded = self.base_model(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
+        encoded = self.electra(
+            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, return_dict=True, **options
         )
-        logits = self.discriminator_head(encoded.last_hidden_state)
+        logits = self.discriminator_predictions(encoded.last_hidden_state)
         loss = None
         if labels is not None:
-            at_least_float32 = torch.promote_types(logits.dtype, torch.float32)
-            targets = labels.view(shape).to(at_least_float32)
-            counted = (
-                attention_mask if attention_mask is not None and attention_mask.ndim == 2 else torch.ones_like(targets)
-            )
-            loss = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-            loss = (loss * counted).sum() / counted.sum()
+            targets = labels.view(shape).to(torch.promote_types(logits.dtype, torch.float32))
+            has_padding = attention_mask is not None and attention_mask.ndim == 2
+            counted = attention_mask if has_padding else torch.ones_like(targets)
+            losses = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+            loss = (losses * counted).sum() / counted.sum()
         return ElectraForPreTrainingOutput(loss, logits, encoded.hidden_states, encoded.attentions)
 
 
-class ElectraForCausalLM(ElectraPreTrainedModel, BertLMHeadModel):
-    """ELECTRA as a decoder that predicts the next token; `config.is_decoder` should be True."""
-
-
 # ---- fine-tuning heads -----------------------------------------------------------------------------------------------
+
+
+class ElectraClassificationHead(nn.Module):
+    """dropout → dense → GELU → dropout → scores, of the first token."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.activation = activation_function("gelu")
+        self.dropout = nn.Dropout(config.head_dropout)
+        self.out_proj = nn.Linear(config.hidden_size, config.num_labels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(batch, length, hidden) to (batch, labels)."""
+        x = self.activation(self.dense(self.dropout(features[:, 0])))
+        return self.out_proj(self.dropout(x))  # type: ignore[no-any-return]
 
 
 class ElectraForSequenceClassification(ElectraPreTrainedModel):
@@ -221,10 +356,8 @@ class ElectraForSequenceClassification(ElectraPreTrainedModel):
 
     def __init__(self, config: ElectraConfig) -> None:
         super().__init__(config)
-        self.build_backbone()
-        self.classifier = DenseClassifier(
-            config.hidden_size, config.num_labels, activation="gelu", dropout=config.head_dropout
-        )
+        self.electra = ElectraModel(config)
+        self.classifier = ElectraClassificationHead(config)
         self.post_init()
 
     def forward(
@@ -235,41 +368,47 @@ class ElectraForSequenceClassification(ElectraPreTrainedModel):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> SequenceClassifierOutput:
-        """Classify sequences; see `BertModel` for the inputs, and `BertForSequenceClassification` for the labels."""
-        shape = read_shape(input_ids, inputs_embeds, self.embedding_size)
+        """Classify sequences; see `ElectraModel` for the inputs, and `BertForSequenceClassification` for the labels."""
+        shape = read_shape(input_ids, inputs_embeds, self.config.embedding_size)
         check_sequence_labels(labels, shape[0], self.config.num_labels, self.config.problem_type)
-        encoded = self.base_model(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            position_ids,
-            inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
+        encoded = self.electra(
+            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, return_dict=True, **options
         )
-        logits = self.classifier(encoded.last_hidden_state[:, 0])
+        logits = self.classifier(encoded.last_hidden_state)
         loss = None if labels is None else sequence_classification_loss(logits, labels, self.config.problem_type)
         return SequenceClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)
 
 
+class ElectraSequenceSummary(nn.Module):
+    """One vector for a sequence, projected, of which the config says how it is made."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        width, dropout = config.hidden_size, config.summary_last_dropout
+        self.summary_type = config.summary_type
+        self.summary = nn.Linear(width, width) if config.summary_use_proj else nn.Identity()
+        self.activation = activation_function(config.summary_activation or "linear")
+        self.first_dropout = nn.Identity()
+        self.last_dropout = nn.Dropout(dropout) if dropout > 0 else nn.Identity()
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """(batch, length, hidden) to (batch, hidden)."""
+        if self.summary_type == "mean":
+            picked = hidden_states.mean(dim=1)
+        else:  # "cls_index" without an index means the last token
+            picked = hidden_states[:, 0 if self.summary_type == "first" else -1]
+        return self.last_dropout(self.activation(self.summary(self.first_dropout(picked))))  # type: ignore[no-any-return]
+
+
 class ElectraForMultipleChoice(ElectraPreTrainedModel):
-    """ELECTRA that scores each of several choices for a text, by a summary that its config describes."""
+    """ELECTRA that scores each of several choices for a text."""
 
     def __init__(self, config: ElectraConfig) -> None:
         super().__init__(config)
-        self.build_backbone()
-        self.sequence_summary = SequenceSummary(
-            config.hidden_size,
-            config.hidden_size if config.summary_use_proj else None,
-            pick=config.summary_type,
-            activation=config.summary_activation,
-        )
-        self.dropout = nn.Dropout(config.summary_last_dropout)
+        self.electra = ElectraModel(config)
+        self.sequence_summary = ElectraSequenceSummary(config)
         self.classifier = nn.Linear(config.hidden_size, 1)
         self.post_init()
 
@@ -281,32 +420,88 @@ class ElectraForMultipleChoice(ElectraPreTrainedModel):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> MultipleChoiceModelOutput:
-        """Score choices. All inputs have one more dimension than `BertModel`'s: (batch, choices, length).
+        """Score choices. All inputs have one more dimension than `ElectraModel`'s: (batch, choices, length).
 
         `labels` (batch,): which choice is right.
         """
         batch_size, num_choices, _ = choices_shape(input_ids, inputs_embeds)
         check_labels(labels, (batch_size,), num_choices)
-        encoded = self.base_model(
+        encoded = self.electra(
             *map(flatten_choices, (input_ids, attention_mask, token_type_ids, position_ids)),
             flatten_choices(inputs_embeds, ndim=4),
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
             return_dict=True,
+            **options,
         )
-        summary = self.dropout(self.sequence_summary(encoded.last_hidden_state))
-        logits = self.classifier(summary).view(batch_size, num_choices)
+        logits = self.classifier(self.sequence_summary(encoded.last_hidden_state)).view(batch_size, num_choices)
         loss = None if labels is None else token_cross_entropy(logits, labels.view(-1))
         return MultipleChoiceModelOutput(loss, logits, encoded.hidden_states, encoded.attentions)
 
 
-class ElectraForTokenClassification(ElectraPreTrainedModel, BertForTokenClassification):
+class ElectraForTokenClassification(ElectraPreTrainedModel):
     """ELECTRA with a linear layer over every token."""
 
+    def __init__(self, config: ElectraConfig) -> None:
+        super().__init__(config)
+        self.electra = ElectraModel(config)
+        self.dropout = nn.Dropout(config.head_dropout)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()
 
-class ElectraForQuestionAnswering(ElectraPreTrainedModel, BertForQuestionAnswering):
-    """ELECTRA that finds the answer to a question in a text."""
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        **options: Unpack[OutputOptions],
+    ) -> TokenClassifierOutput:
+        """Classify tokens; see `ElectraModel` for the inputs. `labels` (batch, length), −100 where none is wanted."""
+        shape = read_shape(input_ids, inputs_embeds, self.config.embedding_size)
+        check_labels(labels, shape, self.config.num_labels)
+        encoded = self.electra(
+            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, return_dict=True, **options
+        )
+        logits = self.classifier(self.dropout(encoded.last_hidden_state))
+        loss = None if labels is None else token_cross_entropy(logits, labels.view(shape))
+        return TokenClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)
+
+
+class ElectraForQuestionAnswering(ElectraPreTrainedModel):
+    """ELECTRA that finds the answer to a question in a text: where it starts and ends."""
+
+    def __init__(self, config: ElectraConfig) -> None:
+        super().__init__(config)
+        if config.num_labels != 2:
+            raise ConfigError(f"{type(self).__name__} needs num_labels=2 (start and end), got {config.num_labels}.")
+        self.electra = ElectraModel(config)
+        self.qa_outputs = nn.Linear(config.hidden_size, 2)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        start_positions: Tensor | None = None,
+        end_positions: Tensor | None = None,
+        **options: Unpack[OutputOptions],
+    ) -> QuestionAnsweringModelOutput:
+        """Score every token as start and as end; see `ElectraModel` for the inputs.
+
+        `start_positions`, `end_positions` (batch,): the first and last token of the answer; see `span_loss`.
+        """
+        shape = read_shape(input_ids, inputs_embeds, self.config.embedding_size)
+        check_span("start_positions", start_positions, shape[0])
+        check_span("end_positions", end_positions, shape[0])
+        encoded = self.electra(
+            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, return_dict=True, **options
+        )
+        start_logits, end_logits = self.qa_outputs(encoded.last_hidden_state).unbind(dim=-1)
+        loss = span_loss(start_logits, end_logits, start_positions, end_positions)
+        return QuestionAnsweringModelOutput(loss, start_logits, end_logits, encoded.hidden_states, encoded.attentions)

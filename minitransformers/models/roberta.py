@@ -166,22 +166,16 @@ class RobertaPreTrainedModel(BertPreTrainedModel):
 
     config: RobertaConfig
 
-    def build_backbone(self, add_pooling_layer: bool = True) -> RobertaModel:
-        """A new backbone of the family, for models with a head."""
-        return RobertaModel(self.config, add_pooling_layer)
-
 
 class RobertaModel(RobertaPreTrainedModel, BertModel):
     """BERT with RoBERTa's embeddings."""
 
     counts_padding = False
-    embeddings_class: ClassVar[type[nn.Module]] = RobertaEmbeddings
-    encoder_class: ClassVar[type[nn.Module]] = RobertaEncoder
 
     def __init__(self, config: RobertaConfig, add_pooling_layer: bool = True) -> None:
         PreTrainedModel.__init__(self, config)
-        self.embeddings = self.embeddings_class(config)
-        self.encoder = self.encoder_class(config)
+        self.embeddings = RobertaEmbeddings(config)
+        self.encoder = RobertaEncoder(config)
         self.pooler = RobertaPooler(config) if add_pooling_layer else None
         self.post_init()
 
@@ -231,7 +225,7 @@ class RobertaForMaskedLM(RobertaPreTrainedModel):
             logger.warning(
                 "%s sees both sides only with is_decoder=False; its config has is_decoder=True.", type(self).__name__
             )
-        self.roberta = self.build_backbone(add_pooling_layer=False)
+        self.roberta = RobertaModel(config, add_pooling_layer=False)
         self.lm_head = RobertaLMHead(config)
         self.post_init()
 
@@ -281,7 +275,7 @@ class RobertaForCausalLM(RobertaPreTrainedModel, GenerationMixin):
             logger.warning(
                 "%s sees only what came before with is_decoder=True; its config has False.", type(self).__name__
             )
-        self.roberta = self.build_backbone(add_pooling_layer=False)
+        self.roberta = RobertaModel(config, add_pooling_layer=False)
         self.lm_head = RobertaLMHead(config)
         self.post_init()
 
@@ -354,7 +348,7 @@ class RobertaForSequenceClassification(RobertaPreTrainedModel):
 
     def __init__(self, config: RobertaConfig) -> None:
         super().__init__(config)
-        self.roberta = self.build_backbone(add_pooling_layer=False)
+        self.roberta = RobertaModel(config, add_pooling_layer=False)
         self.classifier = RobertaClassificationHead(config)
         self.post_init()
 
@@ -384,7 +378,7 @@ class RobertaForMultipleChoice(RobertaPreTrainedModel):
 
     def __init__(self, config: RobertaConfig) -> None:
         super().__init__(config)
-        self.roberta = self.build_backbone()
+        self.roberta = RobertaModel(config)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
         self.classifier = nn.Linear(config.hidden_size, 1)
         self.post_init()
@@ -421,7 +415,7 @@ class RobertaForTokenClassification(RobertaPreTrainedModel):
 
     def __init__(self, config: RobertaConfig) -> None:
         super().__init__(config)
-        self.roberta = self.build_backbone(add_pooling_layer=False)
+        self.roberta = RobertaModel(config, add_pooling_layer=False)
         self.dropout = nn.Dropout(config.head_dropout)
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
@@ -454,7 +448,7 @@ class RobertaForQuestionAnswering(RobertaPreTrainedModel):
         super().__init__(config)
         if config.num_labels != 2:
             raise ConfigError(f"{type(self).__name__} needs num_labels=2 (start and end), got {config.num_labels}.")
-        self.roberta = self.build_backbone(add_pooling_layer=False)
+        self.roberta = RobertaModel(config, add_pooling_layer=False)
         self.qa_outputs = nn.Linear(config.hidden_size, 2)
         self.post_init()
 
