@@ -30,8 +30,7 @@ PUBLIC = {
         "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING MODEL_MAPPING"
     ),
     "compat.helpers": (
-        "CONFIG_NAME enable_full_determinism MODEL_CARD_NAME SPIECE_UNDERLINE TensorType torch_distributed_zero_first "
-        "WEIGHTS_NAME"
+        "CONFIG_NAME enable_full_determinism MODEL_CARD_NAME SPIECE_UNDERLINE torch_distributed_zero_first WEIGHTS_NAME"
     ),
     "compat.layers": "apply_chunking_to_forward Conv1D",
     "configs.config": "Config PreTrainedConfig PretrainedConfig",
@@ -50,12 +49,12 @@ PUBLIC = {
         "ForcedEOSTokenLogitsProcessor GenerateBeamDecoderOnlyOutput GenerateBeamEncoderDecoderOutput "
         "GenerateDecoderOnlyOutput GenerateEncoderDecoderOutput GenerationConfig GenerationMixin "
         "InfNanRemoveLogitsProcessor LogitNormalization LogitsProcessor LogitsProcessorList MaxLengthCriteria "
-        "MaxTimeCriteria "
-        "MinLengthLogitsProcessor MinNewTokensLengthLogitsProcessor MinPLogitsWarper NoBadWordsLogitsProcessor "
-        "NoRepeatNGramLogitsProcessor PrefixConstrainedLogitsProcessor RepetitionPenaltyLogitsProcessor Search "
-        "SequenceBiasLogitsProcessor set_seed Step StoppingCriteria StoppingCriteriaList StopStringCriteria "
-        "SuppressTokensAtBeginLogitsProcessor SuppressTokensLogitsProcessor TemperatureLogitsWarper "
-        "TextIteratorStreamer TextStreamer TopHLogitsWarper TopKLogitsWarper TopPLogitsWarper TypicalLogitsWarper"
+        "MaxTimeCriteria MinLengthLogitsProcessor MinNewTokensLengthLogitsProcessor MinPLogitsWarper "
+        "NoBadWordsLogitsProcessor NoRepeatNGramLogitsProcessor PrefixConstrainedLogitsProcessor "
+        "RepetitionPenaltyLogitsProcessor Search SequenceBiasLogitsProcessor set_seed Step StoppingCriteria "
+        "StoppingCriteriaList StopStringCriteria SuppressTokensAtBeginLogitsProcessor SuppressTokensLogitsProcessor "
+        "TemperatureLogitsWarper TextIteratorStreamer TextStreamer TopHLogitsWarper TopKLogitsWarper TopPLogitsWarper "
+        "TypicalLogitsWarper"
     ),
     "images.processor": "AutoImageProcessor BatchFeature ViTImageProcessor",
     "models.albert": (
@@ -66,11 +65,12 @@ PUBLIC = {
         "BartConfig BartForCausalLM BartForConditionalGeneration BartForQuestionAnswering "
         "BartForSequenceClassification BartModel BartPreTrainedModel"
     ),
+    "models.base.checkpointing": "GradientCheckpointingLayer",
     "models.base.pretrained": "PreTrainedModel",
     "models.bert": (
         "BertConfig BertForMaskedLM BertForMultipleChoice BertForNextSentencePrediction BertForPreTraining "
-        "BertForQuestionAnswering BertForSequenceClassification BertForTokenClassification BertLMHeadModel BertModel "
-        "BertPreTrainedModel"
+        "BertForQuestionAnswering BertForSequenceClassification BertForTokenClassification BertLayer BertLMHeadModel "
+        "BertModel BertPreTrainedModel"
     ),
     "models.dinov2": "Dinov2Config Dinov2ForImageClassification Dinov2Model Dinov2PreTrainedModel",
     "models.distilbert": (
@@ -93,7 +93,7 @@ PUBLIC = {
     ),
     "models.gpt_neox": (
         "GPTNeoXConfig GPTNeoXForCausalLM GPTNeoXForQuestionAnswering GPTNeoXForSequenceClassification "
-        "GPTNeoXForTokenClassification GPTNeoXModel GPTNeoXPreTrainedModel"
+        "GPTNeoXForTokenClassification GPTNeoXLayer GPTNeoXModel GPTNeoXPreTrainedModel"
     ),
     "models.llama": (
         "LlamaConfig LlamaForCausalLM LlamaForQuestionAnswering LlamaForSequenceClassification "
@@ -136,11 +136,11 @@ PUBLIC = {
     "nn.cache": "Cache DynamicCache EncoderDecoderCache",
     "tokenization": (
         "AddedToken AlbertTokenizer AlbertTokenizerFast AutoTokenizer BartTokenizer BartTokenizerFast BatchEncoding "
-        "BertTokenizer BertTokenizerFast DistilBertTokenizer DistilBertTokenizerFast ElectraTokenizer "
+        "BertTokenizer BertTokenizerFast CharSpan DistilBertTokenizer DistilBertTokenizerFast ElectraTokenizer "
         "ElectraTokenizerFast GPT2Tokenizer GPT2TokenizerFast GPTNeoXTokenizer GPTNeoXTokenizerFast LlamaTokenizer "
         "LlamaTokenizerFast OpenAIGPTTokenizer OpenAIGPTTokenizerFast PreTrainedTokenizer PreTrainedTokenizerBase "
         "PreTrainedTokenizerFast Qwen2Tokenizer Qwen2TokenizerFast RobertaTokenizer RobertaTokenizerFast T5Tokenizer "
-        "T5TokenizerFast XLMRobertaTokenizer XLMRobertaTokenizerFast"
+        "T5TokenizerFast TensorType TokenSpan XLMRobertaTokenizer XLMRobertaTokenizerFast"
     ),
     "training.loop.adafactor": "Adafactor AdafactorSchedule get_adafactor_schedule",
     "training.loop.schedules": (

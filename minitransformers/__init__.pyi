@@ -35,7 +35,6 @@ from minitransformers.compat.helpers import (
     MODEL_CARD_NAME as MODEL_CARD_NAME,
     SPIECE_UNDERLINE as SPIECE_UNDERLINE,
     WEIGHTS_NAME as WEIGHTS_NAME,
-    TensorType as TensorType,
     enable_full_determinism as enable_full_determinism,
     torch_distributed_zero_first as torch_distributed_zero_first,
 )
@@ -143,6 +142,9 @@ from minitransformers.models.bart import (
     BartModel as BartModel,
     BartPreTrainedModel as BartPreTrainedModel,
 )
+from minitransformers.models.base.checkpointing import (
+    GradientCheckpointingLayer as GradientCheckpointingLayer,
+)
 from minitransformers.models.base.pretrained import (
     PreTrainedModel as PreTrainedModel,
 )
@@ -155,6 +157,7 @@ from minitransformers.models.bert import (
     BertForQuestionAnswering as BertForQuestionAnswering,
     BertForSequenceClassification as BertForSequenceClassification,
     BertForTokenClassification as BertForTokenClassification,
+    BertLayer as BertLayer,
     BertLMHeadModel as BertLMHeadModel,
     BertModel as BertModel,
     BertPreTrainedModel as BertPreTrainedModel,
@@ -212,6 +215,7 @@ from minitransformers.models.gpt_neox import (
     GPTNeoXForQuestionAnswering as GPTNeoXForQuestionAnswering,
     GPTNeoXForSequenceClassification as GPTNeoXForSequenceClassification,
     GPTNeoXForTokenClassification as GPTNeoXForTokenClassification,
+    GPTNeoXLayer as GPTNeoXLayer,
     GPTNeoXModel as GPTNeoXModel,
     GPTNeoXPreTrainedModel as GPTNeoXPreTrainedModel,
 )
@@ -320,6 +324,7 @@ from minitransformers.tokenization import (
     BatchEncoding as BatchEncoding,
     BertTokenizer as BertTokenizer,
     BertTokenizerFast as BertTokenizerFast,
+    CharSpan as CharSpan,
     DistilBertTokenizer as DistilBertTokenizer,
     DistilBertTokenizerFast as DistilBertTokenizerFast,
     ElectraTokenizer as ElectraTokenizer,
@@ -341,6 +346,8 @@ from minitransformers.tokenization import (
     RobertaTokenizerFast as RobertaTokenizerFast,
     T5Tokenizer as T5Tokenizer,
     T5TokenizerFast as T5TokenizerFast,
+    TensorType as TensorType,
+    TokenSpan as TokenSpan,
     XLMRobertaTokenizer as XLMRobertaTokenizer,
     XLMRobertaTokenizerFast as XLMRobertaTokenizerFast,
 )

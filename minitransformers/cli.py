@@ -19,9 +19,9 @@ from minitransformers.errors import MinitransformersError
 DESCRIPTION = """\
 Generate text with a language model.
 
-In a terminal and without --prompt, `generate` and `chat` are interactive: everything can be changed on the fly by
-commands such as /temperature 0.7 or /strategy beam 4, and /help lists them. Where the input is piped, `generate`
-continues all of it as one text, and `chat` answers line by line.
+In a terminal and without --prompt, `generate` and `chat` are interactive: commands such as /temperature 0.7 or
+/strategy beam 4 change the settings, and /help lists them. With piped input, `generate` continues all of it as one
+text, and `chat` answers line by line.
 """
 EXAMPLES = """\
 examples:
@@ -34,17 +34,17 @@ examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; gives the exit status: 0, 1 after an error, 2 for a wrong command line, 130 after Ctrl-C."""
+    """Run one command and return its exit status: 0, 1 after an error, 2 for a wrong command line, 130 after Ctrl-C."""
     options = _parser().parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a console that lacks a character shows "?" and goes on
+            stream.reconfigure(errors="replace")  # a character that the console cannot show is printed as "?"
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *rest: print(f"note: {message}", file=sys.stderr)
         try:
             return int(options.run(options))
         except (MinitransformersError, ImportError, OSError) as error:
-            if isinstance(error, BrokenPipeError):  # the reader has gone, as in `… | head`
+            if isinstance(error, BrokenPipeError):  # the reader has closed the pipe, as in `… | head`
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 return 0
             print(f"error: {error}", file=sys.stderr)
@@ -69,11 +69,15 @@ def _parser() -> argparse.ArgumentParser:
     generate.add_argument("--prompt", metavar="TEXT", help="the beginning of the text; prints the whole text and ends")
     chat = add("chat", "talk to the model, in the terminal", _chat)
     chat.add_argument("--prompt", metavar="TEXT", help="a single message; prints the answer and ends")
-    chat.add_argument("--system", metavar="TEXT", default="", help="how to answer, such as 'You are a pirate.'")
-    app = add("app", "both as a web page, with each token's probability", _app)
-    app.add_argument("--host", default="127.0.0.1", help="where to listen; 0.0.0.0 lets other machines in (127.0.0.1)")
-    app.add_argument("--port", type=int, default=8000, help="0 is any that is free (8000)")
-    add("shapes", "the published sizes of GPT, GPT-2 and GPT-3, with their parameters counted", _shapes)
+    chat.add_argument(
+        "--system", metavar="TEXT", default="", help="an instruction for the model, such as 'You are a pirate.'"
+    )
+    app = add("app", "generate and chat in a web page, with the probability of each token", _app)
+    app.add_argument(
+        "--host", default="127.0.0.1", help="address; 0.0.0.0 is open to other machines (127.0.0.1)"
+    )
+    app.add_argument("--port", type=int, default=8000, help="0 chooses a free one (8000)")
+    add("shapes", "the published sizes of GPT, GPT-2 and GPT-3, and their numbers of parameters", _shapes)
     for command in (generate, chat, app):
         _add_model(command)
         _add_settings(command)
@@ -85,7 +89,7 @@ def _add_model(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--model",
         metavar="NAME",
-        help="a directory, or a name on a hub (the project's own examples/checkpoints/gpt if it exists, else GPT-2)",
+        help="a directory, or a name on a hub (examples/checkpoints/gpt of the project if it exists, otherwise GPT-2)",
     )
     group.add_argument("--random", action="store_true", help="a small model with random weights, to try things out")
     group.add_argument("--draft", metavar="NAME", help="a smaller model of the same vocabulary, for 'assisted'")
@@ -134,7 +138,7 @@ def _chat(options: argparse.Namespace) -> int:
 
 def _interact(terminal: Terminal) -> int:
     with contextlib.suppress(ImportError):
-        import readline  # noqa: F401  # lets `input` edit lines, and remember them
+        import readline  # noqa: F401  # adds line editing and history to `input`
     terminal.interact()
     return 0
 

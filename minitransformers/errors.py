@@ -1,4 +1,4 @@
-"""What can go wrong, each kind catchable as the built-in that a caller would expect; and how to warn.
+"""The library's errors, each also the built-in error that a caller would catch; and how to warn.
 
 Every message names the argument, its value and the remedy.
 """
@@ -40,23 +40,23 @@ class CheckpointError(MinitransformersError, ValueError):
 
 
 class MissingFileError(CheckpointError, OSError):
-    """A file that a checkpoint must have and has not, or that cannot be reached."""
+    """A required file that a checkpoint does not have, or that cannot be reached."""
 
 
 class HubError(MinitransformersError, OSError):
-    """A hub that takes no files: it cannot be reached, or does not know who asks."""
+    """Files that cannot be pushed: the hub cannot be reached, or does not know the user."""
 
 
 class TrainingError(MinitransformersError, RuntimeError):
-    """A training run that cannot go on: its loss is not a number any more, or a checkpoint cannot be written."""
+    """A training run that cannot continue: its loss is NaN, or a checkpoint cannot be written."""
 
 
 class TokenizationError(MinitransformersError, ValueError):
-    """Text or ids that the tokenizer cannot take, or tokenizer files that it cannot be built from."""
+    """Text or ids that the tokenizer does not accept, or tokenizer files that it cannot be built from."""
 
 
 class CorpusError(MinitransformersError, ValueError):
-    """A corpus, of texts or of tokens, that is damaged, empty, or can't be read or written."""
+    """A corpus, of texts or of tokens, that is damaged, empty, or cannot be read or written."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -66,9 +66,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def warn(message: str) -> None:
-    """Warn at the line of the user's own code: the innermost one outside of this library and PyTorch.
+    """Issue a warning that points to the user's code: the innermost frame outside of this library and PyTorch.
 
-    How many calls lie between differs: modules are called through hooks, and methods through decorators.
+    The number of frames in between varies, because modules are called through hooks, and methods through decorators.
     """
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _NOT_THE_USERS:

@@ -61,7 +61,8 @@ from LIBRARY.tokenization_utils import PreTrainedTokenizer
 from LIBRARY.data.data_collator import DataCollatorMixin, DataCollatorWithPadding, default_data_collator
 from LIBRARY.trainer_utils import EvalLoopOutput, EvalPrediction, get_last_checkpoint, speed_metrics, set_seed
 from LIBRARY.trainer_utils import IntervalStrategy, PREFIX_CHECKPOINT_DIR, SchedulerType, enable_full_determinism
-from LIBRARY.trainer_pt_utils import torch_distributed_zero_first
+from LIBRARY.trainer_pt_utils import get_parameter_names, torch_distributed_zero_first
+from LIBRARY.modeling_layers import GradientCheckpointingLayer
 from LIBRARY.trainer_callback import EarlyStoppingCallback, TrainerCallback, TrainerControl, TrainerState
 from LIBRARY.trainer import Trainer
 from LIBRARY.training_args import TrainingArguments
@@ -234,6 +235,14 @@ def test_speed_metrics_have_the_references_names() -> None:
     assert ours.keys() == theirs.keys()
     for name, value in ours.items():
         assert value == pytest.approx(theirs[name], rel=0.05)
+
+
+@pytest.mark.parametrize("patterns", [None, ["bias", "layernorm"], [r"^weight", r"dense\.bias"]], ids=str)
+def test_parameter_names_for_weight_decay(patterns: list[str] | None) -> None:
+    model = mt.BertForSequenceClassification(mt.BertConfig(hidden_size=8, num_attention_heads=2, num_hidden_layers=1))
+    for types in ([], [torch.nn.LayerNorm], [torch.nn.LayerNorm, torch.nn.Embedding]):
+        theirs = transformers.trainer_pt_utils.get_parameter_names(model, types, patterns)
+        assert sorted(helpers.get_parameter_names(model, types, patterns)) == sorted(theirs)
 
 
 @LIBRARIES

@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import logging
 import os
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from enum import StrEnum
 from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 
 from minitransformers.configs.checks import check_choice
 from minitransformers.generation.seeds import set_seed
@@ -28,13 +29,6 @@ IMAGENET_DEFAULT_MEAN = [0.485, 0.456, 0.406]
 IMAGENET_DEFAULT_STD = [0.229, 0.224, 0.225]
 IMAGENET_STANDARD_MEAN = [0.5, 0.5, 0.5]
 IMAGENET_STANDARD_STD = [0.5, 0.5, 0.5]
-
-
-class TensorType(StrEnum):
-    """The values of `return_tensors`."""
-
-    PYTORCH = "pt"
-    NUMPY = "np"
 
 
 class EvalLoopOutput(NamedTuple):
@@ -99,6 +93,32 @@ def torch_distributed_zero_first(local_rank: int) -> Iterator[None]:
 
 def send_example_telemetry(*args: Any, **kwargs: Any) -> None:
     """Send nothing: this library has no telemetry."""
+
+
+def get_parameter_names(
+    model: nn.Module,
+    forbidden_layer_types: Sequence[type[nn.Module]],
+    forbidden_layer_names: Sequence[str] | None = None,
+) -> list[str]:
+    """The names of the parameters outside certain layers, as scripts choose those for weight decay.
+
+    Args:
+        model: whose parameters are named.
+        forbidden_layer_types: classes of layers whose parameters are left out.
+        forbidden_layer_names: regular expressions that are searched in the names, in lower case, and in what remains of
+            them inside each layer.
+    """
+    modules = dict(model.named_modules())
+    patterns = [re.compile(pattern) for pattern in forbidden_layer_names or ()]
+    names = []
+    for name, _ in model.named_parameters(remove_duplicate=False):
+        parts = name.split(".")
+        layers = (modules[".".join(parts[:depth])] for depth in range(1, len(parts)))
+        inside = [".".join(parts[depth:]).lower() for depth in range(len(parts))]
+        is_forbidden = any(isinstance(layer, tuple(forbidden_layer_types)) for layer in layers)
+        if not is_forbidden and not any(pattern.search(end) for pattern in patterns for end in inside):
+            names.append(name)
+    return names
 
 
 class DataCollatorMixin:

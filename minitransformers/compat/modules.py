@@ -50,12 +50,22 @@ SAME_MODULES = {
 SAME_MODULES |= {f"models.{theirs}.modeling_{theirs}": f"models.{ours}" for theirs, ours in FAMILIES.items()}
 SAME_MODULES |= {f"models.{theirs}.configuration_{theirs}": f"models.{ours}" for theirs, ours in FAMILIES.items()}
 
+# Names that the reference's `utils` has and that are elsewhere here
+UTILS = (
+    "utils.availability",
+    "utils.versions",
+    "compat.helpers",
+    "tokenization",
+    "tokenization.base.arguments",
+    "outputs",
+)
+
 # A path of the reference -> modules of ours that have further names of it
 COLLECTIONS: dict[str, tuple[str, ...]] = {
     "activations": ("compat.layers",),
     "data.data_collator": ("data", "compat.helpers"),
     "feature_extraction_utils": ("images.processor",),
-    "file_utils": ("utils.availability", "compat.helpers", "tokenization.base.arguments", "outputs", "utils"),
+    "file_utils": UTILS,
     "generation.candidate_generator": ("generation",),
     "generation.logits_process": ("generation",),
     "generation.stopping_criteria": ("generation",),
@@ -64,7 +74,7 @@ COLLECTIONS: dict[str, tuple[str, ...]] = {
     "image_processing_utils": ("images.processor",),
     "image_utils": ("images.processor",),
     "integrations": ("utils.availability",),
-    "modeling_layers": (),
+    "modeling_layers": ("models.base.checkpointing",),
     "models.auto": ("auto", "tokenization.auto"),
     "models.openai": ("models.openai_gpt",),
     "optimization": ("training.loop.schedules", "training.loop.adafactor"),
@@ -72,7 +82,7 @@ COLLECTIONS: dict[str, tuple[str, ...]] = {
     "testing_utils": ("compat.helpers", "utils.availability"),
     "tokenization_python": ("tokenization",),
     "tokenization_utils": ("tokenization", "tokenization.base.arguments"),
-    "tokenization_utils_base": ("tokenization", "tokenization.base.arguments", "compat.helpers"),
+    "tokenization_utils_base": ("tokenization", "tokenization.base.arguments"),
     "tokenization_utils_fast": ("tokenization",),
     "tokenization_utils_tokenizers": ("tokenization",),
     "trainer_callback": ("training.trainer.callbacks", "training.trainer.standard_callbacks"),
@@ -85,11 +95,8 @@ COLLECTIONS: dict[str, tuple[str, ...]] = {
     ),
     "training_args": ("training.trainer.arguments",),
     "utils.constants": ("compat.helpers",),
-    "utils.generic": ("outputs", "compat.helpers", "tokenization.base.arguments"),
+    "utils.generic": ("outputs", "compat.helpers", "tokenization", "tokenization.base.arguments"),
     "utils.hub": ("compat.helpers", "files.pushing"),
 }
 COLLECTIONS |= {f"models.{family}.tokenization_{family}": ("tokenization",) for family in FAMILIES}
 COLLECTIONS |= {f"models.{family}.tokenization_{family}_fast": ("tokenization",) for family in FAMILIES}
-
-# Names that the reference's `utils` has and that are elsewhere here
-UTILS = ("utils.availability", "utils.versions", "compat.helpers", "tokenization.base.arguments", "outputs")

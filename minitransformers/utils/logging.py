@@ -1,4 +1,4 @@
-"""What the library says while it works, and how much of it: the functions of `transformers.utils.logging`.
+"""The library's log messages: levels, handlers and progress bars, as functions of `transformers.utils.logging`.
 
     from minitransformers import logging
 
@@ -6,12 +6,12 @@
     logger = logging.get_logger(__name__)
     logger.warning_once("…")
 
-All of the library's loggers are below one, "minitransformers". As long as nothing here is called, it has no handler:
-Python prints its warnings to the standard error stream, or the application's own handlers take them. The first function
-called that changes something gives it a handler of its own and, so that nothing is printed twice, takes it from the
-application's: `enable_propagation` gives it back. The environment variable MINITRANSFORMERS_VERBOSITY sets the level
-when the library is imported: "debug", "info", "warning", "error", "critical", or "detail", which is "debug" with the
-place of each message.
+All of the library's loggers are below one, "minitransformers". It has no handler until a function that changes
+something is called: Python prints its warnings to the standard error stream, or the application's handlers receive
+them. The first such call adds a handler and stops propagation to the application's handlers, which would print every
+message twice; `enable_propagation` restores it. The environment variable MINITRANSFORMERS_VERBOSITY sets the level when
+the library is imported: "debug", "info", "warning", "error", "critical", or "detail", which is "debug" with file and
+line of each message.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _library = logging.getLogger("minitransformers")
 
 
 class _ToStandardError(logging.StreamHandler[Any]):
-    """Prints to what `sys.stderr` is when there is something to print."""
+    """Prints to the `sys.stderr` of the moment, which tests and notebooks replace."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
@@ -66,7 +66,7 @@ _state = {"configured": False, "bars": True}
 
 
 def _configured() -> logging.Logger:
-    """The library's logger, with the handler of its own."""
+    """The library's logger, with its own handler."""
     if not _state["configured"]:
         _state["configured"] = True
         _library.addHandler(_own_handler)
@@ -78,9 +78,9 @@ def _configured() -> logging.Logger:
 
 
 def get_logger(name: str | None = None) -> Any:
-    """The logger of that name, by default the library's, as `logging.getLogger` gives it.
+    """The logger of that name, by default the library's, as returned by `logging.getLogger`.
 
-    It has further methods: `warning_once` and `info_once` say the same thing only once, and `warning_advice` is
+    It has further methods: `warning_once` and `info_once` log each message only once, and `warning_advice` is
     `warning`.
     """
     logger: Any = logging.getLogger(name or _library.name)
@@ -92,7 +92,7 @@ def get_logger(name: str | None = None) -> Any:
 
 
 def captureWarnings(capture: bool) -> None:  # noqa: N802  # logging's name
-    """Let warnings of the `warnings` module be logged, by the logger "py.warnings", which prints as the library's."""
+    """Log the warnings of the `warnings` module by the logger "py.warnings", with the library's handler."""
     logger = logging.getLogger("py.warnings")
     if not logger.handlers:
         logger.addHandler(_own_handler)
@@ -100,7 +100,7 @@ def captureWarnings(capture: bool) -> None:  # noqa: N802  # logging's name
     logging.captureWarnings(capture)
 
 
-# ---- how much --------------------------------------------------------------------------------------------------------
+# ---- levels ----------------------------------------------------------------------------------------------------------
 
 
 def get_log_levels_dict() -> dict[str, int]:
@@ -109,12 +109,12 @@ def get_log_levels_dict() -> dict[str, int]:
 
 
 def get_verbosity() -> int:
-    """The level from which on the library's messages are shown: 30, `WARNING`, if nothing else was said."""
+    """The lowest level of messages that are shown: 30, `WARNING`, by default."""
     return _library.getEffectiveLevel()
 
 
 def set_verbosity(verbosity: int) -> None:
-    """Show the library's messages from this level on."""
+    """Show the library's messages of this level and above."""
     _configured().setLevel(verbosity)
 
 
@@ -124,7 +124,7 @@ def set_verbosity_debug() -> None:
 
 
 def set_verbosity_info() -> None:
-    """Show what is done, warnings and errors."""
+    """Show information, warnings and errors."""
     set_verbosity(INFO)
 
 
@@ -134,11 +134,11 @@ def set_verbosity_warning() -> None:
 
 
 def set_verbosity_error() -> None:
-    """Show errors alone."""
+    """Show errors only."""
     set_verbosity(ERROR)
 
 
-# ---- where to, and how -----------------------------------------------------------------------------------------------
+# ---- handlers and formats --------------------------------------------------------------------------------------------
 
 
 def enable_default_handler() -> None:
@@ -147,33 +147,33 @@ def enable_default_handler() -> None:
 
 
 def disable_default_handler() -> None:
-    """Do not print them; other handlers go on."""
+    """Do not print the library's messages; other handlers still receive them."""
     _configured().removeHandler(_own_handler)
 
 
 def add_handler(handler: logging.Handler) -> None:
-    """Give the library's messages to that handler too."""
+    """Add a handler of the library's messages."""
     _configured().addHandler(handler)
 
 
 def remove_handler(handler: logging.Handler) -> None:
-    """Do not give them to it any more.
+    """Remove a handler of the library's messages.
 
     Raises:
-        InputError: it gets none.
+        InputError: it is not among the library's handlers.
     """
     if handler not in _configured().handlers:
-        raise InputError(f"handler={handler!r} is none of the library's: it has {_library.handlers}.")
+        raise InputError(f"handler={handler!r} is not one of the library's handlers, {_library.handlers}.")
     _library.removeHandler(handler)
 
 
 def enable_propagation() -> None:
-    """Let the application's handlers have the library's messages, besides the library's own handler."""
+    """Pass the library's messages to the application's handlers, too."""
     _configured().propagate = True
 
 
 def disable_propagation() -> None:
-    """Let only the library's own handlers have them."""
+    """Pass the library's messages to the library's own handlers only."""
     _configured().propagate = False
 
 
@@ -183,7 +183,7 @@ def enable_explicit_format() -> None:
 
 
 def reset_format() -> None:
-    """Print messages alone."""
+    """Print messages without level, place and time."""
     _set_format("%(message)s")
 
 
@@ -195,8 +195,8 @@ def _set_format(text: str) -> None:
 # ---- progress bars ---------------------------------------------------------------------------------------------------
 
 
-class tqdm(auto.tqdm):  # type: ignore[misc]  # noqa: N801  # the class that everybody knows by this name
-    """tqdm's bar, which shows nothing where progress bars are disabled. All bars of the library are such."""
+class tqdm(auto.tqdm):  # type: ignore[misc]  # noqa: N801  # tqdm's name
+    """tqdm's progress bar, hidden while progress bars are disabled; the library uses no other."""
 
     def __init__(self, *args: Any, disable: bool | None = False, **kwargs: Any) -> None:
         super().__init__(*args, disable=disable if _state["bars"] else True, **kwargs)
@@ -208,7 +208,7 @@ def is_progress_bar_enabled() -> bool:
 
 
 def enable_progress_bar() -> None:
-    """Show progress bars, those of downloads too."""
+    """Show progress bars, also those of downloads."""
     from huggingface_hub.utils import enable_progress_bars
 
     _state["bars"] = True
@@ -216,7 +216,7 @@ def enable_progress_bar() -> None:
 
 
 def disable_progress_bar() -> None:
-    """Show no progress bars from now on, none of downloads either."""
+    """Hide progress bars, also those of downloads."""
     from huggingface_hub.utils import disable_progress_bars
 
     _state["bars"] = False

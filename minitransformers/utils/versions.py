@@ -1,4 +1,4 @@
-"""Checks at the top of scripts: is what is installed new enough?"""
+"""Checks at the top of scripts: are the installed packages new enough?"""
 
 from __future__ import annotations
 
@@ -12,22 +12,30 @@ class VersionError(MinitransformersError, ImportError):
 
 
 def check_min_version(min_version: str) -> None:
-    """VersionError where a script was written for a later version of `transformers` than this library follows."""
+    """Refuse a script that was written for a later version of `transformers` than this library follows.
+
+    Raises:
+        VersionError: `min_version` is above `FOLLOWED`.
+    """
     from packaging.version import Version
 
     if Version(min_version) > Version(FOLLOWED):
         raise VersionError(
-            f"The script needs transformers {min_version}, and this library has the interface of {FOLLOWED}. Take the "
-            f"script as it was then, or leave out check_min_version."
+            f"The script needs transformers {min_version}, and this library has the interface of {FOLLOWED}. Use the "
+            f"version of the script for that release, or leave out check_min_version."
         )
 
 
 def require_version(requirement: str, hint: str | None = None) -> None:
-    """VersionError where a package is not installed, or not in a version that the requirement allows.
+    """Check that a package is installed, in a version that a requirement allows.
 
     Args:
-        requirement: as pip takes it: "datasets>=1.8.0", "python>=3.11".
-        hint: what the error says besides.
+        requirement: in pip's syntax: "datasets>=1.8.0", "python>=3.11".
+        hint: a sentence that is added to the error.
+
+    Raises:
+        VersionError: the package is missing, or has another version.
+        InputError: `requirement` is not in pip's syntax.
     """
     import platform
     from importlib.metadata import PackageNotFoundError, version
@@ -37,7 +45,7 @@ def require_version(requirement: str, hint: str | None = None) -> None:
     try:
         wanted = Requirement(requirement)
     except InvalidRequirement as error:
-        raise InputError(f"requirement={requirement!r} must be as pip takes it, such as 'datasets>=1.8.0'.") from error
+        raise InputError(f"requirement={requirement!r} must be in pip's syntax, such as 'datasets>=1.8.0'.") from error
     advice = f"`pip install '{requirement}'` installs it.{f' {hint}' if hint else ''}"
     try:
         found = platform.python_version() if wanted.name == "python" else version(wanted.name)

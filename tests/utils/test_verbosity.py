@@ -131,7 +131,7 @@ def test_same_names_and_levels() -> None:
         assert getattr(ours, name) == getattr(theirs, name)
     assert ours.get_log_levels_dict() == theirs.get_log_levels_dict()
     assert minitransformers.utils.logging is minitransformers.logging is ours
-    with put_back(ours), pytest.raises(InputError, match=r"handler=.* is none of the library's"):
+    with put_back(ours), pytest.raises(InputError, match=r"handler=.* is not one of the library's handlers"):
         ours.remove_handler(standard.NullHandler())
 
 

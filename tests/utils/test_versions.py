@@ -54,7 +54,7 @@ def test_what_is_said() -> None:
         require_version("torch>99", "So.")
     with pytest.raises(VersionError, match=r"^The package no-such-x is not installed: `pip install 'no-such-x'`"):
         require_version("no-such-x")
-    with pytest.raises(InputError, match=r"requirement='torch=>1' must be as pip takes it"):
+    with pytest.raises(InputError, match=r"requirement='torch=>1' must be in pip's syntax"):
         require_version("torch=>1")
 
 
