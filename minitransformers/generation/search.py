@@ -1,1 +1,0 @@
-from minitransformers.generation.mixin import GenerationMixin as GenerationMixin
