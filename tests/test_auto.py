@@ -237,7 +237,7 @@ def test_old_checkpoint_without_model_type_loads(tmp_path: Path) -> None:
     del content["model_type"]
     (tmp_path / "config.json").write_text(json.dumps(content))
     again = minitransformers.AutoModelForMaskedLM.from_pretrained(tmp_path)
-    assert torch.equal(again.mlm_head.decoder.weight, model.mlm_head.decoder.weight)
+    assert torch.equal(again.cls.predictions.decoder.weight, model.cls.predictions.decoder.weight)
 
 
 def test_bad_files(tmp_path: Path) -> None:
