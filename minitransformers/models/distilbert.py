@@ -1,43 +1,37 @@
 """DistilBERT (Sanh et al., 2019): half of BERT's blocks, taught by BERT; no segments, and no pooler (§3).
 
-Reads top to bottom: configuration, weight names, backbone, heads.
+Reads top to bottom: configuration, blocks, backbone, heads. Modules are named as in the checkpoints.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minitransformers.configs.config import Config
 from minitransformers.configs.fields import choice, count, positive, probability, size
-from minitransformers.errors import ConfigError, InputError, UnknownArgumentError
-from minitransformers.files.weight_names import WeightTable, alias, drop, rename, tie
+from minitransformers.errors import ConfigError, InputError
+from minitransformers.files.checkpoint_names import CheckpointNames
+from minitransformers.models.base.checkpointing import GradientCheckpointingLayer
 from minitransformers.models.base.checks import (
-    check_dtype,
-    check_ids,
     check_labels,
-    check_length,
     check_sequence_labels,
     check_span,
     choices_shape,
     flatten_choices,
     read_shape,
 )
-from minitransformers.models.base.mask_arguments import check_mask
-from minitransformers.models.base.pretrained import PreTrainedModel, attention_kernel_name
-from minitransformers.nn.legacy_blocks import BlockOutput, EncoderBlock
-from minitransformers.nn.feed_forward import ACTIVATIONS
-from minitransformers.nn.heads import MaskedLMHead
-from minitransformers.nn.losses import (
-    sequence_classification_loss,
-    span_loss,
-    token_cross_entropy,
-)
-from minitransformers.nn.masks import AttentionMask, read_attention_mask
-from minitransformers.nn.normalization import LayerNorm
-from minitransformers.nn.positions import LearnedPositions, count_positions, sinusoidal_positions
+from minitransformers.models.base.inputs import Inputs, OutputOptions, Record
+from minitransformers.models.base.pretrained import PreTrainedModel
+from minitransformers.models.bert import BACKBONE_NAMES
+from minitransformers.nn.attention import AttentionOutput, attend
+from minitransformers.nn.feed_forward import ACTIVATIONS, activation_function
+from minitransformers.nn.losses import sequence_classification_loss, span_loss, token_cross_entropy
+from minitransformers.nn.masks import AttentionMask
+from minitransformers.nn.positions import count_positions, sinusoidal_positions
 from minitransformers.outputs import (
     BaseModelOutput,
     MaskedLMOutput,
@@ -87,106 +81,159 @@ class DistilBertConfig(Config):
             raise ConfigError(f"pad_token_id={self.pad_token_id} must be below vocab_size={self.vocab_size}.")
 
 
-# ---- weight names ----------------------------------------------------------------------------------------------------
-
-WEIGHTS = WeightTable(
-    alias("{module...}.gamma", of="{module...}.weight"),
-    alias("{module...}.beta", of="{module...}.bias"),
-    drop("embeddings.position_ids"),
-    rename("embeddings.word_embeddings.weight", "embeddings.token_embedding.weight"),
-    rename("embeddings.position_embeddings.weight", "embeddings.position_embedding.weight"),
-    rename("embeddings.LayerNorm.{kind}", "embeddings.norm.{kind}"),
-    rename("transformer.layer.{layer}.attention.q_lin.{kind}", "blocks.{layer}.self_attention.query.{kind}"),
-    rename("transformer.layer.{layer}.attention.k_lin.{kind}", "blocks.{layer}.self_attention.key.{kind}"),
-    rename("transformer.layer.{layer}.attention.v_lin.{kind}", "blocks.{layer}.self_attention.value.{kind}"),
-    rename("transformer.layer.{layer}.attention.out_lin.{kind}", "blocks.{layer}.self_attention.output.{kind}"),
-    rename("transformer.layer.{layer}.sa_layer_norm.{kind}", "blocks.{layer}.self_attention_norm.{kind}"),
-    rename("transformer.layer.{layer}.ffn.lin1.{kind}", "blocks.{layer}.feed_forward.intermediate.{kind}"),
-    rename("transformer.layer.{layer}.ffn.lin2.{kind}", "blocks.{layer}.feed_forward.output.{kind}"),
-    rename("transformer.layer.{layer}.output_layer_norm.{kind}", "blocks.{layer}.feed_forward_norm.{kind}"),
-    # Heads
-    rename("vocab_transform.{kind}", "mlm_head.dense.{kind}"),
-    rename("vocab_layer_norm.{kind}", "mlm_head.norm.{kind}"),
-    rename("vocab_projector.{kind}", "mlm_head.decoder.{kind}"),
-    tie("mlm_head.decoder.weight", to="distilbert.embeddings.token_embedding.weight"),
-    base="distilbert",
-)
+# ---- embeddings and blocks (§3) --------------------------------------------------------------------------------------
 
 
-# ---- the backbone (§3) -----------------------------------------------------------------------------------------------
+class Embeddings(nn.Module):
+    """token + position, then norm and dropout."""
+
+    position_ids: Tensor
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.word_embeddings = nn.Embedding(config.vocab_size, config.dim, padding_idx=config.pad_token_id)
+        self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.dim)
+        self.LayerNorm = nn.LayerNorm(config.dim, eps=EPS)
+        self.dropout = nn.Dropout(config.dropout)
+        self.register_buffer("position_ids", torch.arange(config.max_position_embeddings)[None], persistent=False)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        position_ids: Tensor | None = None,
+    ) -> Tensor:
+        """(batch, length, dim) for ids, or for vectors in their place; positions count from 0 if None."""
+        tokens = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
+        if position_ids is None:
+            position_ids = self.position_ids[:, : tokens.shape[1]]
+        return self.dropout(self.LayerNorm(tokens + self.position_embeddings(position_ids)))  # type: ignore[no-any-return]
+
+
+class DistilBertSelfAttention(nn.Module):
+    """Multi-head attention, without dropout after its output projection."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.heads = config.n_heads
+        self.q_lin, self.k_lin, self.v_lin, self.out_lin = (nn.Linear(config.dim, config.dim) for _ in range(4))
+        self.dropout = nn.Dropout(config.attention_dropout)
+
+    def forward(self, x: Tensor, mask: AttentionMask | Tensor | None = None, kernel: str = "sdpa") -> AttentionOutput:
+        """Attend from and to `x` (batch, length, dim)."""
+        query, key, value = self.q_lin(x), self.k_lin(x), self.v_lin(x)
+        dropout = self.dropout.p if self.training else 0.0
+        attended, weights = attend(query, key, value, heads=self.heads, mask=mask, dropout=dropout, kernel=kernel)
+        return AttentionOutput(self.out_lin(attended), weights)
+
+
+class FFN(nn.Module):
+    """The feed-forward network: lin2(activation(lin1(x)))."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(config.dropout)
+        self.lin1 = nn.Linear(config.dim, config.hidden_dim)
+        self.lin2 = nn.Linear(config.hidden_dim, config.dim)
+        self.activation = activation_function(config.activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform every token by itself."""
+        return self.dropout(self.lin2(self.activation(self.lin1(x))))  # type: ignore[no-any-return]
+
+
+class TransformerBlock(GradientCheckpointingLayer):
+    """Post-norm: attention and feed-forward, each added to its input, then normalized."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.attention = DistilBertSelfAttention(config)
+        self.sa_layer_norm = nn.LayerNorm(config.dim, eps=EPS)
+        self.ffn = FFN(config)
+        self.output_layer_norm = nn.LayerNorm(config.dim, eps=EPS)
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        attention_mask: AttentionMask | Tensor | None = None,
+        *,
+        kernel: str = "sdpa",
+        record: Record | None = None,
+    ) -> Tensor:
+        """Transform (batch, length, dim); `record` is given the attention weights."""
+        attended, weights = self.attention(hidden_states, attention_mask, kernel=kernel)
+        if record is not None:
+            record(weights, None)
+        x = self.sa_layer_norm(hidden_states + attended)
+        return self.output_layer_norm(x + self.ffn(x))  # type: ignore[no-any-return]
+
+
+class Transformer(nn.Module):
+    """The stack of blocks."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.layer = nn.ModuleList(TransformerBlock(config) for _ in range(config.n_layers))
+
+    def forward(self, hidden_states: Tensor, inputs: Inputs) -> BaseModelOutput:
+        """Run the blocks over embedded tokens (batch, length, dim)."""
+        x = hidden_states
+        for index, layer in enumerate(self.layer):
+            inputs.keep(x)
+            x = layer(x, inputs.mask, **inputs.for_layer(index))
+        inputs.keep(x)
+        return BaseModelOutput(x, **inputs.kept())
+
+
+# ---- the backbone ----------------------------------------------------------------------------------------------------
 
 
 class DistilBertPreTrainedModel(PreTrainedModel):
-    """What all DistilBERT classes share."""
+    """The base of all DistilBERT classes."""
 
     config_class = DistilBertConfig
     base_model_prefix = "distilbert"
-    weights = WEIGHTS
+    checkpoint_names = CheckpointNames(*BACKBONE_NAMES, base="distilbert")
+    _input_embeddings = "embeddings.word_embeddings"
+    _output_embeddings = "vocab_projector"
+    _tied_weights_keys: ClassVar[dict[str, str]] = {
+        "vocab_projector.weight": "distilbert.embeddings.word_embeddings.weight"
+    }
 
     config: DistilBertConfig
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run `forward`; see `PreTrainedModel`."""
-        if "token_type_ids" in kwargs:
-            raise UnknownArgumentError(
-                f"{type(self).__name__} has no segments, and takes no argument 'token_type_ids': tokenize with "
-                f"DistilBertTokenizer, or with return_token_type_ids=False."
-            )
-        return super().__call__(*args, **kwargs)
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """As everywhere; with `sinusoidal_pos_embds` the position embedding is sines and cosines."""
+        super()._init_weights(module)
+        if isinstance(module, Embeddings) and self.config.sinusoidal_pos_embds:
+            size, width = module.position_embeddings.weight.shape
+            module.position_embeddings.weight.copy_(sinusoidal_positions(count_positions(size), width)[0])
 
-    def get_position_embeddings(self) -> LearnedPositions:
+    def get_position_embeddings(self) -> nn.Embedding:
         """The position embedding."""
-        positions: LearnedPositions = self.base_model.embeddings.position_embedding
-        return positions
+        return self.base_model.embeddings.position_embeddings  # type: ignore[no-any-return]
 
     def resize_position_embeddings(self, new_num_position_embeddings: int) -> None:
-        """Make room for longer texts, whose last positions have newly initialised vectors, or drop the last ones.
+        """Make room for longer texts, whose last positions have newly initialized vectors, or drop the last ones.
 
         With `sinusoidal_pos_embds` new positions get their sines and cosines. Longer texts can then be passed as they
-        are (the reference asks for their `position_ids`).
+        are (transformers asks for their `position_ids`).
 
         Raises:
-            InputError: no whole number of at least 1.
+            InputError: the argument is not a whole number of at least 1.
         """
         size = new_num_position_embeddings
         if not isinstance(size, int) or isinstance(size, bool) or size < 1:
             raise InputError(f"new_num_position_embeddings={size!r} must be a whole number of at least 1.")
-        positions = self.get_position_embeddings()
+        embeddings: Embeddings = self.base_model.embeddings
+        positions, old_size = embeddings.position_embeddings, self.config.max_position_embeddings
         self.base_model._resize(positions, "weight", size, mean_resizing=False)
+        if self.config.sinusoidal_pos_embds:
+            waves = sinusoidal_positions(count_positions(size), self.config.dim)[0]
+            positions.weight.data[old_size:] = waves[old_size:].to(positions.weight)
+        embeddings.position_ids = count_positions(size, device=self.device)
         positions.num_embeddings = self.config.max_position_embeddings = size
-
-
-class DistilBertEmbeddings(nn.Module):
-    """token + position, then LayerNorm and dropout."""
-
-    def __init__(self, config: DistilBertConfig) -> None:
-        super().__init__()
-        self.token_embedding = nn.Embedding(config.vocab_size, config.dim, padding_idx=config.pad_token_id)
-        self.position_embedding = LearnedPositions(config.max_position_embeddings, config.dim)
-        self.norm = LayerNorm(config.dim, eps=EPS)
-        self.dropout = nn.Dropout(config.dropout)
-
-    def forward(
-        self, input_ids: Tensor | None, position_ids: Tensor | None = None, inputs_embeds: Tensor | None = None
-    ) -> Tensor:
-        """Embed ids, or vectors that stand for them; positions are counted from 0 if None."""
-        tokens = self.token_embedding(input_ids) if inputs_embeds is None else inputs_embeds
-        if position_ids is None:
-            position_ids = count_positions(tokens.shape[1], device=tokens.device)
-        embedded: Tensor = self.dropout(self.norm(tokens + self.position_embedding(position_ids)))
-        return embedded
-
-
-class DistilBertBlock(EncoderBlock):
-    """BERT's block, without dropout after the attention."""
-
-    def forward(  # type: ignore[override]  # an encoder's block has neither context nor cache
-        self, hidden_states: Tensor, mask: AttentionMask | None = None, *, kernel: str = "sdpa"
-    ) -> BlockOutput:
-        """Transform a sequence."""
-        attended, weights = self.self_attention(hidden_states, mask=mask, kernel=kernel)
-        x = self.self_attention_norm(hidden_states + attended)
-        return BlockOutput(self.feed_forward_norm(x + self.dropout(self.feed_forward(x))), weights, None)
 
 
 class DistilBertModel(DistilBertPreTrainedModel):
@@ -194,36 +241,9 @@ class DistilBertModel(DistilBertPreTrainedModel):
 
     def __init__(self, config: DistilBertConfig) -> None:
         super().__init__(config)
-        self.embeddings = DistilBertEmbeddings(config)
-        self.blocks = nn.ModuleList(
-            DistilBertBlock(
-                config.dim,
-                config.n_heads,
-                config.hidden_dim,
-                activation=config.activation,
-                dropout=config.dropout,
-                attention_dropout=config.attention_dropout,
-                eps=EPS,
-            )
-            for _ in range(config.n_layers)
-        )
+        self.embeddings = Embeddings(config)
+        self.transformer = Transformer(config)
         self.post_init()
-
-    def init_parameter(self, module: nn.Module, name: str, parameter: Tensor) -> None:
-        """Initialise a parameter, in place: with `sinusoidal_pos_embds` the position embedding as sines and cosines."""
-        if self.config.sinusoidal_pos_embds and isinstance(module, LearnedPositions):
-            positions = count_positions(parameter.shape[0], device=parameter.device)
-            parameter.copy_(sinusoidal_positions(positions, parameter.shape[1])[0])
-        else:
-            super().init_parameter(module, name, parameter)
-
-    def get_input_embeddings(self) -> nn.Embedding:
-        """The token embedding."""
-        return self.embeddings.token_embedding
-
-    def set_input_embeddings(self, embeddings: nn.Embedding) -> None:
-        """Replace the token embedding."""
-        self.embeddings.token_embedding = embeddings
 
     def forward(
         self,
@@ -231,9 +251,7 @@ class DistilBertModel(DistilBertPreTrainedModel):
         attention_mask: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         position_ids: Tensor | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> BaseModelOutput:
         """Encode a batch.
 
@@ -242,45 +260,14 @@ class DistilBertModel(DistilBertPreTrainedModel):
             attention_mask: (batch, length) with 1 for tokens and 0 for padding, or (batch, heads, query, key); see
                 `read_attention_mask`.
             position_ids: (batch, length); counted from 0 if None.
-            output_attentions, output_hidden_states: None means what the config says.
+            options: `output_attentions`, `output_hidden_states`; None means the config's value.
 
         Raises:
             InputError: an argument whose shape, type or range is wrong.
         """
-        config = self.config
-        output_attentions = config.output_attentions if output_attentions is None else output_attentions
-        output_hidden_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        kernel = attention_kernel_name(config, output_attentions)
-
-        shape = read_shape(input_ids, inputs_embeds, config.dim)
-        check_dtype("inputs_embeds", inputs_embeds, self.dtype, may_be_widened=True)
-        check_mask("attention_mask", attention_mask, config.n_heads)
-        check_ids("input_ids", input_ids, shape, config.vocab_size, "vocab_size")
-        check_ids("position_ids", position_ids, shape, config.max_position_embeddings, "max_position_embeddings")
-        if position_ids is None:
-            check_length(shape[1], 0, config.max_position_embeddings)
-        mask = read_attention_mask(
-            attention_mask,
-            batch_size=shape[0],
-            query_length=shape[1],
-            key_length=shape[1],
-            is_causal=False,
-            dtype=self.dtype,
-            device=self.device,
-        )
-
-        hidden_states = self.embeddings(input_ids, position_ids, inputs_embeds)
-        all_hidden_states, attentions = [hidden_states], []
-        for block in self.blocks:
-            hidden_states, attention, _ = self.run_block(block, hidden_states, mask, kernel=kernel)
-            all_hidden_states.append(hidden_states)
-            attentions.append(attention)
-
-        return BaseModelOutput(
-            last_hidden_state=hidden_states,
-            hidden_states=tuple(all_hidden_states) if output_hidden_states else None,
-            attentions=tuple(attentions) if output_attentions else None,
-        )
+        inputs = self.prepare_inputs(input_ids, inputs_embeds, attention_mask, position_ids, **options, is_causal=False)
+        x = self.embeddings(input_ids, inputs_embeds, inputs.position_ids)
+        return self.transformer(x, inputs)  # type: ignore[no-any-return]
 
 
 # ---- heads -----------------------------------------------------------------------------------------------------------
@@ -291,17 +278,13 @@ class DistilBertForMaskedLM(DistilBertPreTrainedModel):
 
     def __init__(self, config: DistilBertConfig) -> None:
         super().__init__(config)
+        self.activation = activation_function(config.activation)
         self.distilbert = DistilBertModel(config)
-        self.mlm_head = MaskedLMHead(config.dim, config.vocab_size, activation=config.activation, eps=EPS)
+        self.vocab_transform = nn.Linear(config.dim, config.dim)
+        self.vocab_layer_norm = nn.LayerNorm(config.dim, eps=EPS)
+        self.vocab_projector = nn.Linear(config.dim, config.vocab_size)
         self.post_init()
-
-    def get_output_embeddings(self) -> nn.Linear:
-        """The layer that scores the vocabulary."""
-        return self.mlm_head.decoder
-
-    def set_output_embeddings(self, embeddings: nn.Linear) -> None:
-        """Replace the layer that scores the vocabulary."""
-        self.mlm_head.decoder = embeddings
+        self.mlm_loss_fct = nn.CrossEntropyLoss()
 
     def forward(
         self,
@@ -310,9 +293,7 @@ class DistilBertForMaskedLM(DistilBertPreTrainedModel):
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         position_ids: Tensor | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> MaskedLMOutput:
         """Score the vocabulary at every position; see `DistilBertModel` for the inputs.
 
@@ -320,17 +301,10 @@ class DistilBertForMaskedLM(DistilBertPreTrainedModel):
         """
         shape = read_shape(input_ids, inputs_embeds, self.config.dim)
         check_labels(labels, shape, self.config.vocab_size)
-        encoded = self.distilbert(
-            input_ids,
-            attention_mask,
-            inputs_embeds,
-            position_ids,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
-        )
-        logits = self.mlm_head(encoded.last_hidden_state)
-        loss = None if labels is None else token_cross_entropy(logits, labels.view(shape))
+        encoded = self.distilbert(input_ids, attention_mask, inputs_embeds, position_ids, return_dict=True, **options)
+        transformed = self.vocab_layer_norm(self.activation(self.vocab_transform(encoded.last_hidden_state)))
+        logits = self.vocab_projector(transformed)
+        loss = None if labels is None else self.mlm_loss_fct(logits.flatten(0, 1), labels.flatten().long())
         return MaskedLMOutput(loss, logits, encoded.hidden_states, encoded.attentions)
 
 
@@ -341,8 +315,8 @@ class DistilBertForSequenceClassification(DistilBertPreTrainedModel):
         super().__init__(config)
         self.distilbert = DistilBertModel(config)
         self.pre_classifier = nn.Linear(config.dim, config.dim)
-        self.dropout = nn.Dropout(config.seq_classif_dropout)
         self.classifier = nn.Linear(config.dim, config.num_labels)
+        self.dropout = nn.Dropout(config.seq_classif_dropout)
         self.post_init()
 
     def forward(
@@ -352,9 +326,7 @@ class DistilBertForSequenceClassification(DistilBertPreTrainedModel):
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         position_ids: Tensor | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> SequenceClassifierOutput:
         """Classify sequences; see `DistilBertModel` for the inputs.
 
@@ -363,15 +335,7 @@ class DistilBertForSequenceClassification(DistilBertPreTrainedModel):
         """
         shape = read_shape(input_ids, inputs_embeds, self.config.dim)
         check_sequence_labels(labels, shape[0], self.config.num_labels, self.config.problem_type)
-        encoded = self.distilbert(
-            input_ids,
-            attention_mask,
-            inputs_embeds,
-            position_ids,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
-        )
+        encoded = self.distilbert(input_ids, attention_mask, inputs_embeds, position_ids, return_dict=True, **options)
         pooled = F.relu(self.pre_classifier(encoded.last_hidden_state[:, 0]))
         logits = self.classifier(self.dropout(pooled))
         loss = None if labels is None else sequence_classification_loss(logits, labels, self.config.problem_type)
@@ -386,8 +350,8 @@ class DistilBertForQuestionAnswering(DistilBertPreTrainedModel):
         if config.num_labels != 2:
             raise ConfigError(f"{type(self).__name__} needs num_labels=2 (start and end), got {config.num_labels}.")
         self.distilbert = DistilBertModel(config)
-        self.dropout = nn.Dropout(config.qa_dropout)
         self.qa_outputs = nn.Linear(config.dim, 2)
+        self.dropout = nn.Dropout(config.qa_dropout)
         self.post_init()
 
     def forward(
@@ -398,9 +362,7 @@ class DistilBertForQuestionAnswering(DistilBertPreTrainedModel):
         start_positions: Tensor | None = None,
         end_positions: Tensor | None = None,
         position_ids: Tensor | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> QuestionAnsweringModelOutput:
         """Score every token as start and as end; see `DistilBertModel` for the inputs.
 
@@ -409,15 +371,7 @@ class DistilBertForQuestionAnswering(DistilBertPreTrainedModel):
         shape = read_shape(input_ids, inputs_embeds, self.config.dim)
         check_span("start_positions", start_positions, shape[0])
         check_span("end_positions", end_positions, shape[0])
-        encoded = self.distilbert(
-            input_ids,
-            attention_mask,
-            inputs_embeds,
-            position_ids,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
-        )
+        encoded = self.distilbert(input_ids, attention_mask, inputs_embeds, position_ids, return_dict=True, **options)
         start_logits, end_logits = self.qa_outputs(self.dropout(encoded.last_hidden_state)).unbind(dim=-1)
         loss = span_loss(start_logits, end_logits, start_positions, end_positions)
         return QuestionAnsweringModelOutput(loss, start_logits, end_logits, encoded.hidden_states, encoded.attentions)
@@ -440,25 +394,12 @@ class DistilBertForTokenClassification(DistilBertPreTrainedModel):
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         position_ids: Tensor | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> TokenClassifierOutput:
-        """Classify tokens; see `DistilBertModel` for the inputs.
-
-        `labels` (batch, length), −100 where none is wanted.
-        """
+        """Classify tokens; see `DistilBertModel` for the inputs. `labels` (batch, length), −100 where there is none."""
         shape = read_shape(input_ids, inputs_embeds, self.config.dim)
         check_labels(labels, shape, self.config.num_labels)
-        encoded = self.distilbert(
-            input_ids,
-            attention_mask,
-            inputs_embeds,
-            position_ids,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
-        )
+        encoded = self.distilbert(input_ids, attention_mask, inputs_embeds, position_ids, return_dict=True, **options)
         logits = self.classifier(self.dropout(encoded.last_hidden_state))
         loss = None if labels is None else token_cross_entropy(logits, labels.view(shape))
         return TokenClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)
@@ -471,8 +412,8 @@ class DistilBertForMultipleChoice(DistilBertPreTrainedModel):
         super().__init__(config)
         self.distilbert = DistilBertModel(config)
         self.pre_classifier = nn.Linear(config.dim, config.dim)
-        self.dropout = nn.Dropout(config.seq_classif_dropout)
         self.classifier = nn.Linear(config.dim, 1)
+        self.dropout = nn.Dropout(config.seq_classif_dropout)
         self.post_init()
 
     def forward(
@@ -482,9 +423,7 @@ class DistilBertForMultipleChoice(DistilBertPreTrainedModel):
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         position_ids: Tensor | None = None,
-        *,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
+        **options: Unpack[OutputOptions],
     ) -> MultipleChoiceModelOutput:
         """Score choices. All inputs have one more dimension than `DistilBertModel`'s: (batch, choices, length).
 
@@ -493,13 +432,11 @@ class DistilBertForMultipleChoice(DistilBertPreTrainedModel):
         batch_size, num_choices, _ = choices_shape(input_ids, inputs_embeds)
         check_labels(labels, (batch_size,), num_choices)
         encoded = self.distilbert(
-            flatten_choices(input_ids),
-            flatten_choices(attention_mask),
+            *map(flatten_choices, (input_ids, attention_mask)),
             flatten_choices(inputs_embeds, ndim=4),
             flatten_choices(position_ids),
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
             return_dict=True,
+            **options,
         )
         pooled = F.relu(self.pre_classifier(encoded.last_hidden_state[:, 0]))
         logits = self.classifier(self.dropout(pooled)).view(batch_size, num_choices)

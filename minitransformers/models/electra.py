@@ -108,7 +108,6 @@ class ElectraPreTrainedModel(BertPreTrainedModel):
     config_class = ElectraConfig
     base_model_prefix = "electra"
     checkpoint_names = CheckpointNames(*BACKBONE_NAMES, base="electra")
-    optional_weights = (".crossattention.",)
     _output_embeddings = "generator_lm_head"
     _tied_weights_keys: ClassVar[dict[str, str]] = {
         "generator_lm_head.weight": "electra.embeddings.word_embeddings.weight"
@@ -325,8 +324,9 @@ class ElectraForPreTraining(ElectraPreTrainedModel):
         loss = None
         if labels is not None:
             targets = labels.view(shape).to(torch.promote_types(logits.dtype, torch.float32))
-            has_padding = attention_mask is not None and attention_mask.ndim == 2
-            counted = attention_mask if has_padding else torch.ones_like(targets)
+            counted = torch.ones_like(targets)
+            if attention_mask is not None and attention_mask.ndim == 2:
+                counted = attention_mask
             losses = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
             loss = (losses * counted).sum() / counted.sum()
         return ElectraForPreTrainingOutput(loss, logits, encoded.hidden_states, encoded.attentions)

@@ -48,7 +48,7 @@ from minitransformers.models.bert import (
 from minitransformers.nn.cache import Cache
 from minitransformers.nn.heads import keep_positions
 from minitransformers.nn.losses import causal_lm_loss, sequence_classification_loss, span_loss, token_cross_entropy
-from minitransformers.nn.masks import can_read_values
+from minitransformers.models.base.checks import can_read_values
 from minitransformers.nn.positions import count_positions
 from minitransformers.outputs import (
     CausalLMOutputWithCrossAttentions,
@@ -188,14 +188,15 @@ class RobertaModel(RobertaPreTrainedModel, BertModel):
         max_positions: str | None,
     ) -> Tensor:
         """See `RobertaEmbeddings`; a text has as many positions as stand behind that of padding."""
-        padding = self.embeddings.padding_idx
+        padding = self.config.pad_token_id
+        assert padding is not None  # see `RobertaConfig.validate`
         limit = self.config.max_position_embeddings - padding - 1
         if input_ids is None:
             check_length(length, past_length, limit)
             return count_positions(length, past_length + padding + 1, device=self.device)
         if can_read_values(input_ids):
             check_length(int((input_ids != padding).sum(dim=-1).max()), past_length, limit)
-        return self.embeddings.create_position_ids_from_input_ids(input_ids, padding, past_length)
+        return RobertaEmbeddings.create_position_ids_from_input_ids(input_ids, padding, past_length)
 
 
 # ---- language models (§3.1) ------------------------------------------------------------------------------------------
