@@ -114,7 +114,7 @@ def _match(
         if source in expected and source not in found and name in found:
             found[source] = found.pop(name)
     for in_file, name in unused.items():
-        # The embedding of a bare backbone may be in the file only as the output layer, which the backbone does not have.
+        # A bare backbone's embedding may be in the file only as the output layer, which the backbone does not have.
         embedding = ties.get(name, "").removeprefix(f"{names.base}.")
         if embedding in expected and embedding not in found:
             found[embedding] = in_file

@@ -32,7 +32,7 @@ def named_for_files(
     """
     written = {}
     for name, tensor in state.items():
-        source = (ties or {}).get(name)
+        source = (ties or {}).get(name, "")
         if source in state and state[source].data_ptr() == tensor.data_ptr():
             continue
         written[names.file_name(name)] = tensor.t() if names.is_transposed(name) else tensor

@@ -30,13 +30,13 @@ from minitransformers.models.base.inputs import Inputs, OutputOptions, Record
 from minitransformers.nn.attention import attend
 from minitransformers.nn.cache import Cache, CacheLayer
 from minitransformers.nn.feed_forward import ACTIVATIONS, activation_function
-from minitransformers.nn.heads import keep_positions
 from minitransformers.nn.losses import (
     sequence_classification_loss,
     span_loss,
     token_cross_entropy,
 )
 from minitransformers.nn.masks import AttentionMask
+from minitransformers.nn.selection import keep_positions
 from minitransformers.outputs import (
     BaseModelOutput,
     BaseModelOutputWithPastAndCrossAttentions,

@@ -32,7 +32,6 @@ from minitransformers.models.base.pretrained import PreTrainedModel
 from minitransformers.nn.attention import AttentionOutput, attend
 from minitransformers.nn.cache import Cache, CacheLayer
 from minitransformers.nn.feed_forward import ACTIVATIONS, activation_function
-from minitransformers.nn.heads import keep_positions
 from minitransformers.nn.losses import (
     causal_lm_loss,
     sequence_classification_loss,
@@ -40,6 +39,7 @@ from minitransformers.nn.losses import (
     token_cross_entropy,
 )
 from minitransformers.nn.masks import AttentionMask
+from minitransformers.nn.selection import keep_positions
 from minitransformers.outputs import (
     BaseModelOutputWithPastAndCrossAttentions,
     BaseModelOutputWithPoolingAndCrossAttentions,

@@ -146,7 +146,7 @@ class Dinov2Layer(GradientCheckpointingLayer):
         x = x + self.drop_path(self.layer_scale2(self.mlp(self.norm2(x))))
         if record is not None:
             record(weights, None)
-        return x
+        return x  # type: ignore[no-any-return]
 
 
 class Dinov2Encoder(nn.Module):

@@ -43,8 +43,8 @@ from minitransformers.models.bert import (
 )
 from minitransformers.nn.cache import Cache
 from minitransformers.nn.feed_forward import ACTIVATIONS, activation_function
-from minitransformers.nn.heads import keep_positions
 from minitransformers.nn.losses import causal_lm_loss, sequence_classification_loss, span_loss, token_cross_entropy
+from minitransformers.nn.selection import keep_positions
 from minitransformers.outputs import (
     BaseModelOutputWithPastAndCrossAttentions,
     CausalLMOutputWithCrossAttentions,

@@ -31,7 +31,6 @@ from minitransformers.models.base.pretrained import PreTrainedModel
 from minitransformers.nn.attention import attend
 from minitransformers.nn.cache import Cache, CacheLayer
 from minitransformers.nn.feed_forward import ACTIVATIONS, activation_function
-from minitransformers.nn.heads import keep_positions, of_last_tokens
 from minitransformers.nn.losses import (
     causal_lm_loss,
     sequence_classification_loss,
@@ -39,6 +38,7 @@ from minitransformers.nn.losses import (
     token_cross_entropy,
 )
 from minitransformers.nn.masks import AttentionMask, local_mask
+from minitransformers.nn.selection import keep_positions, of_last_tokens
 from minitransformers.outputs import (
     BaseModelOutputWithPast,
     CausalLMOutputWithPast,

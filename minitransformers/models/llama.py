@@ -31,7 +31,6 @@ from minitransformers.models.base.rotary import RotaryConfig, RotaryEmbedding
 from minitransformers.nn.attention import AttentionOutput, attend
 from minitransformers.nn.cache import Cache, CacheLayer
 from minitransformers.nn.feed_forward import ACTIVATIONS, activation_function
-from minitransformers.nn.heads import keep_positions, of_last_tokens
 from minitransformers.nn.losses import (
     causal_lm_loss,
     sequence_classification_loss,
@@ -41,6 +40,7 @@ from minitransformers.nn.losses import (
 from minitransformers.nn.masks import AttentionMask
 from minitransformers.nn.normalization import RMSNorm
 from minitransformers.nn.positions import Rotary
+from minitransformers.nn.selection import keep_positions, of_last_tokens
 from minitransformers.outputs import (
     BaseModelOutputWithPast,
     CausalLMOutputWithPast,

@@ -1,6 +1,6 @@
 """Mistral (Jiang et al., 2023): Llama whose layers look back at a window of tokens only.
 
-The window (§2) is a rule of the mask: `within_window` in mask_arguments.py.
+The window (§2) is a rule of the mask: `within_window` in masks.py.
 """
 
 from __future__ import annotations

@@ -31,13 +31,13 @@ from minitransformers.models.base.pretrained import PreTrainedModel
 from minitransformers.models.gpt2 import GPT2SequenceSummary
 from minitransformers.nn.attention import attend
 from minitransformers.nn.feed_forward import ACTIVATIONS, activation_function
-from minitransformers.nn.heads import keep_positions, of_last_tokens
 from minitransformers.nn.losses import (
     causal_lm_loss,
     sequence_classification_loss,
     token_cross_entropy,
 )
 from minitransformers.nn.masks import AttentionMask
+from minitransformers.nn.selection import keep_positions, of_last_tokens
 from minitransformers.outputs import (
     BaseModelOutput,
     CausalLMOutput,

@@ -18,6 +18,7 @@ from minitransformers.errors import ConfigError
 from minitransformers.files.checkpoint_names import CheckpointNames
 from minitransformers.generation.mixin import GenerationMixin
 from minitransformers.models.base.checks import (
+    can_read_values,
     check_labels,
     check_length,
     check_logits_to_keep,
@@ -46,10 +47,9 @@ from minitransformers.models.bert import (
     BertSelfOutput,
 )
 from minitransformers.nn.cache import Cache
-from minitransformers.nn.heads import keep_positions
 from minitransformers.nn.losses import causal_lm_loss, sequence_classification_loss, span_loss, token_cross_entropy
-from minitransformers.models.base.checks import can_read_values
 from minitransformers.nn.positions import count_positions
+from minitransformers.nn.selection import keep_positions
 from minitransformers.outputs import (
     CausalLMOutputWithCrossAttentions,
     MaskedLMOutput,

@@ -166,7 +166,7 @@ class T5DenseGatedActDense(nn.Module):
         return self.wo(_as_weight(self.dropout(gated), self.wo))  # type: ignore[no-any-return]
 
 
-def _as_weight(x: Tensor, layer: nn.Linear) -> Tensor:
+def _as_weight(x: Tensor, layer: nn.Module) -> Tensor:
     """`x` in the type of the layer's weight, which is wider in float16 models; quantized layers take `x` as it is."""
     weight: Any = layer.weight  # a method in PyTorch's quantized layers
     return x.to(weight.dtype) if isinstance(weight, Tensor) and weight.is_floating_point() else x

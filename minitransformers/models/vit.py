@@ -18,14 +18,14 @@ from minitransformers.configs.fields import choice, constrained, count, positive
 from minitransformers.errors import ConfigError, InputError
 from minitransformers.files.checkpoint_names import CheckpointNames, stored
 from minitransformers.models.base.checkpointing import GradientCheckpointingLayer
-from minitransformers.models.base.checks import check_pixels, check_sequence_labels
+from minitransformers.models.base.checks import can_read_values, check_pixels, check_sequence_labels
 from minitransformers.models.base.inputs import Inputs, OutputOptions, Record
-from minitransformers.models.base.mask_arguments import check_mask
+from minitransformers.models.base.masks import check_mask, read_attention_mask
 from minitransformers.models.base.pretrained import PreTrainedModel
 from minitransformers.nn.attention import attend
 from minitransformers.nn.feed_forward import ACTIVATIONS, activation_function
 from minitransformers.nn.losses import sequence_classification_loss
-from minitransformers.nn.masks import AttentionMask, can_read_values, read_attention_mask
+from minitransformers.nn.masks import AttentionMask
 from minitransformers.nn.patches import PatchEmbedding, resize_positions
 from minitransformers.nn.positions import count_positions
 from minitransformers.outputs import BaseModelOutputWithPooling, ImageClassifierOutput, MaskedImageModelingOutput
@@ -205,7 +205,7 @@ class ViTLayer(GradientCheckpointingLayer):
         x = x + self.dropout(self.mlp(self.layernorm_after(x)))
         if record is not None:
             record(weights, None)
-        return x
+        return x  # type: ignore[no-any-return]
 
 
 # ---- the backbone (eq. 4) --------------------------------------------------------------------------------------------

@@ -12,22 +12,17 @@ from minitransformers.nn.attention import (
 )
 from minitransformers.nn.blocks import BlockOutput, DecoderBlock, EncoderBlock
 from minitransformers.nn.cache import Cache, CacheLayer, DynamicCache, EncoderDecoderCache
-from minitransformers.nn.embeddings import Embeddings
 from minitransformers.nn.feed_forward import ACTIVATIONS, FeedForward, GatedFeedForward, activation_function
-from minitransformers.nn.heads import DenseClassifier, MaskedLMHead, Pooler, SequenceSummary
 from minitransformers.nn.masks import (
     AttentionMask,
     causal_mask,
     document_mask,
     local_mask,
     padding_mask,
-    read_attention_mask,
 )
 from minitransformers.nn.normalization import LayerNorm, RMSNorm, layer_norm, rms_norm
 from minitransformers.nn.patches import PatchEmbedding, cut_into_patches, resize_positions
 from minitransformers.nn.positions import (
-    LearnedPositions,
-    RelativePositionBias,
     Rotary,
     SinusoidalPositions,
     count_positions,
@@ -47,23 +42,16 @@ __all__ = [
     "Cache",
     "CacheLayer",
     "DecoderBlock",
-    "DenseClassifier",
     "DynamicCache",
-    "Embeddings",
     "EncoderBlock",
     "EncoderDecoderCache",
     "FeedForward",
     "GatedFeedForward",
     "LayerNorm",
-    "LearnedPositions",
-    "MaskedLMHead",
     "MultiHeadAttention",
     "PatchEmbedding",
-    "Pooler",
     "RMSNorm",
-    "RelativePositionBias",
     "Rotary",
-    "SequenceSummary",
     "SinusoidalPositions",
     "activation_function",
     "attend",
@@ -79,7 +67,6 @@ __all__ = [
     "merge_heads",
     "padding_mask",
     "positions_from_mask",
-    "read_attention_mask",
     "relative_buckets",
     "resize_positions",
     "rms_norm",

@@ -37,10 +37,6 @@ def sinusoidal_positions(
     return waves[..., :hidden_size].to(torch.get_default_dtype())
 
 
-class LearnedPositions(nn.Embedding):
-    """A trained vector for each position up to a maximum. Indexed by position ids: (batch, length) of whole numbers."""
-
-
 class SinusoidalPositions(nn.Module):
     """`sinusoidal_positions` as a layer: nothing to train, and no longest sequence."""
 
@@ -202,27 +198,3 @@ def relative_buckets(
     growth = torch.log(distances.to(torch.float32) / exact) / math.log(max_distance / exact)
     far = exact + (growth.clamp(min=0) * (num_buckets - exact)).long()
     return start + torch.where(distances < exact, distances, far.clamp(max=num_buckets - 1))
-
-
-class RelativePositionBias(nn.Module):
-    """What is added to the scores of attention for the distance of query and key, for each head (T5's positions).
-
-    Args:
-        num_heads: heads, each with a bias of its own.
-        num_buckets, max_distance, bidirectional: see `relative_buckets`.
-    """
-
-    def __init__(self, num_heads: int, *, num_buckets: int = 32, max_distance: int = 128, bidirectional: bool) -> None:
-        super().__init__()
-        self.num_buckets = num_buckets
-        self.max_distance = max_distance
-        self.bidirectional = bidirectional
-        self.bias = nn.Embedding(num_buckets, num_heads)
-
-    def forward(self, query_length: int, key_length: int) -> Float[Tensor, "1 heads {query_length} {key_length}"]:
-        """The bias of every pair, the queries being the last of the keys (see `causal_mask`)."""
-        keys = torch.arange(key_length, device=self.bias.weight.device)
-        distances = keys - keys[key_length - query_length :, None]
-        buckets = relative_buckets(distances, self.num_buckets, self.max_distance, bidirectional=self.bidirectional)
-        per_head: Tensor = self.bias(buckets)
-        return per_head.permute(2, 0, 1)[None]

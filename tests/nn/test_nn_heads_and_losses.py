@@ -6,7 +6,6 @@ import pytest
 import torch
 from hypothesis import given, strategies as st
 
-from minitransformers.nn.heads import keep_positions, last_token_positions, of_last_tokens
 from minitransformers.nn.losses import (
     IGNORED,
     causal_lm_loss,
@@ -14,6 +13,7 @@ from minitransformers.nn.losses import (
     span_loss,
     token_cross_entropy,
 )
+from minitransformers.nn.selection import keep_positions, last_token_positions, of_last_tokens
 from minitransformers.testing.comparing import assert_close
 
 

@@ -7,7 +7,6 @@ import torch
 from hypothesis import given, strategies as st
 
 from minitransformers.nn.positions import (
-    LearnedPositions,
     SinusoidalPositions,
     count_positions,
     positions_from_mask,
@@ -79,9 +78,3 @@ def test_the_waves_have_the_default_dtype():
         assert sinusoidal_positions(torch.arange(2), 4).dtype == torch.float64
     finally:
         torch.set_default_dtype(torch.float32)
-
-
-def test_learned_positions_are_a_table():
-    layer = LearnedPositions(6, 3)
-    assert torch.equal(layer(torch.tensor([[2, 0]])), layer.weight[[2, 0]][None])
-    assert layer.weight.requires_grad

@@ -1,7 +1,7 @@
 """Checks of what a model is called with, made before any computing, each error naming argument, value and remedy.
 
-Shapes and types are checked everywhere; values only where a look costs nothing (see `can_read_values`). Arguments that
-say who may attend to whom are read in mask_arguments.py.
+Shapes and types are checked everywhere; values on CPU tensors only (see `can_read_values`). Attention masks are
+read in masks.py.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from torch import Tensor
 
 from minitransformers.errors import InputError, warn
 from minitransformers.nn.losses import IGNORED, problem_of
-from minitransformers.nn.masks import can_read_values
 
 
 def read_shape(
@@ -275,3 +274,16 @@ def check_ends_are_known(batch_size: int, input_ids: Tensor | None, pad_token_id
 def kind_of(value: object) -> str:
     """What something is, for messages: its class, and of a tensor the type of its numbers."""
     return f"a tensor of {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
+
+
+def can_read_values(tensor: Tensor) -> bool:
+    """Whether the values of `tensor` may be looked at: on CPU, and not while tracing, exporting or in torch.func.
+
+    On other devices a look would wait for the device; while tracing there are no values.
+    """
+    return (
+        not torch.compiler.is_compiling()
+        and tensor.device.type == "cpu"
+        and type(tensor) in (Tensor, torch.nn.Parameter)  # a FakeTensor has no values
+        and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)  # nor has one row of a vmap
+    )

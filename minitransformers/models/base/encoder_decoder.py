@@ -14,11 +14,10 @@ from torch import Tensor, nn
 
 from minitransformers.errors import InputError
 from minitransformers.generation.config import as_list
-from minitransformers.models.base.checks import check_labels, check_type, read_shape
+from minitransformers.models.base.checks import can_read_values, check_labels, check_type, read_shape
 from minitransformers.models.base.inputs import OutputOptions
 from minitransformers.models.base.pretrained import PreTrainedModel
 from minitransformers.nn.cache import Cache
-from minitransformers.nn.masks import can_read_values
 from minitransformers.outputs import BaseModelOutput, Seq2SeqModelOutput
 
 

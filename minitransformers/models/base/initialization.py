@@ -82,15 +82,16 @@ class Initialization(nn.Module):
         elif isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, 0.0, std)
             if module.padding_idx is not None:
-                nn.init.zeros_(cast(Tensor, module.weight)[module.padding_idx])
+                nn.init.zeros_(module.weight[module.padding_idx])
         elif isinstance(module, nn.LSTM):
             for name, parameter in module.named_parameters():
                 (nn.init.zeros_ if "bias" in name else nn.init.xavier_uniform_)(parameter)
         elif isinstance(module, (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)):
             if module.weight is not None:
                 nn.init.ones_(module.weight)
-            if getattr(module, "bias", None) is not None:
-                nn.init.zeros_(module.bias)
+            bias: Any = getattr(module, "bias", None)
+            if bias is not None:
+                nn.init.zeros_(bias)
         elif isinstance(module, nn.MultiheadAttention):
             module._reset_parameters()
 

@@ -19,15 +19,16 @@ from minitransformers.models.base.checks import (
     check_length,
     read_shape,
 )
-from minitransformers.models.base.mask_arguments import (
+from minitransformers.models.base.masks import (
     check_context,
     check_mask,
+    read_attention_mask,
     read_causal_mask,
     warn_if_left_padded,
     within_window,
 )
 from minitransformers.nn.cache import Cache, DynamicCache, EncoderDecoderCache, as_cache
-from minitransformers.nn.masks import AttentionMask, read_attention_mask
+from minitransformers.nn.masks import AttentionMask
 
 
 class OutputOptions(TypedDict, total=False):
@@ -151,7 +152,7 @@ class PreparesInputs(nn.Module):
         """Check the arguments of a text model's `forward` and resolve those that are None.
 
         Args:
-            is_causal: a token sees itself and those before it; only then there is a cache.
+            is_causal: a token sees itself and those before it; only then a cache is made and returned.
             width: of `inputs_embeds`; `config.hidden_size` where it is None.
             heads: of the attention; `config.num_attention_heads` where it is None.
             max_positions: the field of the config that limits positions; None where there is no limit.
@@ -258,9 +259,11 @@ class PreparesInputs(nn.Module):
         """The cache to compute with, given or new, and whether to return it."""
         config = self.config
         if not is_causal:
-            if past_key_values is not None:
-                raise InputError("past_key_values needs a decoder: build the model with is_decoder=True.")
-            return None, False
+            if past_key_values is None:
+                return None, False
+            cache = as_cache(past_key_values)  # a prefix that every token sees (Li and Liang, 2021)
+            self._check_cache(cache, batch_size)
+            return cache, False
         use_cache = bool(config.use_cache if use_cache is None else use_cache)
         if self.training and getattr(self, "is_gradient_checkpointing", False):
             use_cache = False  # a block that is computed again would add its keys and values a second time

@@ -28,7 +28,6 @@ from minitransformers.files.pushing import PushToHub
 from minitransformers.files.reading import open_checkpoint
 from minitransformers.files.saving import named_for_files, write_checkpoint
 from minitransformers.generation.config import GenerationConfig
-from minitransformers.models.base.block_runner import BlockRunner
 from minitransformers.models.base.checkpointing import Checkpointing
 from minitransformers.models.base.initialization import Initialization, WithoutWeights
 from minitransformers.models.base.inputs import OutputOptions, PreparesInputs
@@ -39,7 +38,7 @@ from minitransformers.outputs import ModelOutput
 ModelType = TypeVar("ModelType", bound="PreTrainedModel")
 
 
-class PreTrainedModel(TokenEmbeddings, Initialization, PreparesInputs, Checkpointing, PushToHub, BlockRunner):
+class PreTrainedModel(TokenEmbeddings, Initialization, PreparesInputs, Checkpointing, PushToHub):
     """The base of all models.
 
     A family sets `config_class`, `base_model_prefix` (the attribute under which models with a head keep their
@@ -60,8 +59,8 @@ class PreTrainedModel(TokenEmbeddings, Initialization, PreparesInputs, Checkpoin
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "checkpoint_names" not in cls.__dict__ and not hasattr(cls, "checkpoint_names"):
-            cls.checkpoint_names = getattr(cls, "weights", CheckpointNames(base=cls.base_model_prefix))
+        if not hasattr(cls, "checkpoint_names"):  # a user's own model
+            cls.checkpoint_names = CheckpointNames(base=cls.base_model_prefix)
         _, *parameters = inspect.signature(cls.forward).parameters.values()
         names = {parameter.name for parameter in parameters}
         any_name = [parameter for parameter in parameters if parameter.kind is parameter.VAR_KEYWORD]
@@ -78,6 +77,7 @@ class PreTrainedModel(TokenEmbeddings, Initialization, PreparesInputs, Checkpoin
             )
         config.validate()
         self.config = config
+        self.num_labels = config.num_labels
         if self.can_generate():
             self.generation_config = GenerationConfig.from_model_config(config)
 
@@ -269,8 +269,10 @@ class PreTrainedModel(TokenEmbeddings, Initialization, PreparesInputs, Checkpoin
             config.update(overrides)
             return config
         if config is not None:
-            return cls.config_class.from_pretrained(config, **overrides)
-        return cls.config_class.from_source(source, **overrides)
+            read: Config = cls.config_class.from_pretrained(config, **overrides)
+            return read
+        found: Config = cls.config_class.from_source(source, **overrides)
+        return found
 
     @classmethod
     def _constructor_arguments(cls) -> set[str]:
@@ -287,9 +289,7 @@ class PreTrainedModel(TokenEmbeddings, Initialization, PreparesInputs, Checkpoin
 
     def _ties_in_files(self) -> dict[str, str]:
         """Tied pairs of the family, of which a file may have either; none where the config does not tie."""
-        if not self.config.tie_word_embeddings:
-            return {}
-        return self._tied_weights_keys or getattr(getattr(self, "weights", None), "ties", {})
+        return self._tied_weights_keys if self.config.tie_word_embeddings else {}
 
     # ---- what people ask a model for ---------------------------------------------------------------------------------
 
@@ -307,6 +307,11 @@ class PreTrainedModel(TokenEmbeddings, Initialization, PreparesInputs, Checkpoin
     def name_or_path(self) -> str:
         """Where the model was loaded from."""
         return self.config.name_or_path
+
+    @property
+    def transformer_backbone_name(self) -> str:
+        """The attribute that holds the backbone, under the name by which peft's prefix tuning asks for it."""
+        return self.base_model_prefix
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
         """The number of parameters, tied ones counted once.

@@ -96,8 +96,7 @@ class TokenEmbeddings(nn.Module):
     def _pairs(self) -> dict[str, str]:
         """The pairs of `_tied_weights_keys` of which this model has both parameters."""
         names = dict(self.named_parameters(remove_duplicate=False))
-        ties = self._tied_weights_keys or getattr(getattr(self, "weights", None), "ties", {})
-        return {name: source for name, source in ties.items() if name in names and source in names}
+        return {name: source for name, source in self._tied_weights_keys.items() if {name, source} <= names.keys()}
 
     def _apply(self: ModelType, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ModelType:
         """What `.to()`, `.half()`, `.to_empty()` and the like do; tied weights stay so, on the meta device too."""

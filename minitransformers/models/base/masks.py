@@ -1,6 +1,6 @@
-"""From the arguments of a model's `forward` to who may attend to whom: checks, masks, and two warnings.
+"""Who may attend to whom, from the arguments of a model's `forward`: checks, masks, and two warnings.
 
-What masks are made of, and how they combine, is in nn/masks.py; all other arguments are checked in inputs.py.
+Masks and how they combine are in nn/masks.py; all other arguments are checked in checks.py.
 """
 
 from __future__ import annotations
@@ -9,17 +9,103 @@ import torch
 from torch import Tensor
 
 from minitransformers.errors import InputError, warn
-from minitransformers.models.base.checks import check_dtype, kind_of
+from minitransformers.models.base.checks import can_read_values, check_dtype, kind_of
 from minitransformers.nn.cache import Cache
 from minitransformers.nn.masks import (
     AttentionMask,
-    can_read_values,
     causal_mask,
     document_mask,
     documents_from_positions,
     local_mask,
-    read_attention_mask,
+    padding_mask,
 )
+
+
+def read_attention_mask(
+    attention_mask: Tensor | None,
+    *,
+    batch_size: int,
+    query_length: int,
+    key_length: int,
+    is_causal: bool,
+    dtype: torch.dtype,
+    device: torch.device,
+    name: str = "attention_mask",
+) -> AttentionMask:
+    """The `attention_mask` argument of a model, in any form that users pass, as the kernel needs it.
+
+    Args:
+        attention_mask: None; (batch, key) with 1 for real tokens and 0 for padding, past tokens included; or the
+            complete rule as (batch, heads, query, key), bool with True = may attend, or floating point to be added to
+            the scores. A complete rule is taken as it is: causality is not added to it.
+        key_length: number of keys, those in the cache included.
+        is_causal: whether queries must not see what comes after them.
+        dtype: of the scores that a floating-point mask is added to.
+
+    Raises:
+        InputError: another shape or type, or a 2-D mask with values other than 0 and 1.
+    """
+    if attention_mask is None:
+        if not is_causal or query_length == 1:
+            return AttentionMask()
+        if query_length == key_length:
+            return AttentionMask(is_causal=True)
+        return AttentionMask(allowed=causal_mask(query_length, key_length, device=device))
+
+    if attention_mask.ndim == 4:
+        return _read_complete_mask(attention_mask, (batch_size, query_length, key_length), dtype, device, name)
+
+    if attention_mask.shape != (batch_size, key_length):
+        past = (
+            f" ({key_length - query_length} cached and {query_length} new tokens)" if key_length > query_length else ""
+        )
+        raise InputError(
+            f"{name} has shape {tuple(attention_mask.shape)}; expected {(batch_size, key_length)}{past}, or four "
+            f"dimensions (batch, heads, query, key)."
+        )
+    if can_read_values(attention_mask):
+        if attention_mask.dtype != torch.bool and not ((attention_mask == 0) | (attention_mask == 1)).all():
+            raise InputError(
+                f"{name} of two dimensions holds values other than 0 (padding) and 1 (token); "
+                f"scores to be added need four dimensions (batch, heads, query, key)."
+            )
+        if attention_mask.all():  # nothing is padded: the fastest kernel is the one without a mask
+            return read_attention_mask(
+                None,
+                batch_size=batch_size,
+                query_length=query_length,
+                key_length=key_length,
+                is_causal=is_causal,
+                dtype=dtype,
+                device=device,
+            )
+    allowed = padding_mask(attention_mask.to(device))
+    if is_causal and query_length > 1:
+        allowed = allowed & causal_mask(query_length, key_length, device=device)
+    return AttentionMask(allowed=allowed)
+
+
+def _read_complete_mask(
+    mask: Tensor, lengths: tuple[int, int, int], dtype: torch.dtype, device: torch.device, name: str
+) -> AttentionMask:
+    batch_size, query_length, key_length = lengths
+    fits = mask.shape[0] in (1, batch_size) and mask.shape[2] in (1, query_length) and mask.shape[3] == key_length
+    if not fits:
+        raise InputError(
+            f"{name} has shape {tuple(mask.shape)}; expected (batch, heads, query, key) with batch {batch_size} or 1, "
+            f"query {query_length} or 1, and key {key_length}."
+        )
+    if mask.dtype == torch.bool:
+        return AttentionMask(allowed=mask.to(device))
+    if not mask.is_floating_point():
+        raise InputError(
+            f"{name} has four dimensions and dtype {mask.dtype}, which could mean 1 = attend or 1 to be added to the "
+            f"score: pass bool (True = may attend) or floating point (added to the scores)."
+        )
+    # Entries at −inf become `False` in a boolean mask, so that every kernel knows a query without any key.
+    allowed = mask > torch.finfo(mask.dtype).min
+    bias = mask.masked_fill(~allowed, 0.0).to(device=device, dtype=dtype)
+    return AttentionMask(allowed=allowed.to(device), bias=bias)
 
 
 def check_mask(name: str, mask: Tensor | None, num_heads: int) -> None:
