@@ -402,11 +402,6 @@ def test_cache_that_does_not_fit(name: str) -> None:
         assert cache.get_seq_length() == length, "the cache can be used on"
 
 
-def test_cache_for_an_encoder() -> None:
-    arguments = {"input_ids": IDS, "past_key_values": cache_of("BertLMHeadModel")}
-    refuses(tiny.model("BertModel"), arguments, ["past_key_values needs a decoder", "is_decoder=True"])
-
-
 # ---- cross-attention ------------------------------------------------------------------------------------------------
 
 
