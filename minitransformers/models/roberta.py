@@ -120,6 +120,7 @@ class RobertaEmbeddings(BertEmbeddings):
         elif position_ids is None and inputs_embeds is not None:
             start = past_key_values_length + self.padding_idx + 1
             position_ids = count_positions(inputs_embeds.shape[1], start, device=inputs_embeds.device)
+            position_ids = position_ids.expand(len(inputs_embeds), -1)
         return super().forward(input_ids, token_type_ids, position_ids, inputs_embeds)
 
     @staticmethod
@@ -182,7 +183,7 @@ class RobertaModel(RobertaPreTrainedModel, BertModel):
     def default_positions(
         self,
         input_ids: Tensor | None,
-        attention_mask: Tensor | None,
+        batch_size: int,
         length: int,
         past_length: int,
         max_positions: str | None,
@@ -193,7 +194,7 @@ class RobertaModel(RobertaPreTrainedModel, BertModel):
         limit = self.config.max_position_embeddings - padding - 1
         if input_ids is None:
             check_length(length, past_length, limit)
-            return count_positions(length, past_length + padding + 1, device=self.device)
+            return count_positions(length, past_length + padding + 1, device=self.device).expand(batch_size, -1)
         if can_read_values(input_ids):
             check_length(int((input_ids != padding).sum(dim=-1).max()), past_length, limit)
         return RobertaEmbeddings.create_position_ids_from_input_ids(input_ids, padding, past_length)

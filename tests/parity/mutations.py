@@ -163,13 +163,13 @@ def position_offset(pair: Pair) -> None:
 
 
 def positions_from_0(pair: Pair) -> None:
-    pair.ours.base_model.default_positions = lambda ids, mask, length, past, *_: count_positions(length, past)
+    pair.ours.base_model.default_positions = lambda ids, batch, length, past, *_: count_positions(length, past)
 
 
 def positions_count_padding(pair: Pair) -> None:
     model = pair.ours.base_model
     first = model.config.pad_token_id + 1
-    model.default_positions = lambda ids, mask, length, past, *_: count_positions(length, past + first)
+    model.default_positions = lambda ids, batch, length, past, *_: count_positions(length, past + first)
 
 
 def rotary_base(pair: Pair) -> None:

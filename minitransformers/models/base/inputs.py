@@ -208,7 +208,7 @@ class PreparesInputs(nn.Module):
                 cache=cache,
             )
         if position_ids is None:
-            position_ids = self.default_positions(input_ids, attention_mask, length, past_length, max_positions)
+            position_ids = self.default_positions(input_ids, batch_size, length, past_length, max_positions)
         return Inputs(
             batch_size,
             length,
@@ -238,7 +238,7 @@ class PreparesInputs(nn.Module):
     def default_positions(
         self,
         input_ids: Tensor | None,
-        attention_mask: Tensor | None,
+        batch_size: int,
         length: int,
         past_length: int,
         max_positions: str | None,
