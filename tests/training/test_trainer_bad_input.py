@@ -117,7 +117,7 @@ def test_invalid_trainers(tmp_path: Path) -> None:
         Trainer(bert, TrainingArguments(str(tmp_path), eval_strategy="epoch"))
     with pytest.raises(InputError, match="cannot be a callback"):
         Trainer(bert, args, callbacks=[object()])
-    with pytest.raises(InputError, match=r"Own.training_step would never be called here: override compute_loss"):
+    with pytest.raises(InputError, match=r"Own.training_step would never be called: override compute_loss"):
         type("Own", (Trainer,), {"training_step": lambda self: None})
 
 

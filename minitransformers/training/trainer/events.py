@@ -25,6 +25,7 @@ from minitransformers.training.trainer.plan import Plan
 from minitransformers.training.trainer.predictions import speed_metrics
 from minitransformers.training.trainer.publisher import Publisher
 from minitransformers.training.trainer.state import TrainerControl, TrainerState
+from minitransformers.training.trainer.training_loss import TrainingLoss
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,6 @@ class EventReceiver(Protocol):
     def evaluate(self, *, ignore_keys: list[str] | None = ...) -> dict[str, float]: ...  # noqa: D102
     def log(self, logs: dict[str, Any], start_time: float | None = ...) -> None: ...  # noqa: D102
     def save_companions(self, directory: Path) -> None: ...  # noqa: D102
-    def pop_counts(self) -> dict[str, float]: ...  # noqa: D102
 
 
 class Events(Hooks):
@@ -62,8 +62,8 @@ class Events(Hooks):
     In checkpoints, the state of these hooks is the state of the Trainer.
     """
 
-    def __init__(self, trainer: EventReceiver, plan: Plan) -> None:
-        self.trainer, self.plan = trainer, plan
+    def __init__(self, trainer: EventReceiver, plan: Plan, loss: TrainingLoss) -> None:
+        self.trainer, self.plan, self.loss = trainer, plan, loss
         self.total_loss, self.num_losses, self.step_at_start, self.last_logged = 0.0, 0, 0, 0
         self.metrics: dict[str, Any] = {}
 
@@ -108,7 +108,7 @@ class Events(Hooks):
         progress, state = run.progress, self.trainer.state
         state.global_step = progress.step
         state.epoch = progress.epoch + progress.batch / self.plan.batches_per_epoch
-        counts = sum_over_ranks([self.trainer.pop_counts()], run.device)
+        counts = sum_over_ranks([self.loss.pop_counts()], run.device)
         state.total_flos += counts["flos"]
         state.num_input_tokens_seen += int(counts["tokens"])
         if math.isfinite(progress.loss):

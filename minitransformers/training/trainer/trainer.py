@@ -33,7 +33,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
@@ -47,7 +46,7 @@ from minitransformers.files.saving import write_checkpoint
 from minitransformers.generation.seeds import set_seed
 from minitransformers.models.base.pretrained import PreTrainedModel
 from minitransformers.tokenization import PreTrainedTokenizerBase
-from minitransformers.training.loop.batches import Batch, num_rows, to_device
+from minitransformers.training.loop.batches import num_rows, to_device
 from minitransformers.training.loop.distributed import (
     from_main,
     gather_interleaved,
@@ -57,13 +56,7 @@ from minitransformers.training.loop.distributed import (
     world_size,
 )
 from minitransformers.training.loop.loop import train
-from minitransformers.training.loop.objective import (
-    Counts,
-    count_labels,
-    normalized_losses,
-    shifts_labels,
-    smoothed_loss,
-)
+from minitransformers.training.loop.objective import count_labels, normalized_losses, shifts_labels, smoothed_loss
 from minitransformers.training.loop.optimizers import create_optimizer, decay_parameter_names, parameter_groups
 from minitransformers.training.loop.schedules import get_scheduler
 from minitransformers.training.loop.settings import Settings
@@ -102,6 +95,7 @@ from minitransformers.training.trainer.standard_callbacks import (
     ProgressCallback,
 )
 from minitransformers.training.trainer.state import TrainerControl, TrainerState
+from minitransformers.training.trainer.training_loss import TrainingLoss, num_items
 from minitransformers.utils.logging import get_verbosity, set_verbosity
 
 ARGUMENTS = "training_args.json"
@@ -183,9 +177,7 @@ class Trainer:
         self.ignore_keys: list[str] | None = None  # of the evaluations during training
         self.tokens_at_start = 0  # of `state.num_input_tokens_seen`, when a run is resumed
         self._own_scheduler = False
-        self._counts: Counts | None = None  # the labels of all accumulated batches, while training computes a loss
-        self._is_normalized = False  # whether `compute_loss` has divided by these counts
-        self._flos, self._tokens = 0.0, 0  # of this process, since the last step
+        self._training_loss: TrainingLoss | None = None
 
         self.state, self.control = TrainerState.of_this_process(), TrainerControl()
         self.evaluator, self.publisher = Evaluator(args), Publisher(args)
@@ -353,7 +345,14 @@ class Trainer:
         self.state.compute_steps(args, plan.max_steps)
         prepare_model(self.model, args, self.processing_class)
         count: Any = getattr(self.model, "num_parameters", None)
-        self._num_parameters = count(exclude_embeddings=True) if count is not None else 0
+        loss = self._training_loss = TrainingLoss(
+            self.compute_loss,
+            self.loss_is_scaled_for_ga,
+            input_name=self._input_name,
+            padding=getattr(self.processing_class, "pad_token_id", None),
+            skip_padding=args.include_num_input_tokens_seen == "non_padding",
+            num_parameters=0 if count is None else count(exclude_embeddings=True),
+        )
         if self._own_scheduler:
             self.lr_scheduler, self._own_scheduler = None, False
         wrapped = parallelize(self.model, device=args.device, find_unused_parameters=args.find_unused_parameters)
@@ -372,7 +371,7 @@ class Trainer:
             save_only_model=args.save_only_model,
             resume=resume,
         )
-        events = Events(self, plan)
+        events = Events(self, plan, loss)
         try:
             with noisy_embeddings(self.model, args.neftune_noise_alpha):
                 train(
@@ -382,7 +381,7 @@ class Trainer:
                     StoppableLoader(loader, lambda: self.control.should_epoch_stop),
                     settings,
                     validation=(),  # `evaluate` reads its own data
-                    loss=self._normalized_loss,
+                    loss=loss,
                     evaluate=lambda *_: events.evaluate(),
                     hooks=[events],
                 )
@@ -406,7 +405,7 @@ class Trainer:
         which is then weighted; if it divides by `num_items_in_batch`, it sets the class attribute
         `loss_is_scaled_for_ga` to True.
         """
-        counts = self._counts or count_labels(model, inputs)
+        counts = (self._training_loss and self._training_loss.counts) or count_labels(model, inputs)
         smoothing = self.args.label_smoothing_factor
         if self.compute_loss_func is not None or (smoothing and "labels" in inputs):
             labels = inputs.pop("labels", None)
@@ -418,53 +417,14 @@ class Trainer:
         else:
             losses, outputs = normalized_losses(model, inputs, counts)
             loss = sum(losses.values())
-        self._is_normalized = True
+        if self._training_loss is not None:
+            self._training_loss.is_normalized = True
         return (loss, outputs) if return_outputs else loss
-
-    def _normalized_loss(self, model: nn.Module, batch: Batch, counts: Counts) -> Tensor:
-        """The loop's `loss`: the result of `compute_loss`, normalized by the labels of all accumulated batches."""
-        if not batch:
-            raise InputError("The collator returned an empty batch: does the data set have the model's arguments?")
-        own = count_labels(model, batch)
-        ids = batch.get(self._input_name)
-        if isinstance(ids, Tensor):
-            self._flos += 6.0 * ids.numel() * self._num_parameters
-            self._tokens += self._num_tokens(ids, batch.get("attention_mask"))
-        self._counts, self._is_normalized = counts, False
-        try:
-            loss = self.compute_loss(model, dict(batch), **self._num_items(counts, ids))
-        finally:
-            self._counts = None
-        if not isinstance(loss, Tensor) or loss.numel() != 1:
-            raise InputError(f"compute_loss must return one number, a tensor, not {loss!r:.80}.")
-        is_normalized = self._is_normalized if self.loss_is_scaled_for_ga is None else self.loss_is_scaled_for_ga
-        return loss if is_normalized else loss * (sum(own.values()) / max(1, sum(counts.values())))
 
     def _loss_and_outputs(self, model: nn.Module, inputs: dict[str, Any]) -> Any:
         """The loss of an evaluation's batch, and the model's output."""
-        counts, ids = count_labels(model, inputs), inputs.get(self._input_name)
-        return self.compute_loss(model, inputs, return_outputs=True, **self._num_items(counts, ids))
-
-    def _num_items(self, counts: Counts, like: Any) -> dict[str, Any]:
-        """`num_items_in_batch`, if `compute_loss` takes it."""
-        if "num_items_in_batch" not in inspect.signature(self.compute_loss).parameters:
-            return {}
-        device = like.device if isinstance(like, Tensor) else self.args.device
-        items = torch.tensor(int(counts["labels"]), device=device) if "labels" in counts else None
-        return {"num_items_in_batch": items}
-
-    def _num_tokens(self, ids: Tensor, mask: Tensor | None) -> int:
-        """The tokens of a batch that `include_num_input_tokens_seen` counts."""
-        padding: Any = getattr(self.processing_class, "pad_token_id", None)
-        if self.args.include_num_input_tokens_seen != "non_padding" or (mask is None and padding is None):
-            return ids.numel()
-        return int((ids.ne(padding) if mask is None else mask).sum())
-
-    def pop_counts(self) -> dict[str, float]:
-        """The floating-point operations and tokens of this process since the last call."""
-        counts = {"flos": self._flos, "tokens": self._tokens}
-        self._flos, self._tokens = 0.0, 0
-        return counts
+        items = num_items(self.compute_loss, count_labels(model, inputs), inputs)
+        return self.compute_loss(model, inputs, return_outputs=True, **items)
 
     # ---- evaluation --------------------------------------------------------------------------------------------------
 
