@@ -78,7 +78,7 @@ class ModelOutput(OrderedDict[str, Any]):
             if later in self:
                 self.move_to_end(later)
 
-    def __getattr__(self, name: str) -> Any:  # only what is not found otherwise
+    def __getattr__(self, name: str) -> Any:  # only names that are not found otherwise
         raise AttributeError(f"{type(self).__name__} has no field {name!r}.{nearest(name, self._names())}")
 
     def __reduce__(self) -> Any:
@@ -89,7 +89,7 @@ class ModelOutput(OrderedDict[str, Any]):
         return f"{type(self).__name__}({', '.join(f'{name}={_brief(value)}' for name, value in self.items())})"
 
     def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Refuse what would leave attributes and keys different.
+        """Refuse a change that would make attributes and keys differ.
 
         Raises:
             InputError: always.
@@ -128,7 +128,7 @@ Attentions = tuple[Tensor, ...] | None
 
 @dataclass
 class BaseModelOutput(ModelOutput):
-    """A backbone's output: `last_hidden_state` (batch, length, hidden)."""
+    """The output of a backbone: `last_hidden_state` (batch, length, hidden)."""
 
     last_hidden_state: Tensor | None = None
     hidden_states: HiddenStates = None
@@ -137,7 +137,7 @@ class BaseModelOutput(ModelOutput):
 
 @dataclass
 class BaseModelOutputWithPast(ModelOutput):
-    """A decoder's: `last_hidden_state` (batch, length, hidden) and the cache of keys and values."""
+    """The output of a decoder: `last_hidden_state` (batch, length, hidden) and the cache of keys and values."""
 
     last_hidden_state: Tensor | None = None
     past_key_values: Any = None
@@ -147,7 +147,7 @@ class BaseModelOutputWithPast(ModelOutput):
 
 @dataclass
 class BaseModelOutputWithPooling(ModelOutput):
-    """An encoder's, with a vector for the sequence: `pooler_output` (batch, hidden)."""
+    """The output of an encoder with a vector for the sequence: `pooler_output` (batch, hidden)."""
 
     last_hidden_state: Tensor | None = None
     pooler_output: Tensor | None = None
@@ -157,7 +157,7 @@ class BaseModelOutputWithPooling(ModelOutput):
 
 @dataclass
 class BaseModelOutputWithPoolingAndCrossAttentions(ModelOutput):
-    """An encoder's, or BERT's as decoder.
+    """The output of an encoder, or of BERT as a decoder.
 
     `last_hidden_state` (batch, length, hidden); `pooler_output` (batch, hidden); `hidden_states`, the embeddings' and
     every block's output (batch, length, hidden); `attentions`, one per block (batch, heads, query, key).
@@ -173,7 +173,7 @@ class BaseModelOutputWithPoolingAndCrossAttentions(ModelOutput):
 
 @dataclass
 class BaseModelOutputWithPastAndCrossAttentions(ModelOutput):
-    """A decoder's: `last_hidden_state` (batch, length, hidden) and the cache of keys and values."""
+    """The output of a decoder: `last_hidden_state` (batch, length, hidden) and the cache of keys and values."""
 
     last_hidden_state: Tensor | None = None
     past_key_values: Any = None
@@ -184,7 +184,7 @@ class BaseModelOutputWithPastAndCrossAttentions(ModelOutput):
 
 @dataclass
 class MaskedLMOutput(ModelOutput):
-    """`logits` (batch, length, vocabulary): which token stands at each position."""
+    """`logits` (batch, length, vocabulary): scores of the token at each position."""
 
     loss: Tensor | None = None
     logits: Tensor | None = None
@@ -194,7 +194,7 @@ class MaskedLMOutput(ModelOutput):
 
 @dataclass
 class CausalLMOutput(ModelOutput):
-    """`logits` (batch, length, vocabulary): which token comes next, from a model without a cache."""
+    """`logits` (batch, length, vocabulary): scores of the next token, from a model without a cache."""
 
     loss: Tensor | None = None
     logits: Tensor | None = None
@@ -204,7 +204,7 @@ class CausalLMOutput(ModelOutput):
 
 @dataclass
 class CausalLMOutputWithPast(ModelOutput):
-    """`logits` (batch, length, vocabulary): which token comes next."""
+    """`logits` (batch, length, vocabulary): scores of the next token."""
 
     loss: Tensor | None = None
     logits: Tensor | None = None
@@ -215,7 +215,7 @@ class CausalLMOutputWithPast(ModelOutput):
 
 @dataclass
 class CausalLMOutputWithCrossAttentions(ModelOutput):
-    """`logits` (batch, length, vocabulary): which token comes next."""
+    """`logits` (batch, length, vocabulary): scores of the next token."""
 
     loss: Tensor | None = None
     logits: Tensor | None = None
@@ -300,7 +300,7 @@ class TokenClassifierOutput(ModelOutput):
 
 @dataclass
 class QuestionAnsweringModelOutput(ModelOutput):
-    """`start_logits` and `end_logits` (batch, length): where the answer begins and ends."""
+    """`start_logits` and `end_logits` (batch, length): scores of the answer's first and last token."""
 
     loss: Tensor | None = None
     start_logits: Tensor | None = None
@@ -366,7 +366,7 @@ class MaskedImageModelingOutput(ModelOutput):
 
 @dataclass
 class Seq2SeqModelOutput(ModelOutput):
-    """An encoder–decoder's: `last_hidden_state` is the decoder's, (batch, target length, hidden).
+    """The output of an encoder–decoder: `last_hidden_state` (batch, target length, hidden) is the decoder's.
 
     The cache holds keys and values of the decoder's own tokens and of the encoder's output. `cross_attentions`, one per
     block of the decoder: (batch, heads, target, source).
@@ -382,13 +382,13 @@ class Seq2SeqModelOutput(ModelOutput):
     encoder_attentions: Attentions = None
 
     def all_but_last_hidden_state(self) -> dict[str, Any]:
-        """The fields that the output of a model with a head takes over."""
+        """The fields that the output of a model with a head shares."""
         return {name: value for name, value in self.items() if name != "last_hidden_state"}
 
 
 @dataclass
 class Seq2SeqLMOutput(ModelOutput):
-    """`logits` (batch, target length, vocabulary): which token comes next in the target."""
+    """`logits` (batch, target length, vocabulary): scores of the next token of the target."""
 
     loss: Tensor | None = None
     logits: Tensor | None = None

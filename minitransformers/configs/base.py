@@ -96,7 +96,7 @@ class ConfigBase(PushToHub):
             self._refuse_misspelling(name)
         object.__setattr__(self, name, value)
 
-    def __getattr__(self, name: str) -> Any:  # only what is not found otherwise
+    def __getattr__(self, name: str) -> Any:  # only names that are not found otherwise
         other = self._field_name(name)
         if name.startswith("__") or other == name:
             raise AttributeError(f"{type(self).__name__} has no field {name!r}.{nearest(name, self._known_names())}")

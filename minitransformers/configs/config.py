@@ -133,7 +133,7 @@ class Config(ConfigBase):
             raise ConfigError(f"attn_implementation={value!r} must be 'eager' or 'sdpa' (None chooses 'sdpa').")
         super().__setattr__(name, value)
 
-    def __getattr__(self, name: str) -> Any:  # only what is not found otherwise
+    def __getattr__(self, name: str) -> Any:  # only names that are not found otherwise
         if name.startswith("_") and name in (vars(self).get("_file") or {}):
             return vars(self)["_file"][name]  # private keys of a file can be read
         return super().__getattr__(name)
