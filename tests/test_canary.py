@@ -18,12 +18,12 @@ from minitransformers.nn.blocks import DecoderBlock, EncoderBlock
 from minitransformers.nn.cache import CacheLayer
 from minitransformers.nn.embeddings import Embeddings
 from minitransformers.nn.feed_forward import FeedForward, gelu_formula
-from minitransformers.nn.heads import MaskedLMHead, Pooler, last_token_positions
 from minitransformers.nn.losses import causal_lm_loss, span_loss, token_cross_entropy
 from minitransformers.nn.masks import causal_mask, document_mask, padding_mask
 from minitransformers.nn.normalization import layer_norm
 from minitransformers.nn.patches import cut_into_patches
 from minitransformers.nn.positions import SinusoidalPositions, positions_from_mask
+from minitransformers.nn.selection import MaskedLMHead, Pooler, last_token_positions
 from minitransformers.testing.laws import assert_kernels_agree
 
 BATCH, LENGTH, WIDTH = 2, 3, 4

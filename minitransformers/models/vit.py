@@ -20,7 +20,7 @@ from minitransformers.files.checkpoint_names import CheckpointNames, stored
 from minitransformers.models.base.checkpointing import GradientCheckpointingLayer
 from minitransformers.models.base.checks import can_read_values, check_pixels, check_sequence_labels
 from minitransformers.models.base.inputs import Inputs, OutputOptions, Record
-from minitransformers.models.base.masks import check_mask, read_attention_mask
+from minitransformers.models.base.masks import read_attention_mask
 from minitransformers.models.base.pretrained import PreTrainedModel
 from minitransformers.nn.attention import attend
 from minitransformers.nn.feed_forward import ACTIVATIONS, activation_function
@@ -268,13 +268,10 @@ class ViTPreTrainedModel(PreTrainedModel):
         if bool_masked_pos is not None:
             _check_hidden(bool_masked_pos, (batch_size, num_patches), has_mask_token)
             bool_masked_pos = bool_masked_pos.to(device=pixel_values.device, dtype=torch.bool)
-        check_mask("attention_mask", attention_mask, config.num_attention_heads)
         length = 1 + num_patches
         mask = read_attention_mask(
             attention_mask,
-            batch_size=batch_size,
-            query_length=length,
-            key_length=length,
+            (batch_size, config.num_attention_heads, length, length),
             is_causal=False,
             dtype=self.dtype,
             device=self.device,

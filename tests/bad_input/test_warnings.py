@@ -43,7 +43,7 @@ def two_lengths() -> None:
     [
         (left_padding, "padded on the left"),
         (left_padding_under_a_head, "padded on the left"),
-        (packed_documents, "start anew within a row"),
+        (packed_documents, "start again within a row"),
         (classes_of_embedded_texts, "the last vector counts"),
         (an_idle_setting, "no effect without do_sample"),
         (two_lengths, "max_new_tokens counts"),

@@ -6,15 +6,18 @@ import torch
 from minitransformers.errors import InputError
 from minitransformers.models.base.checks import can_read_values
 from minitransformers.models.base.masks import read_attention_mask
-from minitransformers.nn.masks import AttentionMask, causal_mask
+from minitransformers.nn.masks import AttentionMask, causal_mask, padding_mask
+
+
+def drawing(mask):
+    """A mask as text books draw it."""
+    return [[int(may) for may in row] for row in mask]
 
 
 def read(attention_mask, queries=3, keys=3, batch=2, is_causal=False, name="attention_mask"):
     return read_attention_mask(
         attention_mask,
-        batch_size=batch,
-        query_length=queries,
-        key_length=keys,
+        (batch, 4, queries, keys),
         is_causal=is_causal,
         dtype=torch.float64,
         device=torch.device("cpu"),

@@ -32,7 +32,7 @@ few_examples = settings(max_examples=settings.default.max_examples // 5)
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The batch is padded on the left",
     "ignore:With inputs_embeds padding cannot be seen",
-    "ignore:position_ids start anew",
+    "ignore:position_ids start again",
 )
 
 

@@ -20,11 +20,11 @@ from minitransformers.models.base.checks import (
     read_shape,
 )
 from minitransformers.models.base.masks import (
-    check_context,
-    check_mask,
     read_attention_mask,
-    read_causal_mask,
-    warn_if_left_padded,
+    read_context_mask,
+    separate_documents,
+    warn_of_left_padding,
+    warn_of_packing,
     within_window,
 )
 from minitransformers.nn.cache import Cache, DynamicCache, EncoderDecoderCache, as_cache
@@ -177,7 +177,9 @@ class PreparesInputs(nn.Module):
             has_context=encoder_hidden_states is not None or config.is_encoder_decoder,
         )
         past_length = 0 if cache is None else cache.get_seq_length()
-        check_dtype(f"{prefix}inputs_embeds", inputs_embeds, self.dtype, may_be_widened=widens)
+        weight = next(parameter for parameter in self.parameters() if parameter.is_floating_point())
+        if inputs_embeds is not None:
+            check_dtype(f"{prefix}inputs_embeds", inputs_embeds, weight.dtype, may_be_widened=widens)
         check_ids(f"{prefix}input_ids", input_ids, shape, config.vocab_size, "vocab_size")
         if token_type_ids is not None:
             check_ids("token_type_ids", token_type_ids, shape, getattr(config, token_types), token_types)
@@ -185,26 +187,33 @@ class PreparesInputs(nn.Module):
             limit = getattr(config, max_positions) if max_positions else None
             check_ids("position_ids", position_ids, shape, limit, max_positions or "")
 
-        common: dict[str, Any] = {"batch_size": batch_size, "dtype": self.dtype, "device": self.device}
-        heads, name = heads or config.num_attention_heads, f"{prefix}attention_mask"
-        if is_causal and documents:
-            mask = read_causal_mask(attention_mask, position_ids, cache, length=length, num_heads=heads, **common)
-        else:
-            check_mask(name, attention_mask, heads)
-            if is_causal and takes_positions and (self.counts_padding or input_ids is None):
-                warn_if_left_padded(attention_mask, position_ids, past_length)
-            lengths: dict[str, Any] = {"query_length": length, "key_length": past_length + length}
-            mask = read_attention_mask(attention_mask, is_causal=is_causal, name=name, **lengths, **common)
+        heads = heads or config.num_attention_heads
+        mask = read_attention_mask(
+            attention_mask,
+            (batch_size, heads, length, past_length + length),
+            is_causal=is_causal,
+            dtype=weight.dtype,
+            device=weight.device,
+            name=f"{prefix}attention_mask",
+        )
+        if is_causal and position_ids is None and attention_mask is not None and not past_length:
+            if takes_positions and (self.counts_padding or input_ids is None):
+                warn_of_left_padding(attention_mask)
+        elif is_causal and documents and position_ids is not None and attention_mask is None and not past_length:
+            if cache is None:
+                mask = separate_documents(mask, position_ids)
+            else:
+                warn_of_packing(position_ids)
         context_mask = AttentionMask()
         if encoder_hidden_states is not None:
-            context_mask = check_context(
+            context_mask = read_context_mask(
                 encoder_hidden_states,
                 encoder_attention_mask,
                 batch_size=batch_size,
                 query_length=length,
                 context_size=config.hidden_size if has_cross_attention else None,
                 num_heads=heads,
-                dtype=self.dtype,
+                dtype=weight.dtype,
                 cache=cache,
             )
         if position_ids is None:

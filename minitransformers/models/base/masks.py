@@ -20,13 +20,13 @@ from minitransformers.nn.masks import (
     padding_mask,
 )
 
+Shape = tuple[int, int, int, int]
+
 
 def read_attention_mask(
     attention_mask: Tensor | None,
+    shape: Shape,
     *,
-    batch_size: int,
-    query_length: int,
-    key_length: int,
     is_causal: bool,
     dtype: torch.dtype,
     device: torch.device,
@@ -38,47 +38,42 @@ def read_attention_mask(
         attention_mask: None; (batch, key) with 1 for real tokens and 0 for padding, past tokens included; or the
             complete rule as (batch, heads, query, key), bool with True = may attend, or floating point to be added to
             the scores. A complete rule is taken as it is: causality is not added to it.
-        key_length: number of keys, those in the cache included.
+        shape: (batch, heads, query, key); keys include those in the cache.
         is_causal: whether queries must not see what comes after them.
         dtype: of the scores that a floating-point mask is added to.
 
     Raises:
         InputError: another shape or type, or a 2-D mask with values other than 0 and 1.
     """
+    batch_size, _, query_length, key_length = shape
+    if attention_mask is not None:
+        if not isinstance(attention_mask, Tensor) or attention_mask.is_complex():
+            raise InputError(
+                f"{name} must be a tensor of 0 and 1, got {kind_of(attention_mask)}: tokenizers give it as a tensor."
+            )
+        if attention_mask.ndim == 4:
+            return _read_complete_mask(attention_mask, shape, dtype, device, name)
+        if attention_mask.shape != (batch_size, key_length):
+            cached = key_length - query_length
+            past = f" ({cached} cached and {query_length} new tokens)" if cached else ""
+            raise InputError(
+                f"{name} has shape {tuple(attention_mask.shape)}; expected {(batch_size, key_length)}{past}, or four "
+                f"dimensions (batch, heads, query, key)."
+            )
+        if can_read_values(attention_mask):
+            if attention_mask.dtype != torch.bool and not ((attention_mask == 0) | (attention_mask == 1)).all():
+                raise InputError(
+                    f"{name} of two dimensions holds values other than 0 (padding) and 1 (token); "
+                    f"scores to be added need four dimensions (batch, heads, query, key)."
+                )
+            if attention_mask.all():  # nothing is padded: the fastest kernel is the one without a mask
+                attention_mask = None
     if attention_mask is None:
         if not is_causal or query_length == 1:
             return AttentionMask()
         if query_length == key_length:
             return AttentionMask(is_causal=True)
         return AttentionMask(allowed=causal_mask(query_length, key_length, device=device))
-
-    if attention_mask.ndim == 4:
-        return _read_complete_mask(attention_mask, (batch_size, query_length, key_length), dtype, device, name)
-
-    if attention_mask.shape != (batch_size, key_length):
-        past = (
-            f" ({key_length - query_length} cached and {query_length} new tokens)" if key_length > query_length else ""
-        )
-        raise InputError(
-            f"{name} has shape {tuple(attention_mask.shape)}; expected {(batch_size, key_length)}{past}, or four "
-            f"dimensions (batch, heads, query, key)."
-        )
-    if can_read_values(attention_mask):
-        if attention_mask.dtype != torch.bool and not ((attention_mask == 0) | (attention_mask == 1)).all():
-            raise InputError(
-                f"{name} of two dimensions holds values other than 0 (padding) and 1 (token); "
-                f"scores to be added need four dimensions (batch, heads, query, key)."
-            )
-        if attention_mask.all():  # nothing is padded: the fastest kernel is the one without a mask
-            return read_attention_mask(
-                None,
-                batch_size=batch_size,
-                query_length=query_length,
-                key_length=key_length,
-                is_causal=is_causal,
-                dtype=dtype,
-                device=device,
-            )
     allowed = padding_mask(attention_mask.to(device))
     if is_causal and query_length > 1:
         allowed = allowed & causal_mask(query_length, key_length, device=device)
@@ -86,9 +81,13 @@ def read_attention_mask(
 
 
 def _read_complete_mask(
-    mask: Tensor, lengths: tuple[int, int, int], dtype: torch.dtype, device: torch.device, name: str
+    mask: Tensor, shape: Shape, dtype: torch.dtype, device: torch.device, name: str
 ) -> AttentionMask:
-    batch_size, query_length, key_length = lengths
+    batch_size, num_heads, query_length, key_length = shape
+    if mask.shape[1] not in (1, num_heads):
+        raise InputError(
+            f"{name} has shape {tuple(mask.shape)}; expected (batch, heads, query, key) with heads {num_heads} or 1."
+        )
     fits = mask.shape[0] in (1, batch_size) and mask.shape[2] in (1, query_length) and mask.shape[3] == key_length
     if not fits:
         raise InputError(
@@ -108,52 +107,13 @@ def _read_complete_mask(
     return AttentionMask(allowed=allowed.to(device), bias=bias)
 
 
-def check_mask(name: str, mask: Tensor | None, num_heads: int) -> None:
-    """Refuse a mask that is no tensor of numbers, or of another number of heads; see `read_attention_mask`."""
-    if mask is None:
-        return
-    if not isinstance(mask, Tensor) or mask.is_complex():
-        raise InputError(f"{name} must be a tensor of 0 and 1, got {kind_of(mask)}: tokenizers give it as a tensor.")
-    if mask.ndim == 4 and mask.shape[1] not in (1, num_heads):
-        raise InputError(
-            f"{name} has shape {tuple(mask.shape)}; expected (batch, heads, query, key) with heads {num_heads} or 1."
-        )
-
-
-def read_causal_mask(
-    attention_mask: Tensor | None,
-    position_ids: Tensor | None,
-    cache: Cache | None,
-    *,
-    batch_size: int,
-    length: int,
-    num_heads: int,
-    dtype: torch.dtype,
-    device: torch.device,
-) -> AttentionMask:
-    """Who may attend to whom in a decoder: what `attention_mask` says, to the past only.
-
-    Where there is neither mask nor cache and positions start anew, a row is several documents that do not see each
-    other.
-    """
-    check_mask("attention_mask", attention_mask, num_heads)
-    if attention_mask is None and cache is None and position_ids is not None:
-        documents = documents_from_positions(position_ids)
-        if not can_read_values(documents) or documents.any():
-            return AttentionMask(causal_mask(length, device=documents.device) & document_mask(documents))
-    past_length = 0 if cache is None else cache.get_seq_length()
-    warn_if_left_padded(attention_mask, position_ids, past_length)
-    if cache is not None:
-        warn_if_packed(attention_mask, position_ids, past_length)
-    return read_attention_mask(
-        attention_mask,
-        batch_size=batch_size,
-        query_length=length,
-        key_length=past_length + length,
-        is_causal=True,
-        dtype=dtype,
-        device=device,
-    )
+def separate_documents(mask: AttentionMask, position_ids: Tensor) -> AttentionMask:
+    """A causal `mask`, within documents: `position_ids` (batch, length) that start again begin the next one."""
+    documents = documents_from_positions(position_ids)
+    if can_read_values(documents) and not documents.any():
+        return mask
+    length = position_ids.shape[1]
+    return AttentionMask(causal_mask(length, device=documents.device) & document_mask(documents))
 
 
 def within_window(
@@ -161,15 +121,15 @@ def within_window(
 ) -> AttentionMask:
     """A causal `mask`, restricted to the last `window` tokens up to the query's own (Jiang et al., 2023, §2).
 
-    The cache keeps them all; what a window no longer sees, later layers still have seen through others.
+    The cache keeps all tokens; later layers see those outside the window through others.
     """
     if window is None or key_length <= window:
         return mask
     return mask.restricted_to(local_mask(query_length, key_length, before=window - 1, device=device))
 
 
-def check_context(
-    encoder_hidden_states: Tensor | None,
+def read_context_mask(
+    encoder_hidden_states: Tensor,
     encoder_attention_mask: Tensor | None,
     *,
     batch_size: int,
@@ -186,8 +146,6 @@ def check_context(
         dtype: of the model's weights.
         cache: may hold keys and values of the encoder's output already.
     """
-    if encoder_hidden_states is None:
-        return AttentionMask()
     if context_size is None:
         raise InputError(
             "encoder_hidden_states needs a model with cross-attention: build it with is_decoder=True (BERT) and "
@@ -206,17 +164,14 @@ def check_context(
     check_dtype("encoder_hidden_states", encoder_hidden_states, dtype)
     of_context = None if cache is None else cache.cross_layer(0)
     cached_length = 0 if of_context is None else of_context.length
-    if cached_length and cached_length != shape[1]:  # not `in`: a number that is traced is no entry of a tuple
+    if cached_length and cached_length != shape[1]:  # not `in`, which fails on symbolic integers
         raise InputError(
             f"encoder_hidden_states has {shape[1]} positions and past_key_values is of a source with {cached_length}: "
             f"pass the same source at each step, or start with a new cache."
         )
-    check_mask("encoder_attention_mask", encoder_attention_mask, num_heads)
     return read_attention_mask(
         encoder_attention_mask,
-        batch_size=batch_size,
-        query_length=query_length,
-        key_length=shape[1],
+        (batch_size, num_heads, query_length, shape[1]),
         is_causal=False,
         dtype=encoder_hidden_states.dtype,
         device=encoder_hidden_states.device,
@@ -224,29 +179,25 @@ def check_context(
     )
 
 
-def warn_if_left_padded(attention_mask: Tensor | None, position_ids: Tensor | None, past_length: int) -> None:
+def warn_of_left_padding(attention_mask: Tensor) -> None:
     """Warn where a decoder would count the padding in front of a text as positions.
 
-    The reference computes the same, and it is hardly ever what is wanted.
+    The reference computes the same, and it is hardly ever wanted.
     """
-    if attention_mask is None or position_ids is not None or past_length or attention_mask.ndim != 2:
-        return
-    if can_read_values(attention_mask) and not attention_mask[:, 0].all():
+    if attention_mask.ndim == 2 and can_read_values(attention_mask) and not attention_mask[:, 0].all():
         warn(
             "The batch is padded on the left and position_ids are not given, so that positions count the padding. "
             "Pass position_ids=positions_from_mask(attention_mask), pad on the right, or use generate()."
         )
 
 
-def warn_if_packed(attention_mask: Tensor | None, position_ids: Tensor | None, past_length: int) -> None:
+def warn_of_packing(position_ids: Tensor) -> None:
     """Warn where documents that are packed into one row would see each other.
 
-    As in the reference, positions that start anew tell documents apart only where no cache is made.
+    As in the reference, positions that start again separate documents only where no cache is made.
     """
-    if attention_mask is not None or position_ids is None or past_length or not can_read_values(position_ids):
-        return
-    if documents_from_positions(position_ids).any():
+    if can_read_values(position_ids) and documents_from_positions(position_ids).any():
         warn(
-            "position_ids start anew within a row. Documents that are packed so are kept apart only without a cache: "
+            "position_ids start again within a row. Documents that are packed so are kept apart only without a cache: "
             "pass use_cache=False, or a mask of four dimensions."
         )
