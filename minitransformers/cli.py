@@ -73,9 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         "--system", metavar="TEXT", default="", help="an instruction for the model, such as 'You are a pirate.'"
     )
     app = add("app", "generate and chat in a web page, with the probability of each token", _app)
-    app.add_argument(
-        "--host", default="127.0.0.1", help="address; 0.0.0.0 is open to other machines (127.0.0.1)"
-    )
+    app.add_argument("--host", default="127.0.0.1", help="address; 0.0.0.0 is open to other machines (127.0.0.1)")
     app.add_argument("--port", type=int, default=8000, help="0 chooses a free one (8000)")
     add("shapes", "the published sizes of GPT, GPT-2 and GPT-3, and their numbers of parameters", _shapes)
     for command in (generate, chat, app):
