@@ -94,7 +94,7 @@ def batches(name: str) -> Iterator[dict[str, Tensor]]:
 # ---- new heads -----------------------------------------------------------------------------------------------------
 
 
-# There, the reference draws the tied output layer first, and drops it; and it draws a new token embedding, since it does
+# The reference draws the tied output layer first, and drops it; and it draws a new token embedding, since it does
 # not look for that of the decoder under the name that it has in files of the whole model.
 OTHERWISE_IN_THE_REFERENCE = ("OpenAIGPTDoubleHeadsModel", "BartForCausalLM")
 
