@@ -64,7 +64,7 @@ def config_of(library: Any, name: str) -> Any:
 def model(library: Any, name: str) -> Any:
     """The same weights in both."""
     state = {key: tensor.clone() for key, tensor in weights(name).items()}
-    if library is transformers:
+    if library.__name__ == "transformers":
         theirs = reference(name)
         theirs.load_state_dict(state)
         return theirs
