@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
-from typing import Any, NoReturn
+from dataclasses import dataclass
+from typing import Any, ClassVar, NoReturn
 
 import torch.utils._pytree as pytree
 from torch import Tensor
@@ -24,8 +24,12 @@ class ModelOutput(OrderedDict[str, Any]):
     or pairs of names and values, as libraries pass it that map a function over an output.
     """
 
+    _names: ClassVar[tuple[str, ...]] = ()  # of the fields, in order
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        own = (name for name, hint in vars(cls).get("__annotations__", {}).items() if "ClassVar" not in str(hint))
+        cls._names = tuple(dict.fromkeys((*cls._names, *own)))
         if "__repr__" not in vars(cls):  # `dataclass` would add one that prints whole tensors
             cls.__repr__ = ModelOutput.__repr__  # type: ignore[method-assign]
         # As pytree nodes, outputs pass through torch.export, torch.func and distributed wrappers.
@@ -37,15 +41,14 @@ class ModelOutput(OrderedDict[str, Any]):
         )
 
     def __post_init__(self) -> None:
-        (first, *_) = self._names()
-        pairs = _as_pairs(getattr(self, first)) if list(self) == [first] else None
+        first = self._names[0]
+        value = getattr(self, first)
+        may_be_pairs = list(self) == [first] and isinstance(value, (Mapping, list, tuple, Iterator))
+        pairs = _as_pairs(value) if may_be_pairs else None
         if pairs is not None:
             setattr(self, first, None)
             for name, value in pairs:
                 self[name] = value
-
-    def _names(self) -> list[str]:
-        return [field.name for field in fields(self)]  # type: ignore[arg-type]  # every subclass is a data class
 
     def to_tuple(self) -> tuple[Any, ...]:
         """The values of the fields that are not None, in order."""
@@ -59,13 +62,13 @@ class ModelOutput(OrderedDict[str, Any]):
         return super().__getitem__(key)
 
     def __setitem__(self, key: str, value: Any) -> None:
-        if key not in self._names():
-            raise UnknownNameError(f"{type(self).__name__} has no field {key!r}.{nearest(key, self._names())}")
+        if key not in self._names:
+            raise UnknownNameError(f"{type(self).__name__} has no field {key!r}.{nearest(key, self._names)}")
         setattr(self, key, value)
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
-        names = self._names()
+        names = self._names
         if name not in names:
             return
         if value is None:
@@ -79,10 +82,10 @@ class ModelOutput(OrderedDict[str, Any]):
                 self.move_to_end(later)
 
     def __getattr__(self, name: str) -> Any:  # only names that are not found otherwise
-        raise AttributeError(f"{type(self).__name__} has no field {name!r}.{nearest(name, self._names())}")
+        raise AttributeError(f"{type(self).__name__} has no field {name!r}.{nearest(name, self._names)}")
 
     def __reduce__(self) -> Any:
-        return type(self), tuple(getattr(self, name) for name in self._names()), vars(self)
+        return type(self), tuple(getattr(self, name) for name in self._names), vars(self)
 
     def __repr__(self) -> str:
         """Names with shapes, so that a notebook does not print whole tensors."""
@@ -103,8 +106,6 @@ def _as_pairs(value: Any) -> list[tuple[str, Any]] | None:
     """`value` as pairs of names and values, if it is a dictionary or a collection of such pairs."""
     if isinstance(value, Mapping):
         return list(value.items())
-    if isinstance(value, Tensor) or not isinstance(value, (list, tuple, Iterator)):
-        return None
     pairs: list[Any] = list(value)
     are_pairs = all(isinstance(pair, (list, tuple)) and len(pair) == 2 and isinstance(pair[0], str) for pair in pairs)
     return pairs if are_pairs and pairs else None

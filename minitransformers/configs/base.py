@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import inspect
 import json
+import operator
 import typing
 from collections.abc import Iterable, Iterator
 from os import PathLike
@@ -47,7 +48,9 @@ class ConfigBase(PushToHub):
 
     attribute_map: ClassVar[dict[str, str]] = {}
     _pushed_as: ClassVar[str] = "config"
+    _former_names: ClassVar[dict[str, str]] = {}  # further names that every subclass has
     # Filled in for every subclass by __init_subclass__.
+    _aliases: ClassVar[dict[str, str]] = {}
     _fields: ClassVar[dict[str, dataclasses.Field[Any]]] = {}
     _hints: ClassVar[dict[str, Any]] = {}
     _parameters: ClassVar[frozenset[str]] = frozenset()  # of the `__init__`s that subclasses define
@@ -58,6 +61,10 @@ class ConfigBase(PushToHub):
         super().__init_subclass__(**kwargs)
         dataclasses.dataclass(init=False, repr=False, eq=False, kw_only=True)(cls)
         cls._fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        cls._aliases = {**cls._former_names, **cls.attribute_map}
+        for alias, name in cls.attribute_map.items():
+            if alias not in cls._fields and not hasattr(cls, alias):
+                setattr(cls, alias, property(operator.attrgetter(name)))  # assignments are renamed in __setattr__
         try:
             cls._hints = typing.get_type_hints(cls)
         except NameError:  # annotations of a class inside a function may name what only that function knows
@@ -74,7 +81,7 @@ class ConfigBase(PushToHub):
         cls.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
 
     def __init__(self, **values: Any) -> None:
-        values = {self._field_name(name): value for name, value in values.items()}
+        values = {self._aliases.get(name, name): value for name, value in values.items()}
         for name, field in self._fields.items():
             if name in values:
                 setattr(self, name, values.pop(name))
@@ -89,7 +96,7 @@ class ConfigBase(PushToHub):
     # ---- attributes --------------------------------------------------------------------------------------------------
 
     def __setattr__(self, name: str, value: Any) -> None:
-        name = self._field_name(name)
+        name = self._aliases.get(name, name)
         if name in self._fields:
             value = validated(type(self).__name__, name, value, self._hints[name], self._fields[name])
         elif name not in vars(self) and not hasattr(type(self), name):
@@ -97,15 +104,10 @@ class ConfigBase(PushToHub):
         object.__setattr__(self, name, value)
 
     def __getattr__(self, name: str) -> Any:  # only names that are not found otherwise
-        other = self._field_name(name)
+        other = self._aliases.get(name, name)
         if name.startswith("__") or other == name:
             raise AttributeError(f"{type(self).__name__} has no field {name!r}.{nearest(name, self._known_names())}")
         return getattr(self, other)
-
-    @classmethod
-    def _field_name(cls, name: str) -> str:
-        """The field that an alias stands for; other names as they are."""
-        return cls.attribute_map.get(name, name)
 
     @classmethod
     def _known_names(cls) -> list[str]:

@@ -45,6 +45,12 @@ class Config(ConfigBase):
     """
 
     model_type: ClassVar[str] = ""
+    _former_names: ClassVar[dict[str, str]] = {  # in old files and scripts
+        "torch_dtype": "dtype",
+        "use_return_dict": "return_dict",
+        "_attn_implementation": "attn_implementation",
+        "_name_or_path": "name_or_path",
+    }
     _not_fields: ClassVar[tuple[str, ...]] = ("num_labels", "name_or_path", "attn_implementation", "model_type")
 
     architectures: list[str] | None = None
@@ -129,7 +135,7 @@ class Config(ConfigBase):
     # ---- attributes --------------------------------------------------------------------------------------------------
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if self._field_name(name) == "attn_implementation" and value not in (None, "eager", "sdpa"):
+        if self._aliases.get(name, name) == "attn_implementation" and value not in (None, "eager", "sdpa"):
             raise ConfigError(f"attn_implementation={value!r} must be 'eager' or 'sdpa' (None chooses 'sdpa').")
         super().__setattr__(name, value)
 
@@ -137,10 +143,6 @@ class Config(ConfigBase):
         if name.startswith("_") and name in (vars(self).get("_file") or {}):
             return vars(self)["_file"][name]  # private keys of a file can be read
         return super().__getattr__(name)
-
-    @classmethod
-    def _field_name(cls, name: str) -> str:
-        return cls.attribute_map.get(name, _FORMER_NAMES.get(name, name))
 
     def get_text_config(self, decoder: bool | None = None, encoder: bool | None = None) -> Config:
         """The configuration of the text model: this one.
@@ -156,7 +158,9 @@ class Config(ConfigBase):
         for name in list(half):
             if name.startswith(prefix):
                 part = name.removeprefix(prefix)
-                object.__setattr__(half, self._field_name(names.get(part, part)), getattr(self, name))
+                object.__setattr__(
+                    half, self._aliases.get(names.get(part, part), names.get(part, part)), getattr(self, name)
+                )
         return half
 
     def update_from_string(self, update_str: str) -> None:
@@ -201,13 +205,13 @@ class Config(ConfigBase):
         values: dict[str, Any] = {}
         further: dict[str, Any] = {}  # keys that are no declared field
         for key, value in config_dict.items():
-            name = cls._field_name(key)
+            name = cls._aliases.get(key, key)
             if name in cls._fields or name in cls._parameters or name == "num_labels":
                 if key == name or name not in config_dict:  # of two names, the present one counts
                     values[name] = value
             elif not key.startswith("_") and key not in cls._not_fields and not hasattr(cls, key):
                 further[key] = copy.deepcopy(value)
-        overrides = {cls._field_name(name): value for name, value in overrides.items()}
+        overrides = {cls._aliases.get(name, name): value for name, value in overrides.items()}
         if overrides.get("dtype") == "auto":  # as the file says
             del overrides["dtype"]
         known = {*cls._known_names(), *cls._parameters, *further}
@@ -295,11 +299,11 @@ class Config(ConfigBase):
         values = {**self.to_dict(), "num_labels": self.num_labels}
         content = {}
         for key, old in (self._file or {}).items():
-            name = self._field_name(key)
+            name = self._aliases.get(key, key)
             # A value that is still what the file said stays as it is written there ("0.10" or 0.1, "768" …).
             as_read = labels_are_as_read if name in _LABELS else name in self._fields and _same(self, name, old)
             content[key] = old if as_read or name not in values or name == "model_type" else values[name]
-        written = {self._field_name(key) for key in content}
+        written = {self._aliases.get(key, key) for key in content}
         for name in self:
             if name in written or (name in _LABELS and labels_are_as_read):
                 continue
@@ -340,13 +344,6 @@ PreTrainedConfig = PretrainedConfig = Config  # the reference's names
 
 HUB_OPTIONS = ("cache_dir", "revision", "subfolder", "local_files_only", "token", "force_download")
 
-# Further names of every configuration's fields, in old files and scripts.
-_FORMER_NAMES = {
-    "torch_dtype": "dtype",
-    "use_return_dict": "return_dict",
-    "_attn_implementation": "attn_implementation",
-    "_name_or_path": "name_or_path",
-}
 _LABELS = {"num_labels", "id2label", "label2id"}
 
 

@@ -69,8 +69,8 @@ def validated(owner: str, name: str, value: Any, hint: Any, field: dataclasses.F
     if value is None and field.default is None:
         return None
     kept = from_json_value(value, hint)
-    expected = field.metadata.get("expected", _describe(hint))
     if not _is_a(kept, hint) or (kept is not None and "test" in field.metadata and not field.metadata["test"](kept)):
+        expected = field.metadata.get("expected") or _describe(hint)
         raise ConfigError(f"{owner}: {name}={value!r} must be {expected}.")
     return kept
 
