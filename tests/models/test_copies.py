@@ -3,6 +3,7 @@
 import copy
 import io
 import pickle
+import re
 
 import pytest
 import torch
@@ -66,18 +67,19 @@ def test_an_assigned_state_dict_is_the_models_memory():
     state = copy.deepcopy(model.state_dict())
     other = other_model(model)
     other.load_state_dict(state, assign=True)
-    assert other.transformer.final_norm.weight.data_ptr() == state["transformer.final_norm.weight"].data_ptr()
-    assert other.lm_head.weight is other.transformer.token_embedding.weight
+    assert other.transformer.ln_f.weight.data_ptr() == state["transformer.ln_f.weight"].data_ptr()
+    assert other.lm_head.weight is other.transformer.wte.weight
 
 
 def test_a_strict_state_dict_refuses_what_is_missing_or_unexpected():
     model = small_model("BertForMaskedLM")
     state = model.state_dict()
-    state["surplus"] = state.pop("mlm_head.norm.weight")
-    with pytest.raises(RuntimeError, match=r"Missing key.*mlm_head\.norm\.weight[\s\S]*Unexpected key.*surplus"):
+    name = "cls.predictions.transform.LayerNorm.weight"
+    state["surplus"] = state.pop(name)
+    with pytest.raises(RuntimeError, match=rf"Missing key.*{re.escape(name)}[\s\S]*Unexpected key.*surplus"):
         model.load_state_dict(state)
     result = model.load_state_dict(state, strict=False)
-    assert (result.missing_keys, result.unexpected_keys) == (["mlm_head.norm.weight"], ["surplus"])
+    assert (result.missing_keys, result.unexpected_keys) == ([name], ["surplus"])
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16], ids=str)
@@ -106,15 +108,21 @@ def test_half_is_float16_and_trains_in_it(name):
     assert gradients == {torch.float16}
 
 
+def blocks_of(model):
+    base = model.base_model
+    return base.h if hasattr(base, "h") else base.encoder.layer
+
+
 @pytest.mark.parametrize("name", SCORING_TOKENS)
 def test_hooks_see_every_block_and_the_whole_model(name):
     model, batch = small_model(name), small_batch(name, labels=False)
     hidden = (batch["input_ids"].shape[:-1].numel(), 7, 12)
     seen = []
-    for index, block in enumerate(model.base_model.blocks):
+    for index, block in enumerate(blocks_of(model)):
         block.register_forward_pre_hook(lambda _, args, index=index: seen.append((index, "in", args[0].shape)))
-        block.register_forward_hook(lambda _, args, out, index=index: seen.append((index, "out", out[0].shape)))
-        block.self_attention.register_forward_hook(lambda *_, index=index: seen.append((index, "attention")))
+        block.register_forward_hook(lambda _, args, out, index=index: seen.append((index, "out", out.shape)))
+        attention = block.attn if hasattr(block, "attn") else block.attention
+        attention.register_forward_hook(lambda *_, index=index: seen.append((index, "attention")))
     model.base_model.register_forward_hook(lambda _, args, out: seen.append(("backbone", out[0].shape)))
     model.register_forward_pre_hook(
         lambda _, args, kwargs: seen.append(("model", kwargs["input_ids"].shape)), with_kwargs=True
@@ -129,9 +137,9 @@ def test_what_a_hook_returns_is_what_goes_on(name):
     """A block whose output a hook replaces by its input is a block that is not there."""
     model, batch = small_model(name, initializer_range=0.2), small_batch(name, labels=False)
     shorter = small_model(name, initializer_range=0.2, num_hidden_layers=1)
-    shorter.load_state_dict({key: value for key, value in model.state_dict().items() if ".blocks.1." not in key})
+    shorter.load_state_dict({key: value for key, value in model.state_dict().items() if ".1." not in key})
     before = model(**batch).logits
-    handle = model.base_model.blocks[1].register_forward_hook(lambda _, args, out: (args[0], *out[1:]))
+    handle = blocks_of(model)[1].register_forward_hook(lambda _, args, out: args[0])
     assert_close(model(**batch).logits, shorter(**batch).logits)
     handle.remove()
     assert_close(model(**batch).logits, before, tolerance=0.0)
@@ -142,7 +150,7 @@ def test_what_a_hook_returns_is_what_goes_on(name):
 def test_backward_hooks_see_the_gradient_of_every_block(name):
     model = small_model(name)
     seen = []
-    for block in model.base_model.blocks:
+    for block in blocks_of(model):
         block.register_full_backward_hook(lambda _, inputs, outputs: seen.append(outputs[0].shape))
     model(**small_batch(name)).loss.backward()
     assert seen == [(3, 7, 12), (3, 7, 12)]

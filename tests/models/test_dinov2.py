@@ -9,7 +9,7 @@ import torch
 
 import minitransformers as mt
 from minitransformers import ConfigError, InputError
-from minitransformers.models.dinov2 import ScaledLinear, StochasticDepth
+from minitransformers.models.dinov2 import Dinov2DropPath, Dinov2LayerScale
 
 IMAGES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 SMALL = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 8, "patch_size": 4}
@@ -21,9 +21,9 @@ def model(name: str = "Dinov2Model", **fields: Any) -> Any:
 
 
 def test_scales_begin_where_the_config_says() -> None:
-    scaled = [module for module in model(layerscale_value=1e-5).modules() if isinstance(module, ScaledLinear)]
+    scaled = [module for module in model(layerscale_value=1e-5).modules() if isinstance(module, Dinov2LayerScale)]
     assert len(scaled) == 4
-    assert all(torch.equal(module.scale, torch.full((8,), 1e-5)) for module in scaled)
+    assert all(torch.equal(module.lambda1, torch.full((8,), 1e-5)) for module in scaled)
 
 
 def test_a_block_without_scale_passes_its_input_on() -> None:
@@ -35,7 +35,7 @@ def test_a_block_without_scale_passes_its_input_on() -> None:
 
 def test_sub_layers_are_left_out_for_whole_images() -> None:
     """A quarter of them while training, the others larger, so that the mean stays; none otherwise."""
-    update, depth = torch.randn(4000, 2, 3), StochasticDepth(0.25)
+    update, depth = torch.randn(4000, 2, 3), Dinov2DropPath(0.25)
     assert torch.equal(depth.eval()(update), update)
     torch.manual_seed(0)
     left = depth.train()(update)
@@ -71,7 +71,6 @@ def test_hidden_patches_need_a_mask_token() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"use_swiglu_ffn": True}, "use_swiglu_ffn=True, the giant model's gated network, is not covered"),
         ({"drop_path_rate": 1.0}, "drop_path_rate=1.0 must be a number of at least 0 and below 1"),
         ({"mlp_ratio": 0}, "mlp_ratio=0 must be"),
         ({"patch_size": 0}, "patch_size=0 must be a number of pixels"),

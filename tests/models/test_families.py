@@ -231,7 +231,7 @@ def test_positions_of_roberta() -> None:
             mt.RobertaConfig(**{**small_fields(mt.RobertaModel), "pad_token_id": padding, "vocab_size": 50})
 
 
-def test_sinusoidal_first_values_of_distilbert() -> None:
+def test_sinusoidal_initialization_of_distilbert() -> None:
     import transformers
 
     fields = small_fields(mt.DistilBertModel, sinusoidal_pos_embds=True)

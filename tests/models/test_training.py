@@ -126,7 +126,8 @@ def test_attention_dropout_drops_probabilities(name, rate, kernel):
     """A text of one token attends to itself with probability 1: a head gives its value doubled, or nothing."""
     model = small_model(name, **(dict.fromkeys(DROPOUTS[name[:4]], 0.0) | {rate: 0.5}), attn_implementation=kernel)
     seen = []
-    model.blocks[0].self_attention.output.register_forward_pre_hook(lambda _, args: seen.append(args[0].clone()))
+    output = model.h[0].attn.c_proj if name == "GPT2Model" else model.encoder.layer[0].attention.output.dense
+    output.register_forward_pre_hook(lambda _, args: seen.append(args[0].clone()))
     input_ids = torch.arange(1, 21)[:, None]
     model(input_ids)
     torch.manual_seed(0)
@@ -144,8 +145,8 @@ def counting_model():
     """Says that t + 1 follows t, with certainty: one-hot embeddings, no blocks, an output layer that moves by one."""
     model = small_model("GPT2LMHeadModel", n_layer=0, n_embd=24, vocab_size=24, tie_word_embeddings=False)
     with torch.no_grad():
-        model.transformer.token_embedding.weight.copy_(torch.eye(24))
-        model.transformer.position_embedding.weight.zero_()
+        model.transformer.wte.weight.copy_(torch.eye(24))
+        model.transformer.wpe.weight.zero_()
         model.lm_head.weight.copy_(10 * torch.eye(24).roll(1, dims=0))
     return model
 

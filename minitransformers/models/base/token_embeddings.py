@@ -171,8 +171,8 @@ class TokenEmbeddings(nn.Module):
                 self._resize(head, "weight", size, mean_resizing)
             if head.bias is not None:
                 self._resize(head, "bias", size, mean_resizing)
-                bias = f"{self._output_embeddings}.bias"
-                self._tie({pairs[bias]: bias} if bias in pairs else {})  # the head's own parameter is the new one
+                bias, twins = f"{self._output_embeddings}.bias", self._pairs()
+                self._tie({twins[bias]: bias} if bias in twins else {})  # the head's own parameter is the new one
             head.out_features = size
         self._tie(pairs)
         self.config.vocab_size = size
