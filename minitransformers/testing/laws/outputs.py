@@ -41,7 +41,7 @@ class TargetSide(nn.Module):
             decoder_inputs_embeds=inputs_embeds,
             **arguments,
         )
-        for name in output.keys():  # noqa: SIM118  # an output, which gives its fields in turn
+        for name in list(output):
             if name.startswith("encoder_"):
                 output[name] = None
         return output
