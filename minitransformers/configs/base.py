@@ -54,6 +54,7 @@ class ConfigBase(PushToHub):
     _fields: ClassVar[dict[str, dataclasses.Field[Any]]] = {}
     _hints: ClassVar[dict[str, Any]] = {}
     _parameters: ClassVar[frozenset[str]] = frozenset()  # of the `__init__`s that subclasses define
+    _common_names: ClassVar[frozenset[str]] = frozenset()  # names of own fields that are never taken for misspellings
     # Public attributes that are neither declared fields nor a user's own.
     _not_fields: ClassVar[tuple[str, ...]] = ()
 
@@ -116,7 +117,7 @@ class ConfigBase(PushToHub):
     @classmethod
     def _refuse_misspelling(cls, name: str) -> None:
         known = cls._known_names()
-        is_known = name.startswith("_") or name in cls._parameters or name in cls._not_fields
+        is_known = name.startswith("_") or name in {*cls._parameters, *cls._not_fields, *cls._common_names}
         if not is_known and _is_misspelt(name, known):
             raise UnknownArgumentError(f"{cls.__name__} has no field {name!r}.{nearest(name, known)}")
 

@@ -51,6 +51,10 @@ class Config(ConfigBase):
         "_attn_implementation": "attn_implementation",
         "_name_or_path": "name_or_path",
     }
+    # Names that any configuration may have, though they look like other fields.
+    _common_names: ClassVar[frozenset[str]] = frozenset(
+        f"{token}_token_id" for token in ("bos", "eos", "pad", "sep", "cls", "unk", "mask", "decoder_start")
+    )
     _not_fields: ClassVar[tuple[str, ...]] = ("num_labels", "name_or_path", "attn_implementation", "model_type")
 
     architectures: list[str] | None = None

@@ -88,7 +88,7 @@ def test_gradient_checkpointing_keeps_less_and_gives_the_same_gradients(model_cl
     for enabled in (False, True):
         if enabled:
             model.gradient_checkpointing_enable()
-        assert model.is_gradient_checkpointing == enabled
+        assert model.is_activation_checkpointing == enabled
         model.zero_grad()
         numbers: dict[int, Tensor] = {}
 

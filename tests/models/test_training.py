@@ -46,7 +46,7 @@ def test_every_head_learns_its_batch(name):
 @pytest.mark.parametrize("name", HEADS)
 def test_gradient_checkpointing_keeps_less_and_gives_the_same_gradients(name):
     model, batch = small_model(name, dropout=0.0, num_hidden_layers=4).double().train(), small_batch(name)
-    assert not model.is_gradient_checkpointing
+    assert not model.is_activation_checkpointing
     output = model(**batch)
     loss_of(output).backward()
     expected, kept = gradients(model), saved_for_backward(model, batch)
@@ -54,7 +54,7 @@ def test_gradient_checkpointing_keeps_less_and_gives_the_same_gradients(name):
 
     model.zero_grad()
     model.gradient_checkpointing_enable()
-    assert model.is_gradient_checkpointing
+    assert model.is_activation_checkpointing
     again = model(**batch)
     loss_of(again).backward()
     assert_close(loss_of(again), loss_of(output))
@@ -63,7 +63,7 @@ def test_gradient_checkpointing_keeps_less_and_gives_the_same_gradients(name):
     assert saved_for_backward(model, batch) < 0.7 * kept
     assert saved_for_backward(model.eval(), batch) == kept  # only training
     model.train().gradient_checkpointing_disable()
-    assert not model.is_gradient_checkpointing
+    assert not model.is_activation_checkpointing
     assert saved_for_backward(model, batch) == kept
 
 

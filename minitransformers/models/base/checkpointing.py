@@ -5,6 +5,7 @@ It trades a second forward pass for memory (Chen et al., 2016).
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from torch import nn
@@ -43,6 +44,16 @@ class Checkpointing(nn.Module):
 
     @property
     def is_gradient_checkpointing(self) -> bool:
+        """The former name of `is_activation_checkpointing`; deprecated as in transformers."""
+        warnings.warn(
+            "`is_gradient_checkpointing` is deprecated and will be removed in v6. Use `is_activation_checkpointing`.",
+            FutureWarning,
+            stacklevel=2,
+        )
+        return self.is_activation_checkpointing
+
+    @property
+    def is_activation_checkpointing(self) -> bool:
         """Whether any block is computed again in the backward pass."""
         return any(getattr(module, "gradient_checkpointing", False) for module in self.modules())
 

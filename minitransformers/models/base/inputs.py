@@ -274,7 +274,7 @@ class PreparesInputs(nn.Module):
             self._check_cache(cache, batch_size)
             return cache, False
         use_cache = bool(config.use_cache if use_cache is None else use_cache)
-        if self.training and getattr(self, "is_gradient_checkpointing", False):
+        if self.training and getattr(self, "is_activation_checkpointing", False):
             use_cache = False  # a block that is computed again would add its keys and values a second time
         if past_key_values is None:
             if not use_cache:
