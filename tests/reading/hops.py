@@ -2,11 +2,12 @@
 
     python tests/reading/hops.py
 
-prints both tables; the test beside this file holds README to them.
+prints both tables, and with --write puts them into README; the test beside this file holds README to them.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -75,7 +76,17 @@ def table(files: dict[str, list[str]]) -> str:
     return "\n".join(["| file | functions, in the order of their first call |", "|---|---|", *rows])
 
 
+def section(title: str, files: dict[str, list[str]]) -> str:
+    """The heading and the table of a walk, as README has them."""
+    counts = f"{len(files)} files, {sum(map(len, files.values()))} functions"
+    return f"**{title.capitalize()}: {counts}.**\n\n{table(files)}\n"
+
+
 if __name__ == "__main__":
+    readme = PACKAGE.parent / "README.md"
     for title, walk in WALKS.items():
-        files = hops(walk())
-        print(f"{title}: {len(files)} files, {sum(map(len, files.values()))} functions\n\n{table(files)}\n")
+        text = section(title, hops(walk()))
+        print(text)
+        if "--write" in sys.argv:
+            old = rf"\*\*{title.capitalize()}: [^\n]*\n\n(?:\|[^\n]*\n|WALK\d\n)*"
+            readme.write_text(re.sub(old, lambda _, text=text: text, readme.read_text("utf-8")), "utf-8")
