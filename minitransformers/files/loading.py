@@ -82,7 +82,8 @@ def load_weights(
         _assign(model, name, tensor.to(torch.float32 if model._keeps_fp32(name, dtype) else dtype))
     new = [name for name in missing if isinstance(expected[name], nn.Parameter)]  # buffers keep their computed values
     model._initialize_missing(new, dtype)
-    report.missing_keys = set(new) - mismatched
+    tied_to_new = {name for name, source in ties.items() if source in new and name in expected and name not in found}
+    report.missing_keys = (set(new) | tied_to_new) - mismatched
     for name, source in ties.items():
         if name in expected and source in expected:
             tied = model.get_parameter(source)
