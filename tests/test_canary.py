@@ -16,14 +16,13 @@ from minitransformers.generation import RepetitionPenaltyLogitsProcessor
 from minitransformers.nn.attention import MultiHeadAttention, eager_attention, fused_attention, split_heads
 from minitransformers.nn.blocks import DecoderBlock, EncoderBlock
 from minitransformers.nn.cache import CacheLayer
-from minitransformers.nn.embeddings import Embeddings
 from minitransformers.nn.feed_forward import FeedForward, gelu_formula
 from minitransformers.nn.losses import causal_lm_loss, span_loss, token_cross_entropy
 from minitransformers.nn.masks import causal_mask, document_mask, padding_mask
 from minitransformers.nn.normalization import layer_norm
 from minitransformers.nn.patches import cut_into_patches
 from minitransformers.nn.positions import SinusoidalPositions, positions_from_mask
-from minitransformers.nn.selection import MaskedLMHead, Pooler, last_token_positions
+from minitransformers.nn.selection import keep_positions, last_token_positions
 from minitransformers.testing.laws import assert_kernels_agree
 
 BATCH, LENGTH, WIDTH = 2, 3, 4
@@ -57,14 +56,10 @@ WRONG = {
     ),
     "nn.blocks: ids in place of vectors": lambda: DecoderBlock(WIDTH, 2, 5)(whole(BATCH, LENGTH)),
     "nn.cache: a value of another length": lambda: CacheLayer().update(PER_HEAD, PER_HEAD[:, :, 1:]),
-    "nn.embeddings: positions of another length": lambda: Embeddings(5, WIDTH, max_positions=9)(
-        whole(BATCH, LENGTH), position_ids=whole(1, LENGTH + 1)
-    ),
     "nn.feed_forward: whole numbers": lambda: FeedForward(WIDTH, 5)(whole(BATCH, LENGTH, WIDTH)),
     "nn.feed_forward: a formula of whole numbers": lambda: gelu_formula(whole(2)),
-    "nn.heads: one vector in place of a sequence": lambda: Pooler(WIDTH)(floats(BATCH, WIDTH)),
-    "nn.heads: ids in place of vectors": lambda: MaskedLMHead(WIDTH, 9)(whole(BATCH, WIDTH)),
-    "nn.heads: one text in place of a batch": lambda: last_token_positions(whole(LENGTH), 0),
+    "nn.selection: one vector in place of a sequence": lambda: keep_positions(floats(BATCH, WIDTH), 1),
+    "nn.selection: one text in place of a batch": lambda: last_token_positions(whole(LENGTH), 0),
     "nn.losses: labels of another length": lambda: token_cross_entropy(
         floats(BATCH, LENGTH, 9), whole(BATCH, LENGTH + 1)
     ),
@@ -104,11 +99,9 @@ def test_the_right_shapes_are_not():
     EncoderBlock(WIDTH, 2, 5)(HIDDEN, torch.ones(1, 1, LENGTH, LENGTH, dtype=torch.bool))
     DecoderBlock(WIDTH, 2, 5)(HIDDEN)
     CacheLayer().update(PER_HEAD, PER_HEAD)
-    Embeddings(5, WIDTH, max_positions=9)(whole(BATCH, LENGTH), position_ids=whole(1, LENGTH))
     FeedForward(WIDTH, 5)(HIDDEN)
     gelu_formula(floats(2))
-    Pooler(WIDTH)(HIDDEN)
-    MaskedLMHead(WIDTH, 9)(floats(BATCH, WIDTH))
+    keep_positions(HIDDEN, 1)
     last_token_positions(whole(BATCH, LENGTH), 0)
     token_cross_entropy(floats(BATCH, LENGTH, 9), whole(BATCH, LENGTH))
     causal_lm_loss(floats(BATCH, LENGTH, 9), whole(BATCH, LENGTH))

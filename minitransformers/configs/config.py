@@ -261,8 +261,9 @@ class Config(ConfigBase):
         if "use_auth_token" in options:
             options.setdefault("token", options.pop("use_auth_token"))
         where = {name: options.pop(name) for name in HUB_OPTIONS if name in options}
-        path = Path(pretrained_model_name_or_path)
-        if not path.is_file():
+        name = pretrained_model_name_or_path
+        path = Path(name) if isinstance(name, str | PathLike) else None
+        if path is None or not path.is_file():
             path = Source(pretrained_model_name_or_path, **where).file(CONFIG_FILE)
         return read_config_file(path), options
 

@@ -69,21 +69,21 @@ class CheckpointNames:
 
     def module_name(self, in_file: str) -> str | None:
         """The module's name of a tensor in a file; None where it is dropped."""
-        name = in_file.replace("_orig_mod.", "").removeprefix("module.")  # of torch.compile and of data parallelism
+        name = _unwrapped(in_file)
         for regex, template in self._to_modules:
             name = _renamed(regex, name, template)
         return None if any(regex.fullmatch(name) for regex in self._dropped) else name
 
     def file_name(self, name: str) -> str:
         """The name in files of a module's tensor."""
-        name = name.replace("_orig_mod.", "").removeprefix("module.")
+        name = _unwrapped(name)
         for regex, template in self._to_files:
             name = _renamed(regex, name, template)
         return name
 
     def is_transposed(self, name: str) -> bool:
         """Whether files hold the module's tensor `name` transposed."""
-        return any(regex.fullmatch(name) for regex in self._transposed)
+        return any(regex.fullmatch(_unwrapped(name)) for regex in self._transposed)
 
     def transposed(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """`state` with the matrices that files hold transposed turned the other way; a view, no copy."""
@@ -94,6 +94,11 @@ class CheckpointNames:
         regex = re.sub(r"\\{(\w+)\\.\\.\\.\\}", r"(?P<\1>.+)", regex)
         regex = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^.]+)", regex)
         return re.compile(rf"(?P<base_>{re.escape(self.base)}\.)?{regex}")
+
+
+def _unwrapped(name: str) -> str:
+    """The name without what torch.compile and data parallelism add to it."""
+    return name.replace("_orig_mod.", "").removeprefix("module.")
 
 
 def _renamed(regex: re.Pattern[str], name: str, template: str) -> str:

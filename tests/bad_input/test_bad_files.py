@@ -379,6 +379,9 @@ def test_places_that_are_none(loader: str, good: dict[str, Path], tmp_path: Path
         (str(good["BertForMaskedLM"] / "config.json"), ["is a file", "pass the directory that holds it"]),
         ("https://example.org/owner/name", ["is an address", "'owner/name'"]),
     ]:
+        if place.endswith("config.json") and loader.endswith("Config"):
+            assert load(place).model_type == "bert"
+            continue
         with pytest.raises(MissingFileError) as caught:
             load(place)
         for part in parts:

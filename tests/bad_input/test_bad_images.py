@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import bad_input_models as tiny
@@ -144,7 +143,7 @@ def test_rectangles() -> None:
 @st.composite
 def calls(draw: st.DrawFn, name: str) -> dict[str, Any]:
     """Arguments of a call, more or less far from what they should be."""
-    taken = set(inspect.signature(getattr(mt, name).forward).parameters) - {"self"}
+    taken = set(getattr(mt, name)._forward_arguments)
     arguments: dict[str, Any] = {}
     for argument in [*draw(st.lists(st.sampled_from(sorted(taken)), max_size=3, unique=True)), "pixel_values"]:
         usual = {"pixel_values": [2, 3, 8, 8], "labels": [2], "bool_masked_pos": [2, 4], "attention_mask": [2, 5]}

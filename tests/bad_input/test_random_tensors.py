@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import bad_input_models as tiny
@@ -70,8 +69,7 @@ def changed(draw: st.DrawFn, shape: tuple[int, ...]) -> tuple[int, ...]:
 @st.composite
 def calls(draw: st.DrawFn, name: str, model: PreTrainedModel) -> dict[str, Any]:
     """Arguments of a call: an input, and some of the rest."""
-    taken = set(inspect.signature(type(model).forward).parameters)
-    taken -= {"self", "past_key_values", "num_items_in_batch", "return_dict"}
+    taken = set(model._forward_arguments) - {"past_key_values", "num_items_in_batch"}
     choices = (2, 3) if name in tiny.CHOICES else (2,)
     arguments: dict[str, Any] = {}
     first = draw(st.sampled_from(["input_ids", "input_ids", "input_ids", "inputs_embeds"]))

@@ -401,7 +401,9 @@ def test_weights_that_are_no_plain_numbers(dtype: torch.dtype, tmp_path: Path) -
     weights = {**theirs.state_dict(), name: theirs.state_dict()[name].to(dtype)}
     tiny.write(tmp_path, weights, tiny.config_of(theirs))
     for options in ({}, {"dtype": "float32"}):
-        with pytest.raises(CheckpointError, match=f"'{re.escape(name)}' is {dtype}.*Of a quantized checkpoint"):
+        with pytest.raises(
+            CheckpointError, match=f"'{re.escape(name)}' is {dtype}.*original of a quantized checkpoint"
+        ):
             BertModel.from_pretrained(tmp_path, **options)
 
 
@@ -463,7 +465,7 @@ def test_fewer_layers_than_the_file_has(reference_checkpoints: Callable[[str], P
     model, info = BertModel.from_pretrained(
         reference_checkpoints("BertModel"), num_hidden_layers=1, output_loading_info=True
     )
-    assert len(model.blocks) == 1
+    assert len(model.encoder.layer) == 1
     assert len(info["unexpected_keys"]) == 16
     assert all(name.startswith("encoder.layer.1.") for name in info["unexpected_keys"])
 
@@ -532,23 +534,25 @@ def assert_normal(tensor: Tensor, std: float) -> None:
     assert tensor.std() == pytest.approx(std, rel=5 / tensor.numel() ** 0.5)
 
 
-def test_new_weights_have_the_family_s_first_values(tmp_path: Path) -> None:
+def test_new_weights_are_initialized_as_in_the_family(tmp_path: Path) -> None:
     BertModel(BertConfig(**{**tiny.BERT, "hidden_size": 96})).save_pretrained(tmp_path / "bert")
     model = minitransformers.BertForPreTraining.from_pretrained(tmp_path / "bert", initializer_range=0.3)
-    assert_normal(model.mlm_head.dense.weight, 0.3)
-    assert_normal(model.nsp_head.weight, 0.3)
-    for bias in (model.mlm_head.dense.bias, model.mlm_head.decoder.bias, model.mlm_head.norm.bias, model.nsp_head.bias):
+    head, transform = model.cls.predictions, model.cls.predictions.transform
+    assert_normal(transform.dense.weight, 0.3)
+    assert_normal(model.cls.seq_relationship.weight, 0.3)
+    for bias in (transform.dense.bias, head.bias, transform.LayerNorm.bias, model.cls.seq_relationship.bias):
         assert not bias.any()
-    assert (model.mlm_head.norm.weight == 1).all()
-    assert model.mlm_head.decoder.weight is model.bert.embeddings.token_embedding.weight
+    assert (transform.LayerNorm.weight == 1).all()
+    assert head.decoder.weight is model.bert.embeddings.word_embeddings.weight
+    assert head.decoder.bias is head.bias
 
     GPT2Model(GPT2Config(**{**tiny.GPT2, "n_embd": 96, "initializer_range": 0.3})).save_pretrained(tmp_path / "gpt2")
     decoder = minitransformers.GPT2LMHeadModel.from_pretrained(tmp_path / "gpt2", add_cross_attention=True)
-    cross = decoder.transformer.blocks[1].cross_attention
-    assert_normal(cross.query.weight, 0.3)
-    assert_normal(cross.key_value.weight, 0.3)
-    assert not cross.key_value.bias.any()
-    assert (decoder.transformer.blocks[1].cross_attention_norm.weight == 1).all()
+    cross = decoder.transformer.h[1].crossattention
+    assert_normal(cross.q_attn.weight, 0.3)
+    assert_normal(cross.c_attn.weight, 0.3)
+    assert not cross.c_attn.bias.any()
+    assert (decoder.transformer.h[1].ln_cross_attn.weight == 1).all()
 
 
 def test_new_weights_differ_from_load_to_load_unless_seeded(reference_checkpoints: Callable[[str], Path]) -> None:
@@ -696,8 +700,8 @@ def test_state_dict_shares_its_tensors() -> None:
     source, model = tiny.our_model("GPT2LMHeadModel"), tiny.our_model("GPT2LMHeadModel")
     model.load_hf_state_dict(source.hf_state_dict())
     with torch.no_grad():
-        source.transformer.blocks[0].self_attention.query_key_value.weight.zero_()
-    assert not model.transformer.blocks[0].self_attention.query_key_value.weight.any()
+        source.transformer.h[0].attn.c_attn.weight.zero_()
+    assert not model.transformer.h[0].attn.c_attn.weight.any()
 
 
 def test_report_is_json_once_its_sets_are_lists(reference_checkpoints: Callable[[str], Path]) -> None:

@@ -75,6 +75,7 @@ def test_matrices_are_transposed_wherever_they_are_marked() -> None:
 def test_wrappers_prefixes_are_no_part_of_a_name(wrapped: str) -> None:
     assert TABLE.module_name(wrapped.format("h.3.c.weight")) == "blocks.3.inner.weight"
     assert TABLE.file_name(wrapped.format("blocks.3.inner.weight")) == "h.3.c.weight"
+    assert TABLE.is_transposed(wrapped.format("blocks.3.inner.weight"))
     assert TABLE.file_name("base.blocks.7._orig_mod.inner.bias") == "base.h.7.c.bias"
 
 

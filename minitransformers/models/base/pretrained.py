@@ -62,8 +62,8 @@ class PreTrainedModel(TokenEmbeddings, Initialization, PreparesInputs, Checkpoin
         if not hasattr(cls, "checkpoint_names"):  # a user's own model
             cls.checkpoint_names = CheckpointNames(base=cls.base_model_prefix)
         _, *parameters = inspect.signature(cls.forward).parameters.values()
-        names = {parameter.name for parameter in parameters}
         any_name = [parameter for parameter in parameters if parameter.kind is parameter.VAR_KEYWORD]
+        names = {parameter.name for parameter in parameters if parameter not in any_name}
         is_ours = any("OutputOptions" in str(parameter.annotation) for parameter in any_name)
         cls._forward_arguments = frozenset(names | (OutputOptions.__annotations__.keys() if is_ours else set()))
         cls._takes_any_argument = bool(any_name) and not is_ours
