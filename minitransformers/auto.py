@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from minitransformers.compat.keywords import remove_no_ops
+from minitransformers.compat.keywords import LOADING_WEIGHTS, remove_no_ops
 from minitransformers.configs.config import CONFIG_FILE, HUB_OPTIONS, Config
 from minitransformers.errors import CheckpointError, InputError, UnknownNameError, nearest
 from minitransformers.models.base.pretrained import PreTrainedModel
@@ -234,7 +234,7 @@ class _AutoModel:
         cls, pretrained_model_name_or_path: str | PathLike[str], *model_args: Any, **options: Any
     ) -> Any:
         """Load a checkpoint into the class of its family for this task; see `PreTrainedModel.from_pretrained`."""
-        options = remove_no_ops(f"{cls.__name__}.from_pretrained", options)
+        options = remove_no_ops(f"{cls.__name__}.from_pretrained", options, LOADING_WEIGHTS)
         config = options.get("config")
         if not isinstance(config, Config):
             where = pretrained_model_name_or_path if config is None else config

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from minitransformers.errors import InputError
+from minitransformers.errors import InputError, warn
 
 
 class Accepted(NamedTuple):
-    """The values of a keyword that change nothing, None among them; `otherwise` says what to do for other values."""
+    """The values of a keyword that change nothing, None among them; `otherwise` says what to do for other values.
+
+    Other values are errors or, where `is_ignored` because the reference ignores them too, warnings.
+    """
 
     values: tuple[Any, ...] = ()
     otherwise: str = ""
+    is_ignored: bool = False
 
 
 _ALWAYS = Accepted()  # whatever the value: it asks for what is done anyway, or for what never happens
@@ -34,7 +38,7 @@ LOADING: dict[str, Accepted] = {
     "mirror": Accepted((), "set the environment variable HF_ENDPOINT"),
     # weights
     "use_safetensors": _ALWAYS,  # a checkpoint's safetensors files are read if it has them, otherwise its pickles
-    "variant": Accepted((), "rename its files, such as model.fp16.safetensors, to model.safetensors"),
+    "variant": _ALWAYS,  # only weights have variants
     "low_cpu_mem_usage": _ALWAYS,  # models are always built without weights of their own
     "_fast_init": _ALWAYS,
     "weights_only": Accepted((True,), "pickles are only ever read with weights_only=True"),
@@ -52,9 +56,22 @@ LOADING: dict[str, Accepted] = {
     "distributed_config": Accepted((), "shard the loaded model with torch.distributed.tensor.parallel"),
     "use_kernels": Accepted((False,), "leave it out: attention is F.scaled_dot_product_attention"),
     "experts_implementation": _ALWAYS,  # no model here has experts
+    "use_auth_token": Accepted((False,), "pass token=…, its name today"),
     # tokenizers and image processors
     "use_fast": _ALWAYS,  # there is one implementation of each
     "from_slow": _ALWAYS,
+}
+
+
+# Models read the files of a variant.
+LOADING_WEIGHTS = {name: accepted for name, accepted in LOADING.items() if name != "variant"}
+
+SAVING_WEIGHTS: dict[str, Accepted] = {
+    "save_function": _ALWAYS,  # transformers does not call it either
+    "save_original_format": _ALWAYS,  # files always have the names of the original checkpoints
+    "save_peft_format": _ALWAYS,
+    "distributed_checkpoint": Accepted((False,), "save with torch.distributed.checkpoint"),
+    "use_auth_token": LOADING["use_auth_token"],
 }
 
 
@@ -71,6 +88,9 @@ def remove_no_ops(owner: str, keywords: Mapping[str, Any], table: Mapping[str, A
     """
     for name in keywords.keys() & table.keys():
         accepted, value = table[name], keywords[name]
-        if accepted.otherwise and value is not None and value not in accepted.values:
+        if not accepted.otherwise or value is None or value in accepted.values:
+            continue
+        if not accepted.is_ignored:
             raise InputError(f"{owner}: {name}={value!r} is not covered: {accepted.otherwise}.")
+        warn(f"{owner}: {name}={value!r} has no effect: {accepted.otherwise}.")
     return {name: value for name, value in keywords.items() if name not in table}

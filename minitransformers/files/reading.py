@@ -24,11 +24,10 @@ from safetensors import safe_open
 from torch import Tensor
 
 from minitransformers.errors import CheckpointError, MissingFileError, UnknownNameError
+from minitransformers.files.file_names import PICKLE, SAFETENSORS, WeightFiles
 from minitransformers.files.hub import Source
 
 logger = logging.getLogger(__name__)
-
-SAFETENSORS, PICKLE = "model.safetensors", "pytorch_model.bin"
 
 DTYPES = {
     "BOOL": torch.bool,
@@ -111,24 +110,27 @@ class Checkpoint(Mapping[str, Tensor]):
             raise UnknownNameError(f"There is no tensor {name!r} in {files}.") from None
 
 
-def open_checkpoint(source: Source) -> Checkpoint:
+def open_checkpoint(source: Source, variant: str | None = None) -> Checkpoint:
     """The weights of a directory or repository.
 
     The first of these is taken, in the reference's order: model.safetensors, model.safetensors.index.json with its
-    shards, pytorch_model.bin, pytorch_model.bin.index.json with its shards.
+    shards, pytorch_model.bin, pytorch_model.bin.index.json with its shards. Of a `variant`, only its own files are
+    read: model.fp16.safetensors, model.safetensors.index.fp16.json and so on.
 
     Raises:
+        InputError: a variant that cannot be part of a file name.
         MissingFileError: none of them is there, or a shard is not.
         CheckpointError: a file is damaged, is something else than its name says, or would run code.
     """
-    for single, read in ((SAFETENSORS, _read_safetensors), (PICKLE, _read_pickle)):
-        path = source.find(single)
+    kinds = [(WeightFiles(SAFETENSORS, variant), _read_safetensors), (WeightFiles(PICKLE, variant), _read_pickle)]
+    for files, read in kinds:
+        path = source.find(files.whole)
         if path is not None:
             return read(path)
-        path = source.find(f"{single}.index.json")
+        path = source.find(files.index)
         if path is not None:
             return _read_shards(source, path, read)
-    looked_for = ", ".join(f"{single}, {single}.index.json" for single in (SAFETENSORS, PICKLE))
+    looked_for = ", ".join(f"{files.whole}, {files.index}" for files, _ in kinds)
     raise MissingFileError(f"There are no weights in {source}: looked for {looked_for}. {source.contents()}")
 
 

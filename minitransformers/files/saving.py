@@ -7,7 +7,6 @@ import os
 import re
 import struct
 from collections.abc import Mapping
-from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +16,8 @@ from torch import Tensor
 from minitransformers.errors import InputError
 from minitransformers.files.atomic import replacing, write_text
 from minitransformers.files.checkpoint_names import CheckpointNames
-from minitransformers.files.reading import DTYPES, SAFETENSORS
+from minitransformers.files.file_names import PICKLE, SAFETENSORS, WeightFiles
+from minitransformers.files.reading import DTYPES
 
 _DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
@@ -53,6 +53,8 @@ def write_checkpoint(
     *,
     max_shard_size: int | str = "50GB",
     metadata: Mapping[str, str] | None = None,
+    variant: str | None = None,
+    safe_serialization: bool = True,
 ) -> list[Path]:
     """Save tensors as model.safetensors or, where they exceed `max_shard_size`, as shards with an index.
 
@@ -67,14 +69,19 @@ def write_checkpoint(
         max_shard_size: in bytes, or as "500MB", "5GB" (powers of 1000), "1GiB" (of 1024). A larger tensor gets a shard
             of its own.
         metadata: text to put into the files; `{"format": "pt"}`, which transformers asks for, always is.
+        variant: becomes a part of the files' names: model.fp16.safetensors. Files of other variants stay.
+        safe_serialization: False writes pickles of plain tensors, pytorch_model.bin, without metadata. Safetensors of
+            the same variant are removed then, because they would be read in place of the pickle.
 
     Returns:
         The files written, the index last.
 
     Raises:
-        InputError: a size, name, dtype or metadata that cannot be written, or a directory that is a file.
+        InputError: a size, name, dtype, metadata or variant that cannot be written, or a directory that is a file.
     """
     limit = _size(max_shard_size)
+    safetensors = WeightFiles(SAFETENSORS, variant)
+    files = safetensors if safe_serialization else WeightFiles(PICKLE, variant)
     texts = {**(metadata or {}), "format": "pt"}
     for key, value in texts.items():
         if not isinstance(key, str) or not isinstance(value, str):
@@ -84,20 +91,22 @@ def write_checkpoint(
         raise InputError(f"directory must be a directory, and {str(directory)!r} is a file.")
     shards = _split({name: _layout(name, tensor) for name, tensor in tensors.items()}, limit)
     directory.mkdir(parents=True, exist_ok=True)
-    names = [SAFETENSORS] if len(shards) == 1 else _free_names(directory, len(shards))
+    present = [path.name for path in directory.iterdir()]
+    names = [files.whole] if len(shards) == 1 else files.shards(len(shards), taken=present)
     for name, shard in zip(names, shards, strict=True):
-        _write_file(directory / name, shard, tensors, texts)
+        if safe_serialization:
+            _write_safetensors(directory / name, shard, tensors, texts)
+        else:
+            _write_pickle(directory / name, shard, tensors)
     if len(shards) > 1:
         places = {tensor: name for name, shard in zip(names, shards, strict=True) for tensor in shard}
         total = sum(layout.nbytes for shard in shards for layout in shard.values())
         index = {"metadata": {"total_size": total}, "weight_map": places}
-        names.append(f"{SAFETENSORS}.index.json")
+        names.append(files.index)
         write_text(directory / names[-1], json.dumps(index, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
-    for path in directory.iterdir():
-        if path.name not in names and re.fullmatch(
-            r"model\.safetensors(\.index\.json)?|model(-\d+)?-\d{5}-of-\d{5}\.safetensors", path.name
-        ):
-            path.unlink()
+    for name in sorted(present, key=lambda name: not name.endswith(".json")):  # an index before its shards
+        if name not in names and (files.has(name) or safetensors.has(name)):
+            (directory / name).unlink()
     return [directory / name for name in names]
 
 
@@ -136,14 +145,9 @@ def _split(layouts: dict[str, _Layout], limit: int) -> list[dict[str, _Layout]]:
     return shards
 
 
-def _free_names(directory: Path, number: int) -> list[str]:
-    """Names for shards, in transformers' form, that no file has."""
-    stems = ("model" if attempt == 1 else f"model-{attempt}" for attempt in count(1))
-    names = ([f"{stem}-{shard:05}-of-{number:05}.safetensors" for shard in range(1, number + 1)] for stem in stems)
-    return next(free for free in names if not any((directory / name).exists() for name in free))
-
-
-def _write_file(path: Path, shard: dict[str, _Layout], tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+def _write_safetensors(
+    path: Path, shard: dict[str, _Layout], tensors: Mapping[str, Tensor], metadata: dict[str, str]
+) -> None:
     order = sorted(shard, key=lambda name: -shard[name].dtype.itemsize)  # so that each tensor is aligned
     header: dict[str, Any] = {"__metadata__": metadata}
     end = 0
@@ -156,5 +160,18 @@ def _write_file(path: Path, shard: dict[str, _Layout], tensors: Mapping[str, Ten
     with replacing(path) as temporary, open(temporary, "wb") as file:
         file.write(struct.pack("<Q", len(encoded)) + encoded)
         for name in order:
-            plain = tensors[name].detach().resolve_conj().resolve_neg().cpu().contiguous()
-            file.write(plain.reshape(-1).view(torch.uint8).numpy().data)
+            file.write(_plain(tensors[name]).reshape(-1).view(torch.uint8).numpy().data)
+
+
+def _write_pickle(path: Path, shard: dict[str, _Layout], tensors: Mapping[str, Tensor]) -> None:
+    state = {}
+    for name in shard:
+        plain = _plain(tensors[name])
+        # torch.save writes the whole memory of a view.
+        state[name] = plain.clone() if plain.untyped_storage().nbytes() != shard[name].nbytes else plain
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        torch.save(state, file)  # a path would put its random name into the file
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    return tensor.detach().resolve_conj().resolve_neg().cpu().contiguous()

@@ -230,3 +230,119 @@ def test_trained_head_survives(tmp_path: Path) -> None:
         assert torch.equal(again(IDS).logits, model(IDS).logits)
         theirs = transformers.BertForSequenceClassification.from_pretrained(tmp_path / "tuned")
         assert torch.allclose(theirs(IDS).logits, model(IDS).logits, atol=1e-5)
+
+
+# ---- the arguments that scripts for accelerate pass ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("library", [minitransformers, transformers], ids=lambda library: library.__name__)
+def test_as_accelerate_saves(library: Any, tmp_path: Path) -> None:
+    """`save_function` is accepted and not called; only the main process writes."""
+    model = library.BertModel(library.BertConfig(**tiny.config_of(tiny.reference_model("BertModel"))))
+    model.save_pretrained(tmp_path / "other", is_main_process=False, save_function=pytest.fail)
+    assert not (tmp_path / "other" / "model.safetensors").exists()
+    weights = {name: torch.full_like(tensor, 3.0) for name, tensor in model.state_dict().items()}
+    model.save_pretrained(tmp_path, True, weights, save_function=pytest.fail, save_peft_format=True, token=None)
+    again = library.BertModel.from_pretrained(tmp_path)
+    assert all(bool((parameter == 3).all()) for parameter in again.parameters())
+
+
+@pytest.mark.parametrize("library", [minitransformers, transformers], ids=lambda library: library.__name__)
+@pytest.mark.parametrize("size", ["50GB", "2KB"])
+def test_a_variant_beside_the_plain_weights(library: Any, size: str, tmp_path: Path) -> None:
+    """Each save replaces its own variant, and the two libraries read each other's files."""
+    theirs = tiny.reference_model("BertModel")
+    model = library.BertModel(library.BertConfig(**tiny.config_of(theirs)))
+    model.save_pretrained(tmp_path, max_shard_size=size)
+    plain = {path.name for path in tmp_path.iterdir()}
+    with torch.no_grad():
+        model.pooler.dense.bias.fill_(0.5)
+    model.save_pretrained(tmp_path, variant="fp16", max_shard_size=size)
+    new = {path.name for path in tmp_path.iterdir()} - plain
+    if size == "50GB":
+        assert new == {"model.fp16.safetensors"}
+    else:
+        assert "model.safetensors.index.fp16.json" in new
+        assert f"model.fp16-00001-of-{len(new) - 1:05}.safetensors" in new
+    for reader in (minitransformers, transformers):
+        for loader in (reader.BertModel, reader.AutoModel):
+            assert bool((loader.from_pretrained(tmp_path, variant="fp16").pooler.dense.bias == 0.5).all())
+            assert not (loader.from_pretrained(tmp_path).pooler.dense.bias == 0.5).any()
+        with pytest.raises(OSError, match=r"model\.int8\.safetensors"):
+            reader.BertModel.from_pretrained(tmp_path, variant="int8")
+        assert reader.BertConfig.from_pretrained(tmp_path, variant="fp16").hidden_size == model.config.hidden_size
+
+
+def test_a_later_save_of_a_variant_replaces_the_earlier_one(tmp_path: Path) -> None:
+    model = tiny.ours("BertModel")(BertConfig(**tiny.config_of(tiny.reference_model("BertModel"))))
+    model.save_pretrained(tmp_path)
+    for size in ("2KB", "3KB", "50GB"):
+        model.save_pretrained(tmp_path, variant="fp16", max_shard_size=size)
+        BertModel.from_pretrained(tmp_path, variant="fp16")
+    assert files(tmp_path) == ["config.json", "model.fp16.safetensors", "model.safetensors"]
+
+
+@pytest.mark.parametrize("size", ["50GB", "2KB"])
+@pytest.mark.parametrize("name", ["BertForMaskedLM", "GPT2LMHeadModel"])
+def test_as_a_pickle(name: str, size: str, tmp_path: Path) -> None:
+    """Plain tensors under the names and in the layout of transformers, which take the place of safetensors."""
+    theirs = tiny.reference_model(name)
+    tiny.write(tmp_path, theirs.state_dict(), tiny.config_of(theirs), file="sharded safetensors")
+    model = tiny.ours(name).from_pretrained(tmp_path)
+    model.save_pretrained(tmp_path, safe_serialization=False, max_shard_size=size)
+    assert not [file for file in files(tmp_path) if "safetensors" in file or file.startswith(".")]
+    pickles = sorted(tmp_path.glob("pytorch_model*.bin"))
+    assert ([path.name for path in pickles] == ["pytorch_model.bin"]) == (size == "50GB")
+    assert (tmp_path / "pytorch_model.bin.index.json").exists() == (size != "50GB")
+    loaded: dict[str, Any] = {}
+    for path in pickles:
+        part = torch.load(path, weights_only=True)
+        assert {type(tensor) for tensor in part.values()} == {torch.Tensor}
+        stored = sum(tensor.untyped_storage().nbytes() for tensor in part.values())
+        assert stored == sum(tensor.nbytes for tensor in part.values()), "no view carries the rest of its memory along"
+        loaded |= part
+    expected = theirs.state_dict()
+    assert all(torch.equal(tensor, expected[key]) for key, tensor in loaded.items())
+    tiny.assert_same_weights(tiny.ours(name).from_pretrained(tmp_path), expected)
+    again = type(theirs).from_pretrained(tmp_path)
+    assert all(torch.equal(tensor, expected[key]) for key, tensor in again.state_dict().items())
+
+
+def test_a_pickle_of_a_variant(tmp_path: Path) -> None:
+    model = BertModel(BertConfig(**tiny.config_of(tiny.reference_model("BertModel"))))
+    model.save_pretrained(tmp_path)
+    model.save_pretrained(tmp_path, safe_serialization=False, variant="old")
+    first = (tmp_path / "pytorch_model.old.bin").read_bytes()
+    model.save_pretrained(tmp_path, safe_serialization=False, variant="old")
+    assert (tmp_path / "pytorch_model.old.bin").read_bytes() == first
+    assert files(tmp_path) == ["config.json", "model.safetensors", "pytorch_model.old.bin"]
+    for library in (minitransformers, transformers):
+        again = library.BertModel.from_pretrained(tmp_path, variant="old")
+        assert all(torch.equal(tensor, model.state_dict()[key]) for key, tensor in again.state_dict().items())
+
+
+def test_a_pickle_that_cannot_be_written_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = BertModel(BertConfig(**tiny.config_of(tiny.reference_model("BertModel"))))
+    model.save_pretrained(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(state: Any, file: Any) -> None:
+        file.write(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        model.save_pretrained(tmp_path, safe_serialization=False)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_arguments_of_saving_that_ask_for_more(tmp_path: Path) -> None:
+    model = BertModel(BertConfig(**tiny.config_of(tiny.reference_model("BertModel"))))
+    with pytest.raises(InputError, match=r"variant='../fp16' must be a part of a file name"):
+        model.save_pretrained(tmp_path, variant="../fp16")
+    with pytest.raises(InputError, match=r"distributed_checkpoint=True is not covered: save with torch.distributed"):
+        model.save_pretrained(tmp_path, distributed_checkpoint=True)
+    with pytest.raises(TypeError, match=r"no argument 'variants'. Did you mean 'variant'"):
+        model.save_pretrained(tmp_path, variants="fp16")
+    with pytest.raises(InputError, match="use_auth_token='x' is not covered: pass token="):
+        BertModel.from_pretrained(tmp_path, use_auth_token="x")

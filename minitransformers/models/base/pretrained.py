@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from minitransformers.compat.device_map import device_of
 from minitransformers.compat.forward import IGNORED_ARGUMENTS
-from minitransformers.compat.keywords import remove_no_ops
+from minitransformers.compat.keywords import LOADING_WEIGHTS, SAVING_WEIGHTS, remove_no_ops
 from minitransformers.configs.config import Config
 from minitransformers.errors import ConfigError, InputError, UnknownArgumentError, nearest
 from minitransformers.files.checkpoint_names import CheckpointNames
@@ -141,6 +141,7 @@ class PreTrainedModel(TokenEmbeddings, Initialization, PreparesInputs, Checkpoin
         revision: str | None = None,
         subfolder: str = "",
         device_map: Any = None,
+        variant: str | None = None,
         **overrides: Any,
     ) -> ModelType | tuple[ModelType, dict[str, Any]]:
         """Load a model from a directory, or from a repository of a hub.
@@ -158,6 +159,7 @@ class PreTrainedModel(TokenEmbeddings, Initialization, PreparesInputs, Checkpoin
             output_loading_info: also return what was missing, unused, or of another size.
             cache_dir, force_download, local_files_only, token, revision, subfolder: see `Source`.
             device_map: the device that the model is moved to: "cpu", "cuda:0", or "auto" for the machine's accelerator.
+            variant: read model.VARIANT.safetensors, or its shards, in place of model.safetensors.
             overrides: fields of the config (`num_labels=3`) and arguments of the constructor
                 (`add_pooling_layer=False`).
 
@@ -170,14 +172,14 @@ class PreTrainedModel(TokenEmbeddings, Initialization, PreparesInputs, Checkpoin
             pretrained_model_name_or_path, cache_dir, revision, subfolder, local_files_only, token, force_download
         )
         device = device_of(device_map)
-        overrides = remove_no_ops(f"{cls.__name__}.from_pretrained", overrides)
+        overrides = remove_no_ops(f"{cls.__name__}.from_pretrained", overrides, LOADING_WEIGHTS)
         constructor = {key: overrides.pop(key) for key in list(overrides) if key in cls._constructor_arguments()}
         if attn_implementation is not None:
             overrides["attn_implementation"] = attn_implementation
         config = cls._find_config(config, source, overrides)
         wanted = _read_dtype(dtype if dtype is not None else torch_dtype)
 
-        weights = open_checkpoint(source)
+        weights = open_checkpoint(source, variant)
         with WithoutWeights():
             model = cls(config, *model_args, **constructor)
         report = load_weights(
@@ -217,25 +219,32 @@ class PreTrainedModel(TokenEmbeddings, Initialization, PreparesInputs, Checkpoin
     def save_pretrained(
         self,
         save_directory: str | PathLike[str],
-        *,
+        is_main_process: bool = True,
         state_dict: Mapping[str, Tensor] | None = None,
-        max_shard_size: int | str = "50GB",
-        safe_serialization: bool = True,
         push_to_hub: bool = False,
+        max_shard_size: int | str = "50GB",
+        variant: str | None = None,
+        *,
+        safe_serialization: bool = True,
         **hub_options: Any,
     ) -> None:
         """Write config.json and model.safetensors, which `from_pretrained` here and in `transformers` loads.
 
         Args:
             save_directory: made where it is missing; may be the directory that the model was loaded from.
+            is_main_process: False writes nothing: of several processes with the same model, one saves it.
             state_dict: the weights to write, in place of the model's own.
-            max_shard_size: larger checkpoints are split; a number of bytes, or a text such as "5GB".
-            safe_serialization: must be True; pickles are not written.
             push_to_hub: push the files, too.
-            hub_options: `repo_id` and others of `push_to_hub`.
+            max_shard_size: larger checkpoints are split; a number of bytes, or a text such as "5GB".
+            variant: becomes a part of the names of the weights' files, "fp16" of model.fp16.safetensors;
+                `from_pretrained(variant="fp16")` reads them.
+            safe_serialization: False writes pytorch_model.bin, a pickle that `torch.load(weights_only=True)` reads, and
+                removes model.safetensors, which would be read in its place. (transformers 5 writes no pickles.)
+            hub_options: `repo_id` and others of `push_to_hub`. `save_function` has no effect.
         """
-        if not safe_serialization:
-            raise InputError("safe_serialization=False would write a pickle; only safetensors are written.")
+        hub_options = remove_no_ops(f"{type(self).__name__}.save_pretrained", hub_options, SAVING_WEIGHTS)
+        if not is_main_process:
+            return
         directory = Path(save_directory)
         if directory.is_file():
             raise InputError(f"save_directory={str(directory)!r} is a file; pass a directory.")
@@ -243,7 +252,11 @@ class PreTrainedModel(TokenEmbeddings, Initialization, PreparesInputs, Checkpoin
         ties = self._ties_in_files()
         with self._pushing(directory, push_to_hub, hub_options):
             write_checkpoint(
-                directory, named_for_files(state, self.checkpoint_names, ties), max_shard_size=max_shard_size
+                directory,
+                named_for_files(state, self.checkpoint_names, ties),
+                max_shard_size=max_shard_size,
+                variant=variant,
+                safe_serialization=safe_serialization,
             )
             self.config.architectures = [type(self).__name__]
             self.config.dtype = self.dtype
