@@ -115,10 +115,13 @@ def _match(
         if source in expected and source not in found and name in found:
             found[source] = found.pop(name)
     for in_file, name in unused.items():
-        # A bare backbone's embedding may be in the file only as the output layer, which the backbone does not have.
-        embedding = ties.get(name, "").removeprefix(f"{names.base}.")
-        if embedding in expected and embedding not in found:
-            found[embedding] = in_file
+        # The embedding may be in the file only as the output layer, which this model does not have.
+        source = ties.get(name, "")
+        embeddings = [
+            embedding for embedding in (source, source.removeprefix(f"{names.base}.")) if embedding in expected
+        ]
+        if embeddings and embeddings[0] not in found:
+            found[embeddings[0]] = in_file
         else:
             report.unexpected_keys.add(in_file)
     return found, report

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from minitransformers.configs.fields import constrained, positive, size
+from minitransformers.errors import ConfigError
 from minitransformers.files.checkpoint_names import CheckpointNames, stored
 from minitransformers.models.base.checkpointing import GradientCheckpointingLayer
 from minitransformers.models.base.checks import check_sequence_labels
@@ -45,6 +46,15 @@ class Dinov2Config(ImageConfig):
         """Width of the feed-forward network."""
         return self.hidden_size * self.mlp_ratio
 
+    def validate(self) -> None:
+        """Refuse values from which no DINOv2 can be built here."""
+        super().validate()
+        if self.use_swiglu_ffn:
+            raise ConfigError(
+                "use_swiglu_ffn=True, the giant model's gated network, is not covered: use the small, base or large "
+                "model."
+            )
+
 
 # ---- parts -----------------------------------------------------------------------------------------------------------
 
@@ -70,22 +80,6 @@ class Dinov2Attention(ViTAttention):
 
 class Dinov2MLP(ViTMLP):
     """ViT's."""
-
-
-class Dinov2SwiGLUFFN(nn.Module):
-    """down(silu(gate(x)) · up(x)), the gated network of the giant model (Shazeer, 2020, eq. 6)."""
-
-    def __init__(self, config: Dinov2Config) -> None:
-        super().__init__()
-        width = -(-int(config.intermediate_size * 2 / 3) // 8) * 8  # two thirds, rounded up to a multiple of 8
-        self.gate_proj = nn.Linear(config.hidden_size, width)
-        self.up_proj = nn.Linear(config.hidden_size, width)
-        self.down_proj = nn.Linear(width, config.hidden_size)
-        self.act_fn = nn.SiLU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Transform every patch by itself."""
-        return self.down_proj(self.act_fn(self.gate_proj(x)) * self.up_proj(x))  # type: ignore[no-any-return]
 
 
 class Dinov2LayerScale(nn.Module):
@@ -128,7 +122,7 @@ class Dinov2Layer(GradientCheckpointingLayer):
         self.layer_scale1 = Dinov2LayerScale(config)
         self.drop_path = Dinov2DropPath(config.drop_path_rate) if config.drop_path_rate > 0 else nn.Identity()
         self.norm2 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.mlp = Dinov2SwiGLUFFN(config) if config.use_swiglu_ffn else Dinov2MLP(config)
+        self.mlp = Dinov2MLP(config)
         self.layer_scale2 = Dinov2LayerScale(config)
 
     def forward(

@@ -258,7 +258,7 @@ def test_an_answer_ends_where_the_user_would_speak(session: Session, monkeypatch
 
     def forward(input_ids: Any, *arguments: Any, **named: Any) -> Any:
         output = original(input_ids, *arguments, **named)
-        place = named["past_key_values"].length - start
+        place = output.past_key_values.get_seq_length() - start
         output.logits[:, -1] = 1000.0 * torch.nn.functional.one_hot(torch.tensor(wanted[place]), 257)
         return output
 

@@ -71,6 +71,7 @@ def test_hidden_patches_need_a_mask_token() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
+        ({"use_swiglu_ffn": True}, "use_swiglu_ffn=True, the giant model's gated network, is not covered"),
         ({"drop_path_rate": 1.0}, "drop_path_rate=1.0 must be a number of at least 0 and below 1"),
         ({"mlp_ratio": 0}, "mlp_ratio=0 must be"),
         ({"patch_size": 0}, "patch_size=0 must be a number of pixels"),

@@ -22,7 +22,6 @@ def config(draw: Draw, **fixed: Any) -> dict[str, Any]:
         "layerscale_value": draw(st.sampled_from([1.0, 1e-5])),
         "drop_path_rate": draw(st.sampled_from([0.0, 0.3])),
         "use_mask_token": draw(st.sampled_from([True, True, False])),
-        "use_swiglu_ffn": draw(st.booleans()),
         **fixed,
     }
 
