@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from tokenizers import Encoding
 
+from minitransformers.compat.keywords import Accepted, remove_no_ops
+from minitransformers.compat.tokenizers import CALL, DECODE
 from minitransformers.configs.checks import check_count, refuse_unknown
 from minitransformers.errors import InputError, TokenizationError, warn
 from minitransformers.tokenization.base.arguments import (
@@ -148,7 +150,7 @@ class Codec(Vocabulary):
             }
             return self(text, text_pair, text_target, text_pair_target, **{**direct, **unknown, **tokenizer_kwargs})
         if unknown:
-            _refuse_unknown(self.__call__, unknown)
+            _refuse_unknown(self.__call__, unknown, CALL)
         fields = {
             "input_ids": True,
             "token_type_ids": return_token_type_ids,
@@ -308,7 +310,7 @@ class Codec(Vocabulary):
     ) -> list[str]:
         """The tokens of a text, or of a pair, as strings."""
         if unknown:
-            _refuse_unknown(self.tokenize, unknown)
+            _refuse_unknown(self.tokenize, unknown, CALL)
         _, batched = read_texts(text, pair, is_split_into_words)
         if batched:
             raise TokenizationError(
@@ -401,16 +403,17 @@ class Codec(Vocabulary):
         """The text of a sequence of ids, or the texts of a batch of sequences.
 
         Args:
-            token_ids: an int, a list, array or tensor of ids, a batch of them, or the output of a call.
+            token_ids: an int, a list, array or tensor of ids, a batch of them, or the output of a call. Ids beyond the
+                vocabulary, which a model with a padded vocabulary may give, have no text.
             skip_special_tokens: leave out special tokens.
             clean_up_tokenization_spaces: remove the spaces that WordPiece leaves before punctuation and in
                 contractions; by default `self.clean_up_tokenization_spaces`.
 
         Raises:
-            TokenizationError: values that are no ids of this vocabulary.
+            TokenizationError: values that are no ids.
         """
         if unknown:
-            _refuse_unknown(self.decode, unknown)
+            _refuse_unknown(self.decode, unknown, DECODE)
         ids = plain_ids(token_ids["input_ids"] if isinstance(token_ids, Mapping) else token_ids)
         batched = isinstance(ids, list) and len(ids) > 0 and isinstance(ids[0], list)
         sequences = ids if batched and isinstance(ids, list) else [ids]
@@ -431,7 +434,7 @@ class Codec(Vocabulary):
     ) -> list[str]:
         """Like `decode`, which takes batches too, but one sequence gives a list of one text."""
         if unknown:
-            _refuse_unknown(self.batch_decode, unknown)
+            _refuse_unknown(self.batch_decode, unknown, DECODE)
         texts = self.decode(sequences, skip_special_tokens, clean_up_tokenization_spaces)
         return [texts] if isinstance(texts, str) else texts
 
@@ -457,6 +460,6 @@ class Codec(Vocabulary):
         return list(map(self.clean_up_tokenization, texts))
 
 
-def _refuse_unknown(method: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
-    owner = type(method.__self__).__name__  # type: ignore[attr-defined]
-    refuse_unknown(f"{owner}.{method.__name__}()", arguments, inspect.signature(method).parameters)
+def _refuse_unknown(method: Callable[..., Any], arguments: Mapping[str, Any], no_ops: Mapping[str, Accepted]) -> None:
+    owner = f"{type(method.__self__).__name__}.{method.__name__}()"  # type: ignore[attr-defined]
+    refuse_unknown(owner, remove_no_ops(owner, arguments, no_ops), inspect.signature(method).parameters)

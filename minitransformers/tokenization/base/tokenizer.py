@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 
 from tokenizers import AddedToken, Tokenizer, processors
 
+from minitransformers.compat.keywords import remove_no_ops
+from minitransformers.compat.tokenizers import SETTINGS
 from minitransformers.configs.checks import check_choice, refuse_unknown
 from minitransformers.errors import InputError, TokenizationError
 from minitransformers.files.atomic import replacing, write_text
@@ -84,7 +86,8 @@ class PreTrainedTokenizer(ChatCodec, PushToHub):
         chat_template: a Jinja template, or several by name, for `apply_chat_template`.
         chat_control_tokens: the control tokens of `apply_chat_template(sanitize_control_tokens=True)`.
         verbose: has no effect; the argument of a call turns warnings off.
-        more_special_tokens: further named special tokens: `image_token="<image>"`.
+        more_special_tokens: further named special tokens: `image_token="<image>"`. Settings without effect, such as
+            `legacy`, are saved.
 
     Raises:
         TokenizationError: no tokenizer, or one that can't be read.
@@ -139,6 +142,7 @@ class PreTrainedTokenizer(ChatCodec, PushToHub):
             "mask_token": mask_token,
         }
         self._refuse_unknown(more_special_tokens)
+        without_effect = {name: more_special_tokens.pop(name) for name in SETTINGS.keys() & more_special_tokens.keys()}
         more = {**more_special_tokens, **(model_specific_special_tokens or {})}
         extra = additional_special_tokens if extra_special_tokens is None else extra_special_tokens
         if isinstance(extra, Mapping):
@@ -174,6 +178,7 @@ class PreTrainedTokenizer(ChatCodec, PushToHub):
         self.verbose = verbose
         self.init_kwargs: dict[str, Any] = {
             "name_or_path": self.name_or_path,
+            **without_effect,
             **{name: token for name, token in self._named_tokens.items() if token is not None},
             **self._settings(),
         }
@@ -272,7 +277,6 @@ class PreTrainedTokenizer(ChatCodec, PushToHub):
         token: str | bool | None = None,
         revision: str | None = None,
         subfolder: str = "",
-        trust_remote_code: bool = False,
         **overrides: Any,
     ) -> T:
         """Load a tokenizer from a directory, a repository of a hub, or a single vocab.txt or tokenizer.json.
@@ -280,8 +284,8 @@ class PreTrainedTokenizer(ChatCodec, PushToHub):
         Args:
             pretrained_model_name_or_path: the directory, the repository's name, or the file.
             cache_dir, force_download, local_files_only, token, revision, subfolder: see `Source`.
-            trust_remote_code: has no effect. No code of a repository is ever run.
-            overrides: arguments of the class; they replace those of the files.
+            overrides: arguments of the class; they replace those of the files. `use_fast`, `trust_remote_code` and
+                others have no effect (compat/keywords.py).
 
         Raises:
             MissingFileError: no such directory or repository, or no vocabulary in it.
@@ -307,6 +311,9 @@ class PreTrainedTokenizer(ChatCodec, PushToHub):
 
     @classmethod
     def _load(cls: type[T], source: Source | SingleFile, overrides: Mapping[str, Any]) -> T:
+        overrides = remove_no_ops(f"{cls.__name__}.from_pretrained", overrides)
+        if "config" not in cls._options():  # in transformers it only chooses a class
+            overrides.pop("config", None)
         cls._refuse_unknown(overrides)
         files = TokenizerFiles(source)
         options = files.options(overrides)
@@ -341,7 +348,8 @@ class PreTrainedTokenizer(ChatCodec, PushToHub):
 
     @classmethod
     def _refuse_unknown(cls, options: Mapping[str, Any]) -> None:
-        refuse_unknown(cls.__name__, cls._unknown(options), cls._options())
+        unknown = {name: options[name] for name in cls._unknown(options)}
+        refuse_unknown(cls.__name__, remove_no_ops(cls.__name__, unknown, SETTINGS), cls._options())
 
     # ---- saving ------------------------------------------------------------------------------------------------------
 

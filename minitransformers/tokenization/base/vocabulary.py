@@ -87,7 +87,7 @@ class Vocabulary:
         if name in named:
             named[name] = None if value is None else checked_token(name, value)
         elif name.removesuffix("_id") in named:
-            named[name.removesuffix("_id")] = None if value is None else self.convert_ids_to_tokens(value)
+            named[name.removesuffix("_id")] = None if value is None else self._token(value)
         else:
             super().__setattr__(name, value)
 
@@ -226,10 +226,10 @@ class Vocabulary:
         return [self._id(token) for token in tokens]
 
     def convert_ids_to_tokens(self, ids: TokenIds, skip_special_tokens: bool = False) -> Any:
-        """The token of an id, or the tokens of a list, array or tensor of ids; None for an unused id.
+        """The token of an id, or the tokens of a list, array or tensor of ids; None for an id that has no token.
 
         Raises:
-            TokenizationError: an id outside the vocabulary, or a batch of sequences.
+            TokenizationError: a negative id, or a batch of sequences.
         """
         plain = plain_ids(ids)
         skipped = set(self.all_special_ids) if skip_special_tokens and isinstance(plain, list) else set()
@@ -265,8 +265,15 @@ class Vocabulary:
             index = self._tokenizer.token_to_id(str(unknown))
         return index
 
+    def _token(self, index: TokenIds) -> Any:
+        """The token of an id; TokenizationError where it has none."""
+        token = self.convert_ids_to_tokens(index)
+        if token is None:
+            raise TokenizationError(f"No token has the id {index}: add it first, with add_special_tokens.")
+        return token
+
     def _check_ids(self, ids: int | list[Any]) -> list[int]:
-        """`ids` as a list, if they are one sequence of ids of this vocabulary; else TokenizationError."""
+        """`ids` as a list, if they are one sequence of ids of some vocabulary; else TokenizationError."""
         ids = [ids] if isinstance(ids, int) else ids
         if list in map(type, ids):
             raise TokenizationError("Expected one sequence of ids, got a batch of them: pass its rows one by one.")
@@ -275,14 +282,8 @@ class Vocabulary:
                 f"No token has the negative id {min(ids)}. Labels hold -100 where there is nothing to predict: replace "
                 "-100 by tokenizer.pad_token_id before decoding."
             )
-        if ids and max(ids) >= self._tokenizer.get_vocab_size():
-            # A vocabulary with unused ids has larger ids than tokens. Looking at all of it is slow.
-            largest = max(self.get_vocab().values(), default=-1)
-            if max(ids) > largest:
-                raise TokenizationError(
-                    f"No token has the id {max(ids)}; the largest id of this vocabulary of {len(self)} tokens is "
-                    f"{largest}. Do the ids come from a model with another vocabulary?"
-                )
+        if ids and max(ids) >= 2**32:
+            raise TokenizationError(f"No token has the id {max(ids)}: ids are smaller than 2³².")
         return ids
 
 
