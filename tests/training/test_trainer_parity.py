@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from trainers import (
     assert_same_arrays,
     assert_same_history,
     examples,
+    model,
     recorder,
     trainer,
 )
@@ -310,6 +312,109 @@ def test_subclasses(mixin: type) -> None:
             made.append(each)
     theirs, ours = made
     assert_same_history(ours.state.log_history, theirs.state.log_history)
+
+
+class WithKeywords:
+    """An override that passes on what it is given, as in newer tutorials."""
+
+    seen: list[int]
+
+    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any) -> Any:
+        self.seen.append(int(kwargs["num_items_in_batch"]))
+        return super().compute_loss(model, inputs, return_outputs, **kwargs)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_keywords_of_compute_loss(accumulation: int) -> None:
+    """`**kwargs` has the number of labels in all accumulated batches, like the argument of that name."""
+    made = []
+    for library in BOTH:
+        with tempfile.TemporaryDirectory() as directory:
+            kind = type("Own", (WithKeywords, library.Trainer), {"seen": []})
+            each = trainer(
+                library,
+                "BertForTokenClassification",
+                Path(directory),
+                kind=kind,
+                max_steps=2,
+                gradient_accumulation_steps=accumulation,
+            )
+            each.train()
+            each.evaluate()
+            made.append(each)
+    theirs, ours = made
+    assert ours.seen == theirs.seen
+    assert len(ours.seen) == {1: 3, 2: 4}[accumulation]  # of three batches, the last is alone; then the evaluation's
+
+
+class Tuples(torch.nn.Module):
+    """A user's own model, which returns (loss, logits, further), or without labels (logits, further)."""
+
+    def __init__(self, backbone: Any) -> None:
+        super().__init__()
+        self.backbone, self.head = backbone, torch.nn.Linear(16, CLASSES)
+        torch.nn.init.constant_(self.head.bias, 0.1)
+        with torch.no_grad():
+            self.head.weight.copy_(torch.linspace(-1, 1, 48).view(CLASSES, 16))
+
+    def copy(self) -> Tuples:
+        return copy.deepcopy(self)
+
+    def forward(self, input_ids: Any, labels: Any = None) -> Any:
+        hidden = self.backbone(input_ids).last_hidden_state[:, 0]
+        logits = self.head(hidden)
+        rest = (logits, hidden)
+        return rest if labels is None else (F.cross_entropy(logits, labels), *rest)
+
+
+def test_models_that_return_tuples() -> None:
+    made = []
+    for library in BOTH:
+        own = Tuples(model(library, "BertForSequenceClassification").bert)
+        with tempfile.TemporaryDirectory() as directory:
+            each = trainer(
+                library,
+                "BertForSequenceClassification",
+                Path(directory),
+                model_init=own.copy,
+                compute_metrics=lambda prediction: {"mean": float(prediction.predictions[0].mean())},
+                eval_strategy="epoch",
+                num_train_epochs=2,
+            )
+            each.train()
+            labelled = examples("BertForSequenceClassification", 5, seed=2)
+            unlabelled = [{"input_ids": row["input_ids"]} for row in labelled]
+            made.append((each, each.predict(labelled), each.predict(unlabelled)))
+    (theirs, *their_predictions), (ours, *own_predictions) = made
+    assert_same_history(ours.state.log_history, theirs.state.log_history)
+    for own, their in zip(own_predictions, their_predictions, strict=True):
+        assert_same_arrays(own.predictions, their.predictions)
+        assert [array.shape for array in own.predictions] == [(5, CLASSES), (5, 16)]
+
+
+@pytest.mark.parametrize("name", ["BertForSequenceClassification", "BertForMaskedLM", "GPT2LMHeadModel"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_return_dict_false_in_the_configuration(name: str, smoothing: float, tmp_path: Path) -> None:
+    """Tuples in place of outputs change neither training nor evaluation."""
+    made = []
+    for return_dict in (True, False):
+        each = trainer(
+            minitransformers,
+            name,
+            tmp_path,
+            max_steps=3,
+            eval_strategy="steps",
+            eval_steps=1,
+            label_smoothing_factor=smoothing,
+            gradient_accumulation_steps=2,
+        )
+        each.model.config.return_dict = return_dict
+        each.train()
+        made.append((each, each.predict(examples(name, 5, seed=2)).predictions))
+    (named, expected), (plain, predictions) = made
+    assert_same_history(plain.state.log_history, named.state.log_history, atol=0.0)
+    predictions = predictions[0] if isinstance(predictions, tuple) else predictions
+    assert_same_arrays(predictions, expected, atol=0.0)
 
 
 def test_loss_on_plateau_and_a_best_model() -> None:

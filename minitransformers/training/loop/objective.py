@@ -8,7 +8,7 @@ micro-batches then add up to those of one large batch.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -53,7 +53,8 @@ def normalized_losses(model: nn.Module, batch: Batch, counts: Counts) -> tuple[d
     own = count_labels(model, batch)
     if {"labels", "next_sentence_label"} <= own.keys():  # two means, over different numbers of labels
         output = model(**batch)
-        scores = {"labels": output.prediction_logits, "next_sentence_label": output.seq_relationship_logits}
+        _, prediction_logits, seq_relationship_logits = output[:3]
+        scores = {"labels": prediction_logits, "next_sentence_label": seq_relationship_logits}
         return {
             kind: token_cross_entropy(logits, batch[kind].view(logits.shape[:-1]), num_items=max(1, int(counts[kind])))
             for kind, logits in scores.items()
@@ -72,7 +73,7 @@ def normalized_losses(model: nn.Module, batch: Batch, counts: Counts) -> tuple[d
 
 def smoothed_loss(outputs: Any, labels: Tensor, smoothing: float, num_items: float | int, *, shift: bool) -> Tensor:
     """Cross-entropy with labels of which `smoothing` is spread over all classes (Szegedy et al., 2015, §7)."""
-    logits = outputs["logits"] if hasattr(outputs, "items") else outputs[0]
+    logits = outputs["logits"] if hasattr(outputs, "items") else outputs[int(has_loss(outputs))]
     if shift:
         logits, labels = logits[..., :-1, :], labels[..., 1:]
     logits, labels = logits.flatten(0, -2), labels.flatten()
@@ -93,9 +94,16 @@ def takes_num_items(model: nn.Module) -> bool:
     return "num_items_in_batch" in inspect.signature(unwrap(model).forward).parameters
 
 
+def has_loss(output: Sequence[Any]) -> bool:
+    """Whether the first entry of a model's output, a tuple, is a loss: one number."""
+    return len(output) > 0 and isinstance(output[0], Tensor) and output[0].numel() == 1
+
+
 def _loss(model: nn.Module, batch: Batch) -> tuple[Tensor, Any]:
     output = model(**batch)
     loss = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
+    if isinstance(output, tuple | list) and has_loss(output):
+        loss = output[0]
     if loss is None:
         raise InputError(
             f"{type(unwrap(model)).__name__} gave no loss for a batch with {sorted(batch)}: does the batch have the "

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from minitransformers.errors import InputError
+from minitransformers.training.loop.objective import has_loss
 from minitransformers.training.loop.precision import autocast
 from minitransformers.training.trainer.arguments import TrainingArguments
 from minitransformers.training.trainer.predictions import (
@@ -66,7 +67,7 @@ class Evaluator:
         if hasattr(outputs, "items"):
             logits: Any = tuple(value for name, value in outputs.items() if name not in ignored)
         else:
-            logits = outputs[1:] if has_labels else outputs
+            logits = outputs[1:] if has_labels and has_loss(outputs) else outputs
         if self.args.precision != "fp32":  # metrics are computed in float32
             logits = tree_map_only(Tensor, _as_float, logits)
         return loss, _single(logits), _single(labels) if has_labels else None

@@ -85,8 +85,9 @@ class TrainingLoss:
 
 
 def num_items(compute_loss: Callable[..., Any], counts: Counts, batch: Batch) -> dict[str, Any]:
-    """`num_items_in_batch` as a keyword argument, if `compute_loss` takes it; on the device of the batch."""
-    if "num_items_in_batch" not in inspect.signature(compute_loss).parameters:
+    """`num_items_in_batch`, on the device of the batch, if `compute_loss` takes it by name or in `**kwargs`."""
+    parameters = inspect.signature(compute_loss).parameters
+    if "num_items_in_batch" not in parameters and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return {}
     device = next((value.device for value in batch.values() if isinstance(value, Tensor)), None)
     items = torch.tensor(int(counts["labels"]), device=device) if "labels" in counts else None
