@@ -10,7 +10,6 @@ import dataclasses
 import difflib
 import inspect
 import json
-import operator
 import typing
 from collections.abc import Iterable, Iterator
 from os import PathLike
@@ -65,7 +64,8 @@ class ConfigBase(PushToHub):
         cls._aliases = {**cls._former_names, **cls.attribute_map}
         for alias, name in cls.attribute_map.items():
             if alias not in cls._fields and not hasattr(cls, alias):
-                setattr(cls, alias, property(operator.attrgetter(name)))  # assignments are renamed in __setattr__
+                # A function, which torch.compile can trace; assignments are renamed in __setattr__.
+                setattr(cls, alias, property(lambda self, name=name: getattr(self, name)))
         try:
             cls._hints = typing.get_type_hints(cls)
         except NameError:  # annotations of a class inside a function may name what only that function knows
