@@ -65,7 +65,7 @@ class ConfigBase(PushToHub):
         for alias, name in cls.attribute_map.items():
             if alias not in cls._fields and not hasattr(cls, alias):
                 # A function, which torch.compile can trace; assignments are renamed in __setattr__.
-                setattr(cls, alias, property(lambda self, name=name: getattr(self, name)))
+                setattr(cls, alias, property(lambda self, name=name: getattr(self, name)))  # type: ignore[misc]
         try:
             cls._hints = typing.get_type_hints(cls)
         except NameError:  # annotations of a class inside a function may name what only that function knows
