@@ -103,6 +103,7 @@ OF_IMAGES = _taking("pixel_values")
 # Encoder–decoders that are given a target; in other classes of theirs the decoder reads the source.
 WITH_TARGET = tuple(m for m in _taking("decoder_input_ids") if m in _named("Model", "ForConditionalGeneration"))
 DECODERS = _named("LMHeadModel", "ForCausalLM")
+WITH_VOCABULARY_HEAD = tuple(m for m, labels in LABELS.items() if _TOKEN in labels.values())
 WITH_CACHE = _taking("past_key_values")
 # The label of a token is the token itself, which the one before it is to predict. BART's labels are shifted already.
 SHIFTED = tuple(m for m in _named("LMHeadModel", "ForCausalLM", "DoubleHeadsModel") if m.__name__ != "BartForCausalLM")

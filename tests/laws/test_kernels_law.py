@@ -218,13 +218,12 @@ def test_asking_for_the_weights_changes_no_number(classes, data):
     assert_close(asked, plain)
 
 
-@pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("training", [True, False])
 @given(st.data())
-def test_multi_head_attention_gives_the_same_with_either(fused, training, data):
+def test_multi_head_attention_gives_the_same_with_either(training, data):
     heads, length = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 5))
     width = heads * data.draw(st.integers(1, 3))
-    attention = MultiHeadAttention(width, heads, fused=fused, causal=data.draw(st.booleans())).double().train(training)
+    attention = MultiHeadAttention(width, heads, causal=data.draw(st.booleans())).double().train(training)
     draw_weights(attention, data.draw(strategies.seeds()), scale=0.5)
     generator = torch.Generator().manual_seed(data.draw(strategies.seeds()))
     hidden = torch.randn(2, length, width, generator=generator, dtype=torch.float64)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from families_of_laws import each
-from hypothesis import find, given, settings, strategies as st
+from hypothesis import Phase, find, given, settings, strategies as st
 
 import minitransformers
 from minitransformers.auto import CONFIG_MAPPING
@@ -23,8 +23,8 @@ from minitransformers.testing.families import (
     classes_of,
 )
 
-# Looked for among up to this many examples; the first that is found ends the search.
-SEARCH = settings(max_examples=2000, derandomize=True, deadline=None, database=None)
+# Looked for among up to this many examples; the first that is found ends the search, and is not made smaller.
+SEARCH = settings(max_examples=2000, derandomize=True, deadline=None, database=None, phases=[Phase.generate])
 
 
 def test_no_class_is_left_out():
@@ -68,9 +68,15 @@ def test_models_take_their_batches(classes, data):
     ids=["encoders", "decoders", "decoders with a cache", "encoder-decoders", "image models"],
 )
 def test_every_family_is_drawn(strategy, classes):
-    assert classes
-    for model_class in classes:
-        assert type(find(strategy, lambda model, wanted=model_class: type(model) is wanted, settings=SEARCH)) in classes
+    drawn = set()
+
+    @settings(max_examples=40 * len(classes), derandomize=True, database=None)
+    @given(strategy)
+    def draw(model):
+        drawn.add(type(model))
+
+    draw()
+    assert drawn >= set(classes)
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ from torch import nn
 from minitransformers.models.t5 import T5Config
 from minitransformers.testing import laws, strategies
 from minitransformers.testing.comparing import assert_close
-from minitransformers.testing.families import CLASSES
+from minitransformers.testing.families import WITH_VOCABULARY_HEAD
 from minitransformers.testing.weights import draw_weights
 
-TIED = [m for m in CLASSES if hasattr(m, "set_output_embeddings")]
+TIED = WITH_VOCABULARY_HEAD
 # In a T5 the weights say whether anything is tied, and no field.
 CAN_BE_UNTIED = [m for m in TIED if m.config_class is not T5Config]
 SEVERAL_EMBEDDINGS = named("ForConditionalGeneration")

@@ -10,11 +10,10 @@ from minitransformers.models.bert import BertConfig, BertForPreTraining
 from minitransformers.models.t5 import T5Config
 from minitransformers.testing import laws, strategies
 from minitransformers.testing.comparing import assert_close, named_tensors
-from minitransformers.testing.families import BACKBONES, classes_of
+from minitransformers.testing.families import BACKBONES, WITH_VOCABULARY_HEAD, classes_of
 
-OVER_VOCABULARY = [m for m in TEXT_CLASSES if hasattr(m, "set_output_embeddings")]
 # Those whose embedding is used for nothing but to look tokens up.
-WITHOUT_OUTPUT = [m for m in TEXT_CLASSES if m not in OVER_VOCABULARY]
+WITHOUT_OUTPUT = [m for m in TEXT_CLASSES if m not in WITH_VOCABULARY_HEAD]
 # In a T5 no field says whether anything is tied.
 CAN_BE_UNTIED = [m for m in TEXT_CLASSES if m.config_class is not T5Config or m in WITHOUT_OUTPUT]
 # Of others positions are computed, or distances. RoBERTa's begin behind the padding's.
@@ -28,6 +27,7 @@ WITH_POSITIONS = [
 # Rows of the table in front of the first token's: of the padding in RoBERTa, and two that BART has left.
 FIRST_ROW = {"roberta": 1, "xlm-roberta": 1, "bart": 2}
 WITH_CONTEXT = [*(m for m in BACKBONES if "add_cross_attention" in m.config_class._fields), BartForCausalLM]
+POSITION_TABLES = ("position_embeddings", "positions_embed", "embed_positions", "wpe")
 START = 1  # which the decoder of an encoder–decoder reads first, whatever the source
 
 
@@ -43,7 +43,8 @@ def name_of(model, weight):
 
 def embedding_names(model):
     """The tables in which tokens are looked up: in an encoder–decoder that ties nothing, two."""
-    return [name for name, _ in model.named_parameters() if "token_embedding" in name or "shared" in name]
+    tables = [table.weight for table in model._token_embeddings()]
+    return [name for name, parameter in model.named_parameters() if any(parameter is table for table in tables)]
 
 
 def assert_entries_do_not_matter(model, batch, entries, **options):
@@ -66,7 +67,7 @@ def test_embeddings_of_tokens_that_do_not_occur(classes, data):
     assert_entries_do_not_matter(model, batch, absent)
 
 
-@each(m for m in OVER_VOCABULARY if m in CAN_BE_UNTIED)
+@each(m for m in WITH_VOCABULARY_HEAD if m in CAN_BE_UNTIED)
 @given(st.data())
 def test_embeddings_of_tokens_that_do_not_occur_where_the_head_has_weights_of_its_own(classes, data):
     model = data.draw(strategies.tiny_models(*classes, tie_word_embeddings=False))
@@ -75,7 +76,7 @@ def test_embeddings_of_tokens_that_do_not_occur_where_the_head_has_weights_of_it
     assert_entries_do_not_matter(model, batch, absent)
 
 
-@each(OVER_VOCABULARY)
+@each(WITH_VOCABULARY_HEAD)
 @given(st.data())
 def test_where_the_head_is_tied_every_token_matters(classes, data):
     """The law is not obeyed by accident: a tied embedding also scores tokens that do not occur."""
@@ -100,7 +101,7 @@ def test_the_embedding_of_the_padding(classes, data):
 def test_positions_beyond_the_text(classes, data):
     model = data.draw(strategies.tiny_models(*classes))
     batch = without_spans(data.draw(strategies.labelled_batches(model)))
-    names = [name for name, _ in model.named_parameters() if "position_embedding" in name]
+    names = [name for name, _ in model.named_parameters() if any(table in name for table in POSITION_TABLES)]
     assert names
     for name in names:
         mask = batch.get("decoder_attention_mask" if "decoder" in name else "attention_mask", batch["attention_mask"])
@@ -115,7 +116,7 @@ def test_segments_that_do_not_occur(data):
     batch = data.draw(strategies.labelled_batches(model))
     generator = torch.Generator().manual_seed(data.draw(strategies.seeds()))
     batch["token_type_ids"] = torch.randint(0, 2, batch["input_ids"].shape, generator=generator)
-    segments = model.base_model.embeddings.token_type_embedding.weight
+    segments = model.base_model.embeddings.token_type_embeddings.weight
     laws.assert_unused_parameters_do_not_matter(model, batch, name_of(model, segments), 2)
 
 
@@ -123,7 +124,7 @@ def test_segments_that_do_not_occur(data):
 def test_cross_attention_without_a_context(data):
     model = data.draw(with_cross_attention(*WITH_CONTEXT))
     batch = data.draw(strategies.token_batches())
-    names = [name for name, _ in model.named_parameters() if "cross_attention" in name]
+    names = [name for name, _ in model.named_parameters() if "crossattention" in name or "encoder_attn" in name]
     assert names
     for name in names:
         laws.assert_unused_parameters_do_not_matter(model, batch, name, slice(None))

@@ -181,7 +181,8 @@ class RotaryEmbedding(nn.Module):
             parameters = self._description(layer_type)
             scale = attention_scaling(parameters, self.config.max_position_embeddings)
             setattr(self, _name("attention_scaling", layer_type), scale)
-            frequencies = initial_frequencies(parameters, self._rotated(parameters))
+            with torch.device("cpu"):  # in a model that is built on the meta device too: no file has them
+                frequencies = initial_frequencies(parameters, self._rotated(parameters))
             for name in ("inv_freq", "original_inv_freq"):
                 self.register_buffer(_name(name, layer_type), frequencies.clone(), persistent=False)
 
