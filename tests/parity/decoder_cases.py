@@ -89,7 +89,7 @@ def decoder_cases(
             f"{prefix}ForCausalLM",
             causal_lm(),
             PER_TOKEN,
-            ("attention scale", "sees the future", "labels not shifted", "untied"),
+            ("attention scale", *({"sees the future"} & {*mutations}), "labels not shifted", "untied"),
             has_cache=True,
         ),
         Case(
