@@ -110,6 +110,13 @@ def test_gradients_are_compared_in_units_of_the_largest():
         assert_gradients_close({"a": None}, {"a": None})
 
 
+def test_gradients_that_are_rounding_noise_are_equal():
+    noise = {"query": torch.tensor([3e-21]).double(), "key": torch.tensor([-2e-19]).double()}
+    assert_gradients_close({"query": torch.tensor([-4e-21]).double(), "key": torch.zeros(1).double()}, noise)
+    with pytest.raises(AssertionError, match="gradient of query"):
+        assert_gradients_close({**noise, "query": torch.tensor([1e-11]).double()}, noise)
+
+
 def test_drawn_weights_are_the_same_for_a_seed_and_show_every_parameter():
     module = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.LayerNorm(4))
     drawn = [parameter.clone() for parameter in draw_weights(module, seed=5, scale=0.1).parameters()]
