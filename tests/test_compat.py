@@ -262,6 +262,7 @@ def test_full_determinism(library: Any) -> None:
 def test_messages_can_be_captured(library: Any) -> None:
     utils = importlib.import_module(f"{library.__name__}.testing_utils")
     logger = library.utils.logging.get_logger(f"{library.__name__}.test_compat")
+    logger.setLevel("WARNING")  # whatever level other tests have set
     with utils.CaptureLogger(logger) as captured:
         logger.warning("seen")
     logger.warning("not seen")

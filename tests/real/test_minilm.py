@@ -50,7 +50,7 @@ def test_nothing_is_missing_and_nothing_left_over(directory: Path) -> None:
     assert type(model) is BertModel
     assert not any(info.values())
     assert model.num_parameters() == 22_713_216
-    assert len(model.blocks) == 6
+    assert len(model.encoder.layer) == 6
 
 
 def test_known_ids(tokenizer: Any, directory: Path) -> None:

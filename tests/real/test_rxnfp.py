@@ -47,7 +47,7 @@ def test_loads_clean(asset: str, name: str) -> None:
     assert not any(info.values())
     assert not any(theirs.values())
     assert model.config.hidden_size == 256
-    assert len(model.base_model.blocks) == 12
+    assert len(model.base_model.encoder.layer) == 12
 
 
 @checkpoints
@@ -93,7 +93,7 @@ def test_backbone_and_heads_of_the_pretrained_one() -> None:
     assert not info["missing_keys"]
     assert all(key.startswith("cls.") for key in info["unexpected_keys"])
     whole = minitransformers.BertForPreTraining.from_pretrained(directory)
-    assert whole.mlm_head.decoder.weight is whole.bert.embeddings.token_embedding.weight
+    assert whole.cls.predictions.decoder.weight is whole.bert.embeddings.word_embeddings.weight
     inputs = inputs_for(directory)
     with torch.no_grad():
         assert torch.equal(whole.bert(**inputs)[0], backbone(**inputs)[0])

@@ -22,6 +22,7 @@ from minitransformers import (
     TrainerCallback,
     UnknownArgumentError,
 )
+from minitransformers.models.base.checkpointing import GradientCheckpointingLayer
 
 NAMES = ["BertForSequenceClassification", "GPT2LMHeadModel"]
 EPOCHS = {"num_train_epochs": 2, "eval_strategy": "epoch", "compute_metrics": accuracy}
@@ -54,7 +55,7 @@ def test_recomputed_blocks(name: str, tmp_path: Path) -> None:
     for library in BOTH:
         options = {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": False}}
         made.append(trainer(library, name, tmp_path, **options, **EPOCHS))
-    block = made[1].model.base_model.blocks[0]
+    block = next(module for module in made[1].model.modules() if isinstance(module, GradientCheckpointingLayer))
     block.register_forward_pre_hook(lambda module, _: calls.append(module.training))
     for each in made:
         each.train()

@@ -7,6 +7,7 @@ import torch
 from tiny_runs import bert, go, gpt2, same, texts, weights
 
 from minitransformers.errors import InputError, MinitransformersError
+from minitransformers.models.base.checkpointing import GradientCheckpointingLayer
 from minitransformers.training import Hooks, Settings
 from minitransformers.training.loop.precision import autocast
 
@@ -110,7 +111,8 @@ def test_gradient_checkpointing(make):
     collected, calls = [], []
     for checkpointing in (False, True):
         model, hook, number = make(), GradientsBefore(), []
-        model.base_model.blocks[0].register_forward_pre_hook(lambda *_, number=number: number.append(1))
+        block = next(module for module in model.modules() if isinstance(module, GradientCheckpointingLayer))
+        block.register_forward_pre_hook(lambda *_, number=number: number.append(1))
         go(None, 2, model=model, batches=batches(), gradient_checkpointing=checkpointing, hooks=[hook])
         collected.append(hook.gradients)
         calls.append(len(number))
