@@ -74,7 +74,7 @@ def test_reentrant_checkpointing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"has use_reentrant=True, .* leave it out, or pass False"):
         made.train()
     made.args.activation_checkpointing_kwargs = {"use_rentrant": False}
-    with pytest.raises(UnknownArgumentError, match=r"takes no 'use_rentrant'.*Did you mean 'use_reentrant'\?"):
+    with pytest.raises(UnknownArgumentError, match=r"takes no argument 'use_rentrant'.*Did you mean 'use_reentrant'\?"):
         made.train()
 
 
