@@ -63,10 +63,12 @@ def load_weights(
     expected = dict(model.state_dict(keep_vars=True))
     found, report = _match(weights, names, expected, ties)
 
+    shapes = {name: tuple(expected[name].shape) for name in found}
+    transposed = {name for name in found if names.is_transposed(name)}
+    if any(shape_of(found[name]) == shapes[name] != shapes[name][::-1] for name in transposed):
+        transposed = set()  # a state dict of our own, as torch.save writes it
     for name, in_file in list(found.items()):
-        shape, wanted = shape_of(in_file), tuple(expected[name].shape)
-        if names.is_transposed(name):
-            wanted = wanted[::-1]
+        shape, wanted = shape_of(in_file), shapes[name][::-1] if name in transposed else shapes[name]
         if shape != wanted:
             report.mismatched_keys.add((name, shape, wanted))
             del found[name]
@@ -78,7 +80,7 @@ def load_weights(
 
     dtype = dtype or next((weights[in_file].dtype for in_file in found.values()), None)
     for name, in_file in found.items():
-        tensor = weights[in_file].t() if names.is_transposed(name) else weights[in_file]
+        tensor = weights[in_file].t() if name in transposed else weights[in_file]
         _assign(model, name, tensor.to(torch.float32 if model._keeps_fp32(name, dtype) else dtype))
     new = [name for name in missing if isinstance(expected[name], nn.Parameter)]  # buffers keep their computed values
     model._initialize_missing(new, dtype)
