@@ -276,6 +276,7 @@ class PreTrainedTokenizer(ChatCodec, PushToHub):
         local_files_only: bool = False,
         token: str | bool | None = None,
         revision: str | None = None,
+        trust_remote_code: bool = False,
         subfolder: str = "",
         **overrides: Any,
     ) -> T:
@@ -284,8 +285,9 @@ class PreTrainedTokenizer(ChatCodec, PushToHub):
         Args:
             pretrained_model_name_or_path: the directory, the repository's name, or the file.
             cache_dir, force_download, local_files_only, token, revision, subfolder: see `Source`.
-            overrides: arguments of the class; they replace those of the files. `use_fast`, `trust_remote_code` and
-                others have no effect (compat/keywords.py).
+            trust_remote_code: has no effect. No code of a repository is ever run.
+            overrides: arguments of the class; they replace those of the files. `use_fast` and others have no effect
+                (compat/keywords.py).
 
         Raises:
             MissingFileError: no such directory or repository, or no vocabulary in it.
