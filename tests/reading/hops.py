@@ -47,6 +47,39 @@ def prompt_to_text() -> Callable[[], Any]:
 
 WALKS = {"text to loss": text_to_loss, "prompt to text": prompt_to_text}
 
+WHAT_FOR = {
+    "configs/base.py": "a setting of generation is a checked field, as those of models are",
+    "configs/checks.py": "numbers that users pass: the same errors everywhere",
+    "configs/fields.py": "the types and ranges of fields",
+    "data/collators.py": "from a list of examples to a batch, as torch tensors or numpy arrays",
+    "data/language_modeling.py": "which tokens are masked, by what, and the labels",
+    "data/seeded.py": "draws that can be repeated, different in each worker of a data loader",
+    "generation/config.py": "the settings of one call: its arguments, then the model's, then the defaults",
+    "generation/inputs.py": "the prompt is read and checked; the model with its cache, asked for the next token",
+    "generation/loop.py": "**the loop: scores, next token, stop**",
+    "generation/mixin.py": "`generate`: which search runs, with which settings",
+    "generation/processors/warpers.py": "the formulas of temperature, top-k, top-p",
+    "generation/rules.py": "from settings to processors and stopping criteria",
+    "models/base/checkpointing.py": "blocks may be computed again in the backward pass",
+    "models/base/checks.py": "shapes, ids, labels: errors before anything is computed",
+    "models/base/inputs.py": "options, positions, mask, cache: resolved once for all blocks",
+    "models/base/masks.py": "the forms in which users pass a mask",
+    "models/base/pretrained.py": "misspelt arguments are refused; `return_dict`",
+    "models/bert.py": "**BERT**",
+    "models/gpt2.py": "**GPT-2**",
+    "nn/attention.py": "**attention, its formula and its fused kernel**",
+    "nn/cache.py": "keys and values of earlier tokens",
+    "nn/losses.py": "**the loss**",
+    "nn/masks.py": "**who may attend to whom**",
+    "nn/selection.py": "only the last position needs logits",
+    "outputs.py": "fields by name, key and index",
+    "tokenization/base/arguments.py": "texts, padding and truncation in every form that users pass",
+    "tokenization/base/codec.py": "**text to ids, and back**",
+    "tokenization/base/encoding.py": "ids as lists, arrays or tensors",
+    "tokenization/base/vocabulary.py": "special tokens and their ids",
+}
+"""What each file on the way is for: why a reader passes it."""
+
 
 def hops(call: Callable[[], Any]) -> dict[str, list[str]]:
     """The files of the package that `call` passes, each with its functions, both in the order of their first call."""
@@ -72,8 +105,11 @@ def hops(call: Callable[[], Any]) -> dict[str, list[str]]:
 
 def table(files: dict[str, list[str]]) -> str:
     """The hops as a table in Markdown."""
-    rows = [f"| [`{name}`](minitransformers/{name}) | {', '.join(f'`{f}`' for f in files[name])} |" for name in files]
-    return "\n".join(["| file | functions, in the order of their first call |", "|---|---|", *rows])
+    rows = [
+        f"| [`{name}`](minitransformers/{name}) | {WHAT_FOR[name]} | {', '.join(f'`{f}`' for f in files[name])} |"
+        for name in files
+    ]
+    return "\n".join(["| file | what for | functions, in the order of their first call |", "|---|---|---|", *rows])
 
 
 def section(title: str, files: dict[str, list[str]]) -> str:

@@ -49,7 +49,7 @@ class Inputs:
         mask: who may attend to whom.
         context, context_mask: input of the cross-attention.
         cache: keys and values of earlier tokens, to which this pass adds; None without one.
-        returns_cache: whether the cache belongs to the output.
+        past_key_values: the cache, where the output has one.
         kernel: of the attention, "sdpa" or "eager".
         is_complete_mask: the caller gave a mask of four dimensions, which nothing restricts further.
     """
@@ -63,7 +63,7 @@ class Inputs:
     keeps_attentions: bool
     past_length: int = 0
     cache: Cache | None = None
-    returns_cache: bool = False
+    past_key_values: Cache | None = None
     context: Tensor | None = None
     context_mask: AttentionMask = AttentionMask()  # noqa: RUF009
     is_complete_mask: bool = False
@@ -109,11 +109,6 @@ class Inputs:
         if cross:
             fields["cross_attentions"] = tuple(self._cross_attentions) if attends and self.context is not None else None
         return fields
-
-    @property
-    def past_key_values(self) -> Cache | None:
-        """The cache, where the output has one."""
-        return self.cache if self.returns_cache else None
 
 
 class PreparesInputs(nn.Module):
@@ -226,7 +221,7 @@ class PreparesInputs(nn.Module):
             **self.output_options(output_attentions, output_hidden_states),
             past_length=past_length,
             cache=cache,
-            returns_cache=returns_cache,
+            past_key_values=cache if returns_cache else None,
             context=encoder_hidden_states,
             context_mask=context_mask,
             is_complete_mask=attention_mask is not None and attention_mask.ndim == 4,
@@ -282,8 +277,8 @@ class PreparesInputs(nn.Module):
             return (EncoderDecoderCache() if has_context else DynamicCache()), True
 
         cache = as_cache(past_key_values)
-        if has_context and isinstance(cache, DynamicCache):
-            cache = EncoderDecoderCache(cache)
+        if has_context and not isinstance(cache, EncoderDecoderCache):
+            cache = EncoderDecoderCache(cache, DynamicCache())
         self._check_cache(cache, batch_size)
         return cache, use_cache
 
