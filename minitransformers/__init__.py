@@ -133,7 +133,8 @@ PUBLIC = {
         "XLMRobertaForQuestionAnswering XLMRobertaForSequenceClassification XLMRobertaForTokenClassification "
         "XLMRobertaModel XLMRobertaPreTrainedModel"
     ),
-    "nn.cache": "Cache DynamicCache EncoderDecoderCache",
+    "nn.cache": "Cache DynamicCache DynamicLayer EncoderDecoderCache",
+    "nn.static_cache": "StaticCache StaticLayer",
     "tokenization": (
         "AddedToken AlbertTokenizer AlbertTokenizerFast AutoTokenizer BartTokenizer BartTokenizerFast BatchEncoding "
         "BertTokenizer BertTokenizerFast CharSpan DistilBertTokenizer DistilBertTokenizerFast ElectraTokenizer "

@@ -312,8 +312,10 @@ from minitransformers.models.xlm_roberta import (
 from minitransformers.nn.cache import (
     Cache as Cache,
     DynamicCache as DynamicCache,
+    DynamicLayer as DynamicLayer,
     EncoderDecoderCache as EncoderDecoderCache,
 )
+from minitransformers.nn.static_cache import StaticCache as StaticCache, StaticLayer as StaticLayer
 from minitransformers.tokenization import (
     AddedToken as AddedToken,
     AlbertTokenizer as AlbertTokenizer,

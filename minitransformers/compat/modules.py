@@ -39,7 +39,6 @@ SAME_MODULES = {
     "models.auto.tokenization_auto": "tokenization.auto",
     "models.auto.image_processing_auto": "images.processor",
     "models.vit.image_processing_vit": "images.processor",
-    "cache_utils": "nn.cache",
     "generation.configuration_utils": "generation.config",
     "trainer": "training.trainer.trainer",
     "trainer_seq2seq": "training.trainer.seq2seq",
@@ -63,6 +62,7 @@ UTILS = (
 # A path of the reference -> modules of ours that have further names of it
 COLLECTIONS: dict[str, tuple[str, ...]] = {
     "activations": ("compat.layers",),
+    "cache_utils": ("nn.cache", "nn.static_cache"),
     "data.data_collator": ("data", "compat.helpers"),
     "feature_extraction_utils": ("images.processor",),
     "file_utils": UTILS,

@@ -160,7 +160,7 @@ class NextTokenModel:
             self._computed -= surplus
 
     def _cached_rows(self) -> int:
-        return next(iter(self.cache))[0].shape[0] if self.cache is not None and self._computed else 0
+        return self.cache.batch_size if self.cache is not None and self._computed else 0
 
     def _copy_rows(self) -> None:
         """Give each copy of a prompt its own row of all inputs but the cache."""

@@ -1,5 +1,6 @@
 """The bricks: plain numbers in, no config, no model. Import any of them alone and build your own model with it."""
 
+from minitransformers.nn import cache_pytree as cache_pytree  # registers caches as pytree nodes
 from minitransformers.nn.attention import (
     AttentionOutput,
     MultiHeadAttention,
@@ -33,6 +34,7 @@ from minitransformers.nn.positions import (
     rotate,
     sinusoidal_positions,
 )
+from minitransformers.nn.static_cache import StaticCache, StaticLayer
 
 __all__ = [
     "ACTIVATIONS",
@@ -53,6 +55,8 @@ __all__ = [
     "RMSNorm",
     "Rotary",
     "SinusoidalPositions",
+    "StaticCache",
+    "StaticLayer",
     "activation_function",
     "attend",
     "attention_kernel",

@@ -1,30 +1,32 @@
 """The KV cache: keys and values of earlier tokens, so that each new token costs one step.
 
 Bricks take the cache of one layer and own none. A model makes one where `use_cache` is on and none is given. The
-interface is that of transformers' `DynamicCache` and `EncoderDecoderCache`.
+interface is that of transformers' `DynamicCache` and `EncoderDecoderCache`; what only callers ask is in
+cache_interface.py, and caches of a fixed size are in static_cache.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
-import torch.utils._pytree as pytree
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from minitransformers.errors import InputError
+from minitransformers.nn.cache_interface import CacheInterface, LayerInterface
 
 
-class CacheLayer:
+class CacheLayer(LayerInterface):
     """Keys and values of one attention layer, each (batch, heads, length, dim).
 
     Without gradients, new tokens are written into memory that is allocated ahead and doubles when it is full. With
     gradients they are concatenated, because autograd forbids overwriting what an earlier step has saved.
     """
 
-    def __init__(self, capacity: int = 0) -> None:
+    def __init__(self, capacity: int = 0, **_: Any) -> None:
         self.length = 0
         self._capacity = capacity  # number of tokens to allocate memory for at the first write
         self._keys: Tensor | None = None
@@ -33,16 +35,36 @@ class CacheLayer:
 
     @property
     def keys(self) -> Float[Tensor, "batch heads length dim"] | None:
-        """The keys of all tokens so far; None while the layer is empty."""
-        return None if self._keys is None else self._keys[:, :, : self.length]
+        """The keys of all tokens so far; None while the layer is empty. Assign both `keys` and `values`, or neither."""
+        return self._whole(self._keys)
+
+    @keys.setter
+    def keys(self, keys: Tensor | None) -> None:
+        self._values = self.values
+        self._keys, self._is_own, self.length = keys, False, 0 if keys is None else keys.shape[2]
 
     @property
     def values(self) -> Float[Tensor, "batch heads length value_dim"] | None:
         """The values of all tokens so far; None while the layer is empty."""
-        return None if self._values is None else self._values[:, :, : self.length]
+        return self._whole(self._values)
+
+    @values.setter
+    def values(self, values: Tensor | None) -> None:
+        self._keys = self.keys
+        self._values, self._is_own, self.length = values, False, 0 if values is None else values.shape[2]
+
+    def _whole(self, memory: Tensor | None) -> Tensor | None:
+        if memory is None or self._keys is None or self._values is None:
+            return memory
+        # They differ in size only after one of them was assigned, and before the other is.
+        return memory[:, :, : self.length] if self._keys.shape[2] == self._values.shape[2] else memory
 
     def update(
-        self, key_states: Float[Tensor, "batch heads new dim"], value_states: Float[Tensor, "batch heads new value_dim"]
+        self,
+        key_states: Float[Tensor, "batch heads new dim"],
+        value_states: Float[Tensor, "batch heads new value_dim"],
+        *_: Any,
+        **__: Any,
     ) -> tuple[Float[Tensor, "batch heads length dim"], Float[Tensor, "batch heads length value_dim"]]:
         """Add the keys and values of new tokens; return those of all tokens so far.
 
@@ -85,9 +107,37 @@ class CacheLayer:
             self._keys, self._values = (self._reordered(old, rows, start) for old in (self._keys, self._values))
             self._is_own = True
 
-    def crop(self, length: int) -> None:
-        """Forget all tokens after the first `length`; a negative `length` counts from the end."""
-        self.length = max(self.length + length, 0) if length < 0 else min(self.length, length)
+    def crop(self, tokens_to_remove: int) -> None:
+        """Forget the last n tokens, given as −n; 0 changes nothing.
+
+        A positive number is, as in transformers 4, the number of tokens to keep.
+        """
+        if tokens_to_remove < 0:
+            self.length = max(self.length + tokens_to_remove, 0)
+        elif tokens_to_remove > 0:
+            self.length = min(self.length, tokens_to_remove)
+
+    reorder_cache = reorder
+
+    def batch_select_indices(self, indices: Int[Tensor, " new_batch"]) -> None:
+        """Keep the given rows of the batch, in that order."""
+        if self._keys is not None:
+            self.reorder(torch.arange(self._keys.shape[0], device=indices.device)[indices])
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        """Repeat every row of the batch `repeats` times; copies are neighbours."""
+        if self._keys is not None:
+            self.reorder(torch.arange(self._keys.shape[0]).repeat_interleave(repeats))
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._keys, self._values, self._is_own, self.length = None, None, False, 0
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        """Allocate memory of the type, device and sizes of these keys and values, which are not kept."""
+        self._keys, self._values = (
+            self._with_room(new[:, :, :0], self._capacity) for new in (key_states, value_states)
+        )
 
     def _with_room(self, new: Tensor, capacity: int) -> Tensor:
         if capacity <= new.shape[2] or torch.is_grad_enabled():
@@ -122,34 +172,70 @@ class CacheLayer:
         return memory
 
 
-class DynamicCache:
-    """The cache of a model's self-attention: one `CacheLayer` for each block.
+DynamicLayer = CacheLayer  # its name in transformers
+
+
+class OffloadedLayer(CacheLayer):
+    """A layer whose memory is on the CPU: only the layer that attends has its keys and values on the device."""
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """Add the keys and values of new tokens; return those of all tokens so far, on the device of the new ones."""
+        self._attending = key_states.device
+        super().update(key_states.cpu(), value_states.cpu())
+        return self.read()
+
+    def read(self) -> tuple[Tensor, Tensor]:
+        """The keys and values of all tokens so far, on the device of the latest ones."""
+        keys, values = super().read()
+        device = getattr(self, "_attending", keys.device)
+        return keys.to(device), values.to(device)
+
+
+class Cache(CacheInterface):
+    """The cache of a model's self-attention: one layer for each block.
 
     Args:
-        config: the model's configuration; accepted as in transformers. Layers are made when they are first used.
-        capacity: number of tokens to allocate memory for, where the final length is known.
+        layers: `CacheLayer`s or a user's own layers, one for each block.
+        layer_class_to_replicate: the class of layers, which are made when they are first used.
+        offloading, offload_only_non_sliding: see `DynamicCache`, which has them.
     """
 
-    def __init__(self, config: Any = None, *, capacity: int = 0) -> None:
-        self.layers: list[CacheLayer] = []
-        self._capacity = capacity
+    def __init__(
+        self,
+        layers: list[Any] | None = None,
+        layer_class_to_replicate: Any = None,
+        offloading: bool = False,
+        offload_only_non_sliding: bool = True,
+    ) -> None:
+        if (layers is None) == (layer_class_to_replicate is None):
+            raise InputError("A Cache needs either `layers` or `layer_class_to_replicate`; a DynamicCache neither.")
+        if offloading:
+            raise InputError(
+                "offloading=True needs a DynamicCache or a StaticCache, or layers that are OffloadedLayers."
+            )
+        self.layers: list[Any] = [] if layers is None else layers
+        self.layer_class_to_replicate = layer_class_to_replicate
 
-    def layer(self, index: int) -> CacheLayer:
+    def layer(self, index: int) -> Any:
         """The cache of block `index`, made where it does not exist yet."""
         while len(self.layers) <= index:
-            self.layers.append(CacheLayer(self._capacity))
+            if self.layer_class_to_replicate is None:
+                raise InputError(f"The cache has {len(self.layers)} layers, and none for block {index}.")
+            self.layers.append(self.layer_class_to_replicate())
         return self.layers[index]
 
     self_layer = layer
 
-    def cross_layer(self, index: int) -> None:
+    def cross_layer(self, index: int) -> Any:
         """There is no cross-attention."""
+        return None
 
     def update(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: Any, **__: Any
     ) -> tuple[Tensor, Tensor]:
         """Add keys and values of new tokens to block `layer_idx`; return those of all its tokens."""
-        return self.layer(layer_idx).update(key_states, value_states)
+        keys, values = self.layer(layer_idx).update(key_states, value_states)
+        return keys, values
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Number of tokens in the cache."""
@@ -160,48 +246,85 @@ class DynamicCache:
         for layer in self.layers:
             layer.reorder(beam_idx, start)
 
-    def batch_select_indices(self, indices: Int[Tensor, " new_batch"]) -> None:
-        """Keep the given rows of the batch, in that order."""
-        self.reorder_cache(indices)
-
-    def batch_repeat_interleave(self, repeats: int) -> None:
-        """Repeat every row of the batch `repeats` times; copies are neighbours."""
-        if self.layers and self.layers[0].keys is not None:
-            self.reorder_cache(torch.arange(self.layers[0].keys.shape[0]).repeat_interleave(repeats))
-
-    def crop(self, max_length: int) -> None:
-        """Forget all tokens after the first `max_length`; a negative number counts from the end."""
+    def crop(self, tokens_to_remove: int) -> None:
+        """Forget the last n tokens, given as −n; see `CacheLayer.crop`."""
         for layer in self.layers:
-            layer.crop(max_length)
-
-    def reset(self) -> None:
-        """Forget everything."""
-        self.layers = []
+            layer.crop(tokens_to_remove)
 
     def __len__(self) -> int:
         return len(self.layers)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return (layer.read() for layer in self.layers if layer.length)
+    def __iter__(self) -> Iterator[tuple[Tensor | None, ...]]:
+        """Keys and values of each layer, and the size of its window: None, as no layer here forgets tokens."""
+        return ((layer.keys, layer.values, None) for layer in self.layers)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self)} layers, {self.get_seq_length()} tokens)"
 
 
-class EncoderDecoderCache:
+class DynamicCache(Cache):
+    """A cache that grows with the text.
+
+    Args:
+        ddp_cache_data: (keys, values) of each layer, to begin with; None for an empty layer.
+        config: the model's configuration: the cache then has its layers from the start. Otherwise layers are made
+            when they are first used.
+        offloading: keep the memory on the CPU; each layer's keys and values are copied to the device when it attends.
+        offload_only_non_sliding: has no effect: no layer here forgets tokens outside of a window.
+        capacity: number of tokens to allocate memory for, where the final length is known.
+    """
+
+    def __init__(
+        self,
+        ddp_cache_data: Iterable[tuple[Tensor | None, ...]] | None = None,
+        config: Any = None,
+        offloading: bool = False,
+        offload_only_non_sliding: bool = False,
+        *,
+        capacity: int = 0,
+    ) -> None:
+        kind = OffloadedLayer if offloading else CacheLayer
+        super().__init__(layer_class_to_replicate=functools.partial(kind, capacity))
+        for index in range(0 if config is None else layer_count(config)):
+            self.layer(index)
+        for index, (keys, values, *_) in enumerate(ddp_cache_data or ()):
+            layer = self.layer(index)
+            if keys is not None and values is not None:
+                layer.update(keys, values)
+
+
+def layer_count(config: Any) -> int:
+    """Number of blocks that have a cache: of a model or, with an encoder, of its decoder."""
+    return int(config.get_text_config(decoder=True).num_hidden_layers)
+
+
+class EncoderDecoderCache(Cache):
     """Two caches of a decoder with cross-attention: of its own tokens, and of the encoder's output.
 
     Keys and values of the encoder's output are computed at the first step and read at all later ones.
     """
 
-    def __init__(
-        self, self_attention_cache: DynamicCache | None = None, cross_attention_cache: DynamicCache | None = None
-    ) -> None:
-        self.self_attention_cache = DynamicCache() if self_attention_cache is None else self_attention_cache
-        self.cross_attention_cache = DynamicCache() if cross_attention_cache is None else cross_attention_cache
+    def __init__(self, *caches: Any) -> None:
+        if len(caches) == 1:
+            pairs = [(tuple(entry)[: len(entry) // 2], tuple(entry)[len(entry) // 2 :]) for entry in caches[0]]
+            caches = tuple(DynamicCache(part) for part in zip(*pairs, strict=True))
+        own, of_context = caches or (DynamicCache(), DynamicCache())
+        for cache in (own, of_context):
+            if not isinstance(cache, Cache):
+                raise InputError(f"EncoderDecoderCache takes two caches, got {type(cache).__name__}.")
+        self.self_attention_cache: Cache = own
+        self.cross_attention_cache: Cache = of_context
 
-    def self_layer(self, index: int) -> CacheLayer:
+    @property
+    def layers(self) -> list[Any]:  # type: ignore[override]
+        """The layers of the self-attention's cache."""
+        return self.self_attention_cache.layers
+
+    def self_layer(self, index: int) -> Any:
         """The cache of block `index`'s self-attention."""
         return self.self_attention_cache.layer(index)
 
-    def cross_layer(self, index: int) -> CacheLayer:
+    def cross_layer(self, index: int) -> Any:
         """The cache of block `index`'s cross-attention."""
         return self.cross_attention_cache.layer(index)
 
@@ -209,10 +332,6 @@ class EncoderDecoderCache:
     def is_updated(self) -> dict[int, bool]:
         """For each layer, whether the keys and values of the encoder's output are in the cache."""
         return {index: layer.length > 0 for index, layer in enumerate(self.cross_attention_cache.layers)}
-
-    def get_seq_length(self, layer_idx: int = 0) -> int:
-        """Number of the decoder's tokens in the cache."""
-        return self.self_attention_cache.get_seq_length(layer_idx)
 
     def reorder_cache(self, beam_idx: Int[Tensor, " new_batch"], start: int = 0) -> None:
         """Keep the given rows of the batch in every layer, in that order.
@@ -225,32 +344,27 @@ class EncoderDecoderCache:
 
     def batch_select_indices(self, indices: Int[Tensor, " new_batch"]) -> None:
         """Keep the given rows of the batch, in that order."""
-        self.reorder_cache(indices)
+        self.self_attention_cache.batch_select_indices(indices)
+        self.cross_attention_cache.batch_select_indices(indices)
 
     def batch_repeat_interleave(self, repeats: int) -> None:
         """Repeat every row of the batch `repeats` times; copies are neighbours."""
         self.self_attention_cache.batch_repeat_interleave(repeats)
         self.cross_attention_cache.batch_repeat_interleave(repeats)
 
-    def crop(self, max_length: int) -> None:
-        """Forget the decoder's tokens after the first `max_length`; the encoder's output stays."""
-        self.self_attention_cache.crop(max_length)
+    def crop(self, tokens_to_remove: int) -> None:
+        """Forget the decoder's last n tokens, given as −n; the encoder's output stays. See `CacheLayer.crop`."""
+        self.self_attention_cache.crop(tokens_to_remove)
 
     def reset(self) -> None:
         """Forget everything."""
         self.self_attention_cache.reset()
         self.cross_attention_cache.reset()
 
-    def __len__(self) -> int:
-        return len(self.self_attention_cache)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        """Keys and values of the self-attention and of the cross-attention, layer by layer."""
-        for own, of_context in zip(self.self_attention_cache.layers, self.cross_attention_cache.layers, strict=True):
-            yield (*own.read(), *of_context.read())
-
-
-Cache = DynamicCache | EncoderDecoderCache
+    def __iter__(self) -> Iterator[tuple[Tensor | None, ...]]:
+        """The entries of both caches, layer by layer: own keys, values and None, then those of the encoder's output."""
+        for own, of_context in zip(self.self_attention_cache, self.cross_attention_cache, strict=False):
+            yield (*own, *of_context)
 
 
 def as_cache(cache: Any) -> Cache:
@@ -259,7 +373,7 @@ def as_cache(cache: Any) -> Cache:
     Raises:
         InputError: it is no cache.
     """
-    if isinstance(cache, (DynamicCache, EncoderDecoderCache)):
+    if isinstance(cache, Cache):
         return cache
     if hasattr(cache, "self_attention_cache") and hasattr(cache, "cross_attention_cache"):
         return EncoderDecoderCache(
@@ -279,35 +393,3 @@ def _copied(cache: Any) -> DynamicCache:
         if layer.keys is not None and layer.keys.numel():
             copy.update(layer.keys, layer.values, index)
     return copy
-
-
-# As pytree nodes, caches pass through torch.export, torch.func and distributed wrappers.
-
-
-def _flatten(cache: DynamicCache) -> tuple[list[Tensor], list[bool]]:
-    filled = [layer.length > 0 for layer in cache.layers]
-    return [tensor for layer in cache.layers if layer.length for tensor in layer.read()], filled
-
-
-def _unflatten(tensors: list[Tensor], filled: list[bool]) -> DynamicCache:
-    cache, remaining = DynamicCache(), iter(tensors)
-    for index, is_filled in enumerate(filled):
-        layer = cache.layer(index)
-        if is_filled:
-            layer._keys, layer._values = next(remaining), next(remaining)
-            layer.length = layer._keys.shape[2] if isinstance(layer._keys, Tensor) else 0
-    return cache
-
-
-pytree.register_pytree_node(
-    DynamicCache,
-    _flatten,
-    _unflatten,  # type: ignore[arg-type]
-    serialized_type_name="minitransformers.nn.cache.DynamicCache",
-)
-pytree.register_pytree_node(
-    EncoderDecoderCache,
-    lambda cache: ([cache.self_attention_cache, cache.cross_attention_cache], None),
-    lambda caches, _: EncoderDecoderCache(*caches),
-    serialized_type_name="minitransformers.nn.cache.EncoderDecoderCache",
-)

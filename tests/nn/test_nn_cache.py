@@ -213,10 +213,10 @@ def test_a_model_has_a_cache_for_each_layer():
     assert cache.get_seq_length() == 1
     assert cache.cross_layer(0).length == 3  # the context stays
     cache.reorder_cache(torch.tensor([1]))
-    assert [key.shape[0] for key, _ in cache.self_attention_cache] == [1, 1, 1]
+    assert [key.shape[0] for key, *_ in cache.self_attention_cache] == [1, 1, 1]
     assert cache.cross_layer(0).read()[0].shape == (1, 1, 3, 1)
     cache.reset()
-    assert (cache.get_seq_length(), len(cache), cache.is_updated) == (0, 0, {})
+    assert (cache.get_seq_length(), len(cache), cache.is_updated) == (0, 3, {0: False})
 
 
 def test_an_empty_cache_has_no_tokens():
