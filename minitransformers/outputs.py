@@ -88,8 +88,10 @@ class ModelOutput(OrderedDict[str, Any]):
         return type(self), tuple(getattr(self, name) for name in self._names), vars(self)
 
     def __repr__(self) -> str:
-        """Names with shapes, so that a notebook does not print whole tensors."""
-        return f"{type(self).__name__}({', '.join(f'{name}={_brief(value)}' for name, value in self.items())})"
+        """One line for each field, with types and shapes in place of whole tensors."""
+        fields = [f"{name}={_brief(value)}" for name, value in self.items()]
+        inside = "".join(f"\n    {field}," for field in fields) + "\n" if len(fields) > 1 else "".join(fields)
+        return f"{type(self).__name__}({inside})"
 
     def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Refuse a change that would make attributes and keys differ.
@@ -112,15 +114,25 @@ def _as_pairs(value: Any) -> list[tuple[str, Any]] | None:
 
 
 def _brief(value: Any) -> str:
-    """A tensor's type and shape, or its value if it is a single number; a tuple by its length and first entry."""
+    """A tensor's type and shape, or its value if it is a single number; a tuple by its first entry and its length."""
     if isinstance(value, Tensor):
-        if value.ndim == 0 and not value.is_meta:
-            return f"{value.item():.6g}"
-        return f"{str(value.dtype).removeprefix('torch.')}{list(value.shape)}"
+        dtype = str(value.dtype).removeprefix("torch.")
+        where = "" if value.device.type == "cpu" else f" on {value.device}"
+        number = _number(value) if value.ndim == 0 else None
+        return f"{dtype}{list(value.shape)}{where}" if number is None else f"{number} ({dtype}{where})"
     if isinstance(value, (list, tuple)) and value:
         first, several = _brief(value[0]), len(value) > 1
         return f"({first}, … {len(value)} in all)" if several else f"({first},)"
     return repr(value) if isinstance(value, (str, int, float, tuple, list)) else type(value).__name__
+
+
+def _number(scalar: Tensor) -> str | None:
+    """The value to six digits; None while tracing and on the meta device, where there is none."""
+    try:
+        value = scalar.item()
+    except RuntimeError:
+        return None
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 HiddenStates = tuple[Tensor, ...] | None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import pickle
+import warnings
 from collections import OrderedDict
 from typing import Any
 
@@ -159,12 +160,31 @@ def test_an_output_of_ones_own() -> None:
     assert list(Own(torch.zeros(1), why=torch.zeros(2))) == ["score", "why"]
 
 
-def test_repr_shows_types_and_shapes() -> None:
-    """A notebook that ends in an output prints one line, and not whole tensors."""
+def test_repr_has_a_line_for_each_field() -> None:
+    """A notebook that ends in an output shows types and shapes, and not whole tensors."""
     hidden = torch.zeros(2, 7, 8)
-    output = MaskedLMOutput(torch.tensor(1.25), torch.ones(2, 7, 30522), hidden_states=(hidden, hidden, hidden))
-    expected = "loss=1.25, logits=float32[2, 7, 30522], hidden_states=(float32[2, 7, 8], … 3 in all)"
-    assert repr(output) == f"MaskedLMOutput({expected})"
+    loss = torch.tensor(1.25, requires_grad=True)
+    output = MaskedLMOutput(loss, torch.ones(2, 7, 30522), hidden_states=(hidden, hidden, hidden))
+    expected = """\
+MaskedLMOutput(
+    loss=1.25 (float32),
+    logits=float32[2, 7, 30522],
+    hidden_states=(float32[2, 7, 8], … 3 in all),
+)"""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert repr(output) == str(output) == expected
+    assert repr(MaskedLMOutput(logits=torch.ones(3, dtype=torch.int64))) == "MaskedLMOutput(logits=int64[3])"
+    assert repr(MaskedLMOutput()) == "MaskedLMOutput()"
+
+
+def test_repr_of_numbers_without_a_value() -> None:
+    on_meta = MaskedLMOutput(loss=torch.ones((), device="meta"))
+    assert repr(on_meta) == "MaskedLMOutput(loss=float32[] on meta)"
+    seen = []
+    torch.func.vmap(lambda number: (seen.append(repr(MaskedLMOutput(loss=number))), number)[1])(torch.ones(2))
+    assert seen == ["MaskedLMOutput(loss=float32[])"]
+    assert repr(MaskedLMOutput(loss=torch.tensor(True))) == "MaskedLMOutput(loss=True (bool))"
 
 
 def test_an_output_is_a_dictionary() -> None:
