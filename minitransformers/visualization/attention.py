@@ -4,9 +4,11 @@
     tokens = tokenizer.convert_ids_to_tokens(inputs["input_ids"][0])
     draw_head(attentions, tokens, layer=2, head=0, path="head.png")
 
-A row is a query, the token that looks; a column is a key, the token looked at; a row of weights sums to 1. The array
-behind each picture is the model's own. Cells that are exactly 0, such as the future of a causal model, are grey.
-Colours follow the square root of the weight: beside one strong key, as [CLS] often is, all others would be white.
+In a notebook, the figure is shown as the last value of a cell.
+
+A row is a query, the token that looks; a column is a key, the token looked at; a row of weights sums to 1. The numbers
+drawn are the model's own. Cells that are exactly 0, such as later tokens in a causal model, are grey. Colours follow
+the square root of the weight, because a linear scale would leave all keys but the strongest (often [CLS]) white.
 """
 
 from __future__ import annotations
@@ -26,13 +28,12 @@ from jaxtyping import Float
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from minitransformers.errors import InputError, warn
-from minitransformers.visualization.files import check_suffix, save
+from minitransformers.visualization.files import Picture, check_suffix, save
 
-# Lengths in inches, sizes of type in points (72 to the inch).
+# Lengths in inches, sizes of text in points (72 to the inch).
 LARGEST_CELL, SMALLEST_MAP = 0.42, 1.8
 LARGEST_MAP, LARGEST_MAP_BESIDE_OTHERS, LARGEST_MAP_IN_GRID = 11.0, 7.0, 2.9
 SMALLEST_CELL_WITH_NUMBER = 0.3
@@ -40,16 +41,16 @@ HEADING_SIZE, TITLE_SIZE, LABEL_SIZE, SMALLEST_LABEL_SIZE = 12.0, 10.0, 9.0, 5.0
 WIDTH_OF_LETTER, WIDTH_OF_IDEOGRAPH = 0.6, 1.0  # as parts of the size, on average
 LONGEST_LABEL = 16  # characters
 
-# How tokenizers spell white space and what a reader takes for it.
+# How tokenizers spell white space, and how it is shown.
 SHOWN_AS = str.maketrans({"Ġ": "␣", "▁": "␣", "Ċ": "↵", "ĉ": "⇥", "\n": "↵", "\t": "⇥"})
 
 
 @dataclass(frozen=True, eq=False)
 class HeadMap:
-    """The weights of one head, (query, key), with what to write beside them.
+    """The weights of one head, (query, key), with the labels of rows and columns.
 
-    `tokens` label the rows, and the columns too unless there are `key_tokens` (cross-attention, or a cache that makes
-    keys more than queries).
+    `tokens` label the rows, and the columns too unless there are `key_tokens` (for cross-attention, or where a cache
+    makes more keys than queries).
     """
 
     weights: Tensor
@@ -70,7 +71,7 @@ class HeadMap:
         return self.tokens if self.key_tokens is None else self.key_tokens
 
     def array(self) -> Float[np.ndarray, "query key"]:
-        """The weights as they are drawn. NumPy has no bfloat16; float32 holds each of its values."""
+        """The weights as they are drawn; bfloat16, which NumPy lacks, as float32, which holds all its values."""
         weights = self.weights.detach().cpu()
         return (weights.float() if weights.dtype == torch.bfloat16 else weights).numpy()
 
@@ -85,22 +86,22 @@ def draw_head(
     key_tokens: Sequence[str] | None = None,
     title: str | None = None,
     path: str | os.PathLike[str] | None = None,
-) -> Figure:
+) -> Picture:
     """Draw one head.
 
     Args:
         attentions: a model's `attentions` (a tuple with one tensor for each layer), or one layer's weights, of shape
             (batch, heads, query, key) or (heads, query, key).
         tokens: as many as there are queries, in order.
-        head: which head, counted from 0; from −1 backwards.
-        layer: which layer of a tuple, counted in the same way.
-        batch: which row of the batch.
-        key_tokens: labels of the columns where they are not those of the rows.
-        title: in place of the layer's and head's numbers.
-        path: also save the picture there, in the format of its suffix (PNG where there is none).
+        head: index of the head, from 0; −1 is the last.
+        layer: index of the layer in a tuple.
+        batch: index of the row of the batch.
+        key_tokens: labels of the columns, if they differ from those of the rows.
+        title: replaces the numbers of layer and head.
+        path: also save the picture there, in the format of the suffix (PNG without one).
 
     Raises:
-        InputError: for shapes, indices, tokens or a suffix that do not fit, before anything is drawn.
+        InputError: wrong shapes, indices, tokens or suffix; raised before anything is drawn.
     """
     heads = _layer_weights(attentions, layer, batch)
     head = _index("head", head, len(heads))
@@ -117,7 +118,7 @@ def draw_layer(
     key_tokens: Sequence[str] | None = None,
     title: str | None = None,
     path: str | os.PathLike[str] | None = None,
-) -> Figure:
+) -> Picture:
     """Draw all heads of a layer as a grid with one scale of colours. The arguments are those of `draw_head`."""
     heads = _layer_weights(attentions, layer, batch)
     title = _name(attentions, layer, f"{len(heads)} heads") if title is None else title
@@ -125,17 +126,17 @@ def draw_layer(
     return _draw(maps, columns=math.ceil(math.sqrt(len(maps))), title=title, largest_map=LARGEST_MAP_IN_GRID, path=path)
 
 
-def draw_side_by_side(*maps: HeadMap, title: str = "", path: str | os.PathLike[str] | None = None) -> Figure:
-    """Draw heads of any models beside each other with one scale of colours: bidirectional beside causal, say.
+def draw_side_by_side(*maps: HeadMap, title: str = "", path: str | os.PathLike[str] | None = None) -> Picture:
+    """Draw heads of any models beside each other with one scale of colours, such as bidirectional beside causal.
 
     draw_side_by_side(
         HeadMap(bert.attentions[3][0, 5], bert_tokens, "BERT: all tokens see all tokens"),
-        HeadMap(gpt2.attentions[3][0, 5], gpt2_tokens, "GPT-2: a token sees itself and what came before"),
+        HeadMap(gpt2.attentions[3][0, 5], gpt2_tokens, "GPT-2: a token sees itself and earlier tokens"),
         path="masks.png",
     )
     """
     if not maps:
-        raise InputError("draw_side_by_side draws the HeadMaps that it is given, and it was given none.")
+        raise InputError("draw_side_by_side needs at least one HeadMap, and got none.")
     return _draw(maps, columns=len(maps), title=title, largest_map=LARGEST_MAP_BESIDE_OTHERS, path=path)
 
 
@@ -149,15 +150,15 @@ def _draw(
     title: str = "",
     largest_map: float = LARGEST_MAP,
     path: str | os.PathLike[str] | None = None,
-) -> Figure:
+) -> Picture:
     """All maps in a grid, with cells of one size and one scale of colours."""
     if path is not None:
         check_suffix(Path(path))
     longest = max(max(each.weights.shape) for each in maps)
     cell = min(max(LARGEST_CELL, SMALLEST_MAP / longest), largest_map / longest)
     labels = _Labels(maps, title, cell)
-    highest = max(float(each.weights.max()) for each in maps) or 1.0
-    # Below the least positive number lies only 0, which has a colour of its own.
+    highest = max(float(each.weights.detach().max()) for each in maps) or 1.0
+    # Only 0 is below the smallest positive number, and has its own colour.
     scale = PowerNorm(gamma=0.5, vmin=float(np.finfo(np.float32).tiny), vmax=highest)
     colours = matplotlib.colormaps["Blues"].with_extremes(under="0.88")
     figure, axes, bar = _arrange(maps, columns, cell, labels, title)
@@ -180,10 +181,11 @@ def _draw(
 
 def _arrange(
     maps: Sequence[HeadMap], columns: int, cell: float, labels: _Labels, title: str
-) -> tuple[Figure, list[Axes], Axes]:
+) -> tuple[Picture, list[Axes], Axes]:
     """A figure with axes for each map and for the bar of colours.
 
-    Laid out here, in inches, because matplotlib's own layouts give maps of unequal lengths cells of unequal sizes.
+    The layout is computed here, in inches, because matplotlib's would give maps of different lengths cells of
+    different sizes.
     """
     sizes = [(each.weights.shape[1] * cell, each.weights.shape[0] * cell) for each in maps]
     rows = [sizes[start : start + columns] for start in range(0, len(maps), columns)]
@@ -193,13 +195,13 @@ def _arrange(
     beside, above, heading, colour_bar = labels.inches + 0.35, 0.4, 0.4 if title else 0.0, 1.0
     page_width = sum(widths) + columns * beside + colour_bar
     page_height = sum(heights) + len(rows) * (above + beside) + heading
-    figure = Figure(figsize=(page_width, page_height))
+    figure = Picture(figsize=(page_width, page_height))
     if title:
         left, top = beside / page_width, 1 - 0.1 / page_height
         figure.suptitle(labels.readable(title), x=left, y=top, ha="left", va="top", **labels.type_of(HEADING_SIZE))
 
     def place(left: float, top: float, wide: float, high: float) -> Axes:
-        """Axes whose upper left corner is so far from the page's."""
+        """Axes whose upper left corner has this distance from that of the page."""
         below = page_height - top - high
         return figure.add_axes((left / page_width, below / page_height, wide / page_width, high / page_height))
 
@@ -214,7 +216,7 @@ def _arrange(
 
 
 def _write_numbers(axis: Axes, array: Float[np.ndarray, "query key"], scale: PowerNorm) -> None:
-    """The weights in the cells, to two places; what would read .00 is left out."""
+    """The weights in the cells, to two places; those below 0.005 are left out."""
     for (row, column), weight in np.ndenumerate(array):
         if weight >= 0.005:
             colour = "white" if scale(weight) > 0.6 else "black"
@@ -223,7 +225,7 @@ def _write_numbers(axis: Axes, array: Float[np.ndarray, "query key"], scale: Pow
 
 
 class _Labels:
-    """Tokens along the axes: legible characters, a size that fits the cells, and if need be gaps."""
+    """Labels of the axes: readable characters, a size that fits the cells, and gaps if there are too many."""
 
     def __init__(self, maps: Sequence[HeadMap], title: str, cell: float) -> None:
         tokens = [token for each in maps for token in (*each.tokens, *each.columns)]
@@ -242,12 +244,12 @@ class _Labels:
         )
 
     def label(self, token: str) -> str:
-        """The token as it stands beside its row or column, cut if it is long."""
+        """The token as it is written beside its row or column, shortened if it is long."""
         shown = self.readable(token)
         return shown if len(shown) <= LONGEST_LABEL else shown[: LONGEST_LABEL - 1] + "…"
 
     def type_of(self, size: float) -> dict[str, Any]:
-        """How to set such text."""
+        """Keyword arguments of matplotlib for text of this size."""
         # "$" is a token, not the beginning of a formula.
         return {"fontsize": size, "family": self.fonts, "parse_math": False}
 
@@ -260,7 +262,7 @@ class _Labels:
         places = range(0, len(tokens), self.step)
         set_ticks(
             list(places),
-            # With gaps, the position too: which of several equal tokens is it?
+            # With gaps, positions tell equal tokens apart.
             [self.label(tokens[place]) + (f" {place}" if self.step > 1 else "") for place in places],
             rotation=rotation,
             **self.type_of(self.size),
@@ -274,9 +276,9 @@ def _width(text: str) -> float:
 
 
 def _fonts_for(text: str) -> tuple[list[str], set[str]]:
-    """Fonts that have the characters of `text` between them, and the characters that no installed font has.
+    """Fonts that together have the characters of `text`, and the characters that no installed font has.
 
-    Drawing those would warn once for each of them, each time; so there is one warning here, and a code in their place.
+    Matplotlib would warn of each such character each time; here there is one warning, and codes in their place.
     """
     fonts = [str(name) for name in matplotlib.rcParams["font.family"]]
     default = font_manager.get_font(font_manager.findfont(font_manager.FontProperties(family=fonts)))
@@ -313,7 +315,7 @@ def _layer_weights(
         if layer is not None:
             raise InputError(
                 f"layer={layer!r} chooses from a tuple of layers, but attentions is one tensor of shape "
-                f"{tuple(attentions.shape)}. Leave layer out, or give the model's whole `attentions`."
+                f"{tuple(attentions.shape)}. Leave layer out, or pass the model's whole `attentions`."
             )
         weights = attentions
     else:

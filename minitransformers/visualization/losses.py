@@ -1,6 +1,8 @@
-"""How the losses of a run went: training's as a line, evaluations' as dots that a line joins.
+"""The losses of a training run as a chart: training as a line, evaluations as dots joined by a line.
 
-draw_losses(trainer.state.log_history, path="loss.png")
+    draw_losses(trainer.state.log_history, path="loss.png")
+
+In a notebook, the figure is shown as the last value of a cell.
 """
 
 from __future__ import annotations
@@ -10,21 +12,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from minitransformers.errors import InputError
-from minitransformers.visualization.files import check_suffix, save
+from minitransformers.visualization.files import Picture, check_suffix, save
 
 
 def draw_losses(
     records: Sequence[Mapping[str, Any]], *, title: str = "", path: str | os.PathLike[str] | None = None
-) -> Figure:
+) -> Picture:
     """Draw the losses of a run over its updates.
 
     Args:
         records: what was logged, in order: dictionaries with "step" and "loss", or with "step" and "eval_loss" (or
-            "eval_NAME_loss", where there are several evaluation sets). Others are passed over.
-        path: also save the picture there, in the format of its suffix (PNG where there is none).
+            "eval_NAME_loss" with several evaluation sets). Other records are ignored.
+        path: also save the picture there, in the format of the suffix (PNG without one).
 
     Raises:
         InputError: no record has a loss, or matplotlib cannot write such a file.
@@ -38,7 +38,7 @@ def draw_losses(
                 curves.setdefault(name, []).append((record["step"], value))
     if not curves:
         raise InputError("None of the records has a 'loss' or an 'eval_loss': there is nothing to draw.")
-    figure = Figure(figsize=(6.4, 3.6))
+    figure = Picture(figsize=(6.4, 3.6))
     axis = figure.add_subplot()
     for name, points in curves.items():
         steps, losses = zip(*points, strict=True)
