@@ -135,6 +135,13 @@ PUBLIC = {
     ),
     "nn.cache": "Cache DynamicCache DynamicLayer EncoderDecoderCache",
     "nn.static_cache": "StaticCache StaticLayer",
+    "pipelines": (
+        "FeatureExtractionPipeline FillMaskPipeline ImageClassificationPipeline ImageFeatureExtractionPipeline "
+        "NerPipeline pipeline Pipeline PipelineException QuestionAnsweringPipeline SemanticSearchPipeline "
+        "SentenceEmbeddingPipeline SentenceSimilarityPipeline SummarizationPipeline Text2TextGenerationPipeline "
+        "TextClassificationPipeline TextGenerationPipeline TokenClassificationPipeline TranslationPipeline "
+        "ZeroShotClassificationPipeline"
+    ),
     "tokenization": (
         "AddedToken AlbertTokenizer AlbertTokenizerFast AutoTokenizer BartTokenizer BartTokenizerFast BatchEncoding "
         "BertTokenizer BertTokenizerFast CharSpan DistilBertTokenizer DistilBertTokenizerFast ElectraTokenizer "

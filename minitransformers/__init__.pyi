@@ -316,6 +316,27 @@ from minitransformers.nn.cache import (
     EncoderDecoderCache as EncoderDecoderCache,
 )
 from minitransformers.nn.static_cache import StaticCache as StaticCache, StaticLayer as StaticLayer
+from minitransformers.pipelines import (
+    FeatureExtractionPipeline as FeatureExtractionPipeline,
+    FillMaskPipeline as FillMaskPipeline,
+    ImageClassificationPipeline as ImageClassificationPipeline,
+    ImageFeatureExtractionPipeline as ImageFeatureExtractionPipeline,
+    NerPipeline as NerPipeline,
+    Pipeline as Pipeline,
+    PipelineException as PipelineException,
+    QuestionAnsweringPipeline as QuestionAnsweringPipeline,
+    SemanticSearchPipeline as SemanticSearchPipeline,
+    SentenceEmbeddingPipeline as SentenceEmbeddingPipeline,
+    SentenceSimilarityPipeline as SentenceSimilarityPipeline,
+    SummarizationPipeline as SummarizationPipeline,
+    Text2TextGenerationPipeline as Text2TextGenerationPipeline,
+    TextClassificationPipeline as TextClassificationPipeline,
+    TextGenerationPipeline as TextGenerationPipeline,
+    TokenClassificationPipeline as TokenClassificationPipeline,
+    TranslationPipeline as TranslationPipeline,
+    ZeroShotClassificationPipeline as ZeroShotClassificationPipeline,
+    pipeline as pipeline,
+)
 from minitransformers.tokenization import (
     AddedToken as AddedToken,
     AlbertTokenizer as AlbertTokenizer,
