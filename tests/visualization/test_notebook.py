@@ -1,4 +1,4 @@
-"""Pictures in a notebook: shown as the value of a cell, and drawn without warnings from a model that was just called."""
+"""Pictures in a notebook: shown as the value of a cell, and drawn without warnings where gradients are on."""
 
 from __future__ import annotations
 
