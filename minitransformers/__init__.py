@@ -44,17 +44,20 @@ PUBLIC = {
         "TokenizationError TrainingError UnknownArgumentError UnknownNameError"
     ),
     "generation": (
-        "BaseStreamer EncoderNoRepeatNGramLogitsProcessor EncoderRepetitionPenaltyLogitsProcessor EosTokenCriteria "
-        "EpsilonLogitsWarper EtaLogitsWarper ExponentialDecayLengthPenalty ForcedBOSTokenLogitsProcessor "
-        "ForcedEOSTokenLogitsProcessor GenerateBeamDecoderOnlyOutput GenerateBeamEncoderDecoderOutput "
-        "GenerateDecoderOnlyOutput GenerateEncoderDecoderOutput GenerationConfig GenerationMixin "
-        "InfNanRemoveLogitsProcessor LogitNormalization LogitsProcessor LogitsProcessorList MaxLengthCriteria "
-        "MaxTimeCriteria MinLengthLogitsProcessor MinNewTokensLengthLogitsProcessor MinPLogitsWarper "
-        "NoBadWordsLogitsProcessor NoRepeatNGramLogitsProcessor PrefixConstrainedLogitsProcessor "
-        "RepetitionPenaltyLogitsProcessor Search SequenceBiasLogitsProcessor set_seed Step StoppingCriteria "
-        "StoppingCriteriaList StopStringCriteria SuppressTokensAtBeginLogitsProcessor SuppressTokensLogitsProcessor "
-        "TemperatureLogitsWarper TextIteratorStreamer TextStreamer TopHLogitsWarper TopKLogitsWarper TopPLogitsWarper "
-        "TypicalLogitsWarper"
+        "AsyncTextIteratorStreamer BaseStreamer CompileConfig EncoderNoRepeatNGramLogitsProcessor "
+        "EncoderRepetitionPenaltyLogitsProcessor EosTokenCriteria EpsilonLogitsWarper EtaLogitsWarper "
+        "ExponentialDecayLengthPenalty ForcedBOSTokenLogitsProcessor ForcedEOSTokenLogitsProcessor "
+        "GenerateBeamDecoderOnlyOutput GenerateBeamEncoderDecoderOutput GenerateDecoderOnlyOutput "
+        "GenerateEncoderDecoderOutput GenerationConfig GenerationMixin GenerationMode InfNanRemoveLogitsProcessor "
+        "LogitNormalization LogitsProcessor LogitsProcessorList MaxLengthCriteria MaxTimeCriteria "
+        "MinLengthLogitsProcessor MinNewTokensLengthLogitsProcessor MinPLogitsWarper NoBadWordsLogitsProcessor "
+        "NoRepeatNGramLogitsProcessor PrefixConstrainedLogitsProcessor RepetitionPenaltyLogitsProcessor Search "
+        "SequenceBiasLogitsProcessor set_seed Step StoppingCriteria StoppingCriteriaList StopStringCriteria "
+        "SuppressTokensAtBeginLogitsProcessor SuppressTokensLogitsProcessor SynthIDTextWatermarkingConfig "
+        "SynthIDTextWatermarkLogitsProcessor TemperatureLogitsWarper TextIteratorStreamer TextStreamer "
+        "TopHLogitsWarper TopKLogitsWarper TopPLogitsWarper TypicalLogitsWarper "
+        "UnbatchedClassifierFreeGuidanceLogitsProcessor WatermarkDetector WatermarkingConfig "
+        "WatermarkLogitsProcessor"
     ),
     "images.processor": "AutoImageProcessor BatchFeature ViTImageProcessor",
     "models.albert": (

@@ -72,7 +72,9 @@ from minitransformers.errors import (
     UnknownNameError as UnknownNameError,
 )
 from minitransformers.generation import (
+    AsyncTextIteratorStreamer as AsyncTextIteratorStreamer,
     BaseStreamer as BaseStreamer,
+    CompileConfig as CompileConfig,
     EncoderNoRepeatNGramLogitsProcessor as EncoderNoRepeatNGramLogitsProcessor,
     EncoderRepetitionPenaltyLogitsProcessor as EncoderRepetitionPenaltyLogitsProcessor,
     EosTokenCriteria as EosTokenCriteria,
@@ -87,6 +89,7 @@ from minitransformers.generation import (
     GenerateEncoderDecoderOutput as GenerateEncoderDecoderOutput,
     GenerationConfig as GenerationConfig,
     GenerationMixin as GenerationMixin,
+    GenerationMode as GenerationMode,
     InfNanRemoveLogitsProcessor as InfNanRemoveLogitsProcessor,
     LogitNormalization as LogitNormalization,
     LogitsProcessor as LogitsProcessor,
@@ -108,6 +111,8 @@ from minitransformers.generation import (
     StopStringCriteria as StopStringCriteria,
     SuppressTokensAtBeginLogitsProcessor as SuppressTokensAtBeginLogitsProcessor,
     SuppressTokensLogitsProcessor as SuppressTokensLogitsProcessor,
+    SynthIDTextWatermarkingConfig as SynthIDTextWatermarkingConfig,
+    SynthIDTextWatermarkLogitsProcessor as SynthIDTextWatermarkLogitsProcessor,
     TemperatureLogitsWarper as TemperatureLogitsWarper,
     TextIteratorStreamer as TextIteratorStreamer,
     TextStreamer as TextStreamer,
@@ -115,6 +120,10 @@ from minitransformers.generation import (
     TopKLogitsWarper as TopKLogitsWarper,
     TopPLogitsWarper as TopPLogitsWarper,
     TypicalLogitsWarper as TypicalLogitsWarper,
+    UnbatchedClassifierFreeGuidanceLogitsProcessor as UnbatchedClassifierFreeGuidanceLogitsProcessor,
+    WatermarkDetector as WatermarkDetector,
+    WatermarkingConfig as WatermarkingConfig,
+    WatermarkLogitsProcessor as WatermarkLogitsProcessor,
     set_seed as set_seed,
 )
 from minitransformers.images.processor import (

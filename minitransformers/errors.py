@@ -23,7 +23,7 @@ class InputError(MinitransformersError, ValueError):
     """An argument of the right name whose value, shape, type or range is wrong."""
 
 
-class UnknownArgumentError(MinitransformersError, TypeError):
+class UnknownArgumentError(MinitransformersError, TypeError, ValueError):
     """An argument that the called function or class does not have."""
 
 
@@ -37,6 +37,10 @@ class UnknownNameError(MinitransformersError, KeyError):
 
 class CheckpointError(MinitransformersError, ValueError):
     """A checkpoint that does not fit the model, or whose files are damaged."""
+
+
+class ShapeError(CheckpointError, RuntimeError):
+    """Weights in a checkpoint that have another shape than the model's."""
 
 
 class MissingFileError(CheckpointError, OSError):

@@ -8,10 +8,7 @@ _ALWAYS = Accepted()  # they choose how a result is computed, not which
 _NO_MORE = "transformers has it no more; use num_beams or do_sample"
 
 OPTIONS: dict[str, Accepted] = {
-    "cache_implementation": _ALWAYS,
     "cache_config": _ALWAYS,
-    "max_cache_len": _ALWAYS,
-    "compile_config": _ALWAYS,
     "disable_compile": _ALWAYS,
     "continuous_batching_config": _ALWAYS,
     "low_memory": _ALWAYS,
@@ -19,12 +16,9 @@ OPTIONS: dict[str, Accepted] = {
     "is_assistant": _ALWAYS,
     "assistant_lookbehind": _ALWAYS,  # read where the assistant has another tokenizer, which is refused
     "target_lookbehind": _ALWAYS,
-    "assistant_early_exit": Accepted((), "pass a smaller model as assistant_model"),
     "assistant_ensemble_weight": Accepted((), "leave it out: the result is then the model's own"),
     "speculation_type": Accepted((), "pass assistant_model or prompt_lookup_num_tokens"),
     "use_mtp": Accepted((False,), "pass assistant_model or prompt_lookup_num_tokens"),
-    "guidance_scale": Accepted((1,), "write a logits_processor that combines the scores of two prompts"),
-    "watermarking_config": Accepted((), "write a logits_processor that favours the tokens of the watermark"),
     "token_healing": Accepted((False,), "leave out the last token of the prompt"),
     "constraints": Accepted((), "write a prefix_allowed_tokens_fn"),
     "force_words_ids": Accepted((), "write a prefix_allowed_tokens_fn, or raise words with sequence_bias"),
@@ -36,8 +30,6 @@ OPTIONS: dict[str, Accepted] = {
 
 # Arguments of `generate` that are accepted where they are None.
 ARGUMENTS: dict[str, Accepted] = {
-    "negative_prompt_ids": Accepted((), "write a logits_processor that combines the scores of two prompts"),
-    "negative_prompt_attention_mask": Accepted((), "leave it out: there are no negative prompts"),
     "custom_generate": Accepted((), "iterate over generate_steps"),
     "assistant_tokenizer": Accepted((), "take an assistant_model with the tokenizer of the model"),
     "trust_remote_code": _ALWAYS,  # a repository's code is never run
@@ -52,5 +44,7 @@ BATCH_FIELDS = frozenset(
         "length",
         "overflow_to_sample_mapping",
         "token_type_ids",  # where the model has none
+        "num_items_in_batch",
+        "logits_to_keep",  # `generate` needs the latest alone
     }
 )

@@ -23,6 +23,31 @@ REMOVED_NAMES = {
 
 # Patterns of names that transformers has, and this library does not
 NOT_HERE = {
+    # generation
+    r"QuantizedCache|\w*QuantizedLayer": "take DynamicCache(offloading=True), or a model in bfloat16",
+    r"\w*SlidingWindowLayer|SlidingWindowCache|\w*IndexedLayer|DummyLayer": (
+        "a window is a mask here, and the cache keeps all tokens: take DynamicLayer or StaticLayer"
+    ),
+    r"CacheLayerMixin": "derive from DynamicLayer",
+    r"LinearAttention\w+|MtpCache|DFlashCache|KVSharingDict": "no model here has such layers",
+    r"ClassifierFreeGuidanceLogitsProcessor": (
+        "it is for MusicGen alone: take UnbatchedClassifierFreeGuidanceLogitsProcessor"
+    ),
+    r"AlternatingCodebooksLogitsProcessor|Whisper\w+|Bark\w+|Dia[A-Z]\w+": "models of sounds are not covered",
+    r"SynthIDTextWatermarkDetector|Bayesian\w+": (
+        "it is a model that must be trained: train one of your own on "
+        "SynthIDTextWatermarkLogitsProcessor.compute_g_values"
+    ),
+    r"ContinuousBatching\w+|ContinuousMixin|FIFOScheduler|PrefillFirstScheduler": (
+        "call generate on batches of prompts of similar lengths"
+    ),
+    r"TextDiffusionStreamer|DiffusionGemma\w+|StableAndConfidentStoppingCriteria|LinearTemperatureSchedule\w+": (
+        "models that generate by diffusion are not covered"
+    ),
+    r"\w*CandidateGenerator\w*|UniversalSpeculativeDecodingGenerator|AssistantToTargetTranslator": (
+        "pass assistant_model, prompt_lookup_num_tokens or assistant_early_exit to generate, which makes it"
+    ),
+    # other libraries and kinds of data
     r"TF[A-Z]\w+|Flax\w+": "everything here is PyTorch: use the class without the prefix",
     r"pipeline|\w*Pipeline": "call the tokenizer and the model, as examples/01_quickstart.py does",
     r"BitsAndBytesConfig|GPTQConfig|AwqConfig|HqqConfig|QuantoConfig|TorchAoConfig|EetqConfig|AqlmConfig": (

@@ -1,6 +1,7 @@
 """Text generation: `model.generate(…)`, its strategies and their settings. Read loop.py first."""
 
-from minitransformers.generation.config import GenerationConfig, GenerationMode
+from minitransformers.generation.config import GenerationConfig
+from minitransformers.generation.consistency import CompileConfig, GenerationMode
 from minitransformers.generation.loop import Search
 from minitransformers.generation.mixin import GenerationMixin
 from minitransformers.generation.outputs import (
@@ -32,6 +33,7 @@ from minitransformers.generation.processors.constraints import (
     SuppressTokensAtBeginLogitsProcessor,
     SuppressTokensLogitsProcessor,
 )
+from minitransformers.generation.processors.guidance import UnbatchedClassifierFreeGuidanceLogitsProcessor
 from minitransformers.generation.processors.warpers import (
     EpsilonLogitsWarper,
     EtaLogitsWarper,
@@ -44,6 +46,7 @@ from minitransformers.generation.processors.warpers import (
 )
 from minitransformers.generation.seeds import set_seed
 from minitransformers.generation.stopping import (
+    ConfidenceCriteria,
     EosTokenCriteria,
     MaxLengthCriteria,
     MaxTimeCriteria,
@@ -51,10 +54,27 @@ from minitransformers.generation.stopping import (
     StoppingCriteriaList,
     StopStringCriteria,
 )
-from minitransformers.generation.streaming import BaseStreamer, TextIteratorStreamer, TextStreamer
+from minitransformers.generation.streaming import (
+    AsyncTextIteratorStreamer,
+    BaseStreamer,
+    TextIteratorStreamer,
+    TextStreamer,
+)
+from minitransformers.generation.synthid import SynthIDTextWatermarkingConfig, SynthIDTextWatermarkLogitsProcessor
+from minitransformers.generation.watermarking import (
+    BaseWatermarkingConfig,
+    WatermarkDetector,
+    WatermarkDetectorOutput,
+    WatermarkingConfig,
+    WatermarkLogitsProcessor,
+)
 
 __all__ = [
+    "AsyncTextIteratorStreamer",
     "BaseStreamer",
+    "BaseWatermarkingConfig",
+    "CompileConfig",
+    "ConfidenceCriteria",
     "EncoderNoRepeatNGramLogitsProcessor",
     "EncoderRepetitionPenaltyLogitsProcessor",
     "EosTokenCriteria",
@@ -91,6 +111,8 @@ __all__ = [
     "StoppingCriteriaList",
     "SuppressTokensAtBeginLogitsProcessor",
     "SuppressTokensLogitsProcessor",
+    "SynthIDTextWatermarkLogitsProcessor",
+    "SynthIDTextWatermarkingConfig",
     "TemperatureLogitsWarper",
     "TextIteratorStreamer",
     "TextStreamer",
@@ -98,5 +120,10 @@ __all__ = [
     "TopKLogitsWarper",
     "TopPLogitsWarper",
     "TypicalLogitsWarper",
+    "UnbatchedClassifierFreeGuidanceLogitsProcessor",
+    "WatermarkDetector",
+    "WatermarkDetectorOutput",
+    "WatermarkLogitsProcessor",
+    "WatermarkingConfig",
     "set_seed",
 ]

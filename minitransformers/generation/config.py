@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable, Mapping
-from enum import StrEnum
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from torch import Tensor
 
@@ -19,6 +19,16 @@ from minitransformers.configs.fields import choice, constrained, count, size
 from minitransformers.errors import ConfigError
 from minitransformers.files.atomic import write_text
 from minitransformers.files.hub import Source
+from minitransformers.generation.consistency import (
+    ARGUMENTS_OF_GENERATE,
+    CACHES,
+    CompileConfig,
+    GenerationMode,
+    check_strictly,
+    mode_of,
+)
+from minitransformers.generation.synthid import is_watermarking_config, watermarking_config_from
+from minitransformers.generation.watermarking import BaseWatermarkingConfig
 
 GENERATION_CONFIG_FILE = "generation_config.json"
 
@@ -47,16 +57,6 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-class GenerationMode(StrEnum):
-    """The strategies of `generate`, under the names of `transformers`."""
-
-    GREEDY_SEARCH = "greedy_search"
-    SAMPLE = "sample"
-    ASSISTED_GENERATION = "assisted_generation"
-    BEAM_SEARCH = "beam_search"
-    BEAM_SAMPLE = "beam_sample"
-
-
 TokenIds = int | list[int]
 ConfigType = TypeVar("ConfigType", bound="GenerationConfig")
 
@@ -82,6 +82,10 @@ class GenerationConfig(ConfigBase):
         UnknownArgumentError: a misspelt name; the message has the nearest field.
     """
 
+    extra_output_flags: ClassVar[tuple[str, ...]] = tuple(
+        f"output_{name}" for name in ("attentions", "hidden_states", "scores", "logits")
+    )
+
     # ---- length ----
     max_length: int | None = size(None)  # of prompt and continuation together
     max_new_tokens: int | None = size(None)  # of the continuation; takes precedence over max_length
@@ -96,7 +100,12 @@ class GenerationConfig(ConfigBase):
     num_beams: int | None = size(None)
     early_stopping: bool | str | None = _value("True, False or 'never'", lambda value: value in (True, False, "never"))
     length_penalty: float | None = _value("a number")  # exponent of the length that a beam's score is divided by
+    guidance_scale: float | None = _value("a number")
+    # ---- cache ----
     use_cache: bool | None = _value("True or False")
+    cache_implementation: str | None = choice(None, tuple(CACHES))
+    max_cache_len: int | None = size(None)  # the least size of a static cache
+    compile_config: CompileConfig | None = _value("a CompileConfig")  # has no effect
     # ---- scores of the next token: see processors/ ----
     temperature: float | None = _value("a number")
     top_k: int | None = _value("a whole number")
@@ -123,6 +132,9 @@ class GenerationConfig(ConfigBase):
     )
     renormalize_logits: bool | None = _value("True or False")
     remove_invalid_values: bool | None = _value("True or False")
+    watermarking_config: BaseWatermarkingConfig | dict[str, Any] | None = _value(
+        "a WatermarkingConfig, a SynthIDTextWatermarkingConfig, or the dict of one", is_watermarking_config
+    )
     # ---- output ----
     num_return_sequences: int | None = size(None)
     return_dict_in_generate: bool | None = _value("True or False")
@@ -141,9 +153,11 @@ class GenerationConfig(ConfigBase):
     assistant_confidence_threshold: float | None = _value("a number")
     prompt_lookup_num_tokens: int | None = size(None)
     max_matching_ngram_size: int | None = size(None)
+    assistant_early_exit: int | None = size(None)  # number of the model's own layers that guess
 
     def __post_init__(self, **values: Any) -> None:
         """Take over names that are no field, and check that the values fit each other."""
+        self.watermarking_config = watermarking_config_from(self.watermarking_config)
         super().__post_init__(**values)
         self.validate()
 
@@ -157,15 +171,23 @@ class GenerationConfig(ConfigBase):
 
     @classmethod
     def _refuse_misspelling(cls, name: str) -> None:
+        if name in ARGUMENTS_OF_GENERATE:
+            raise ConfigError(f"{cls.__name__} has no field {name!r}: pass it to generate.")
         if name not in OPTIONS:
             super()._refuse_misspelling(name)
 
-    def validate(self) -> None:
+    def validate(self, strict: bool = False, user_set_attributes: set[str] | None = None) -> None:
         """Check that the values fit each other; `generate` does so once they are all known.
+
+        Args:
+            strict: refuse values without effect, too.
+            user_set_attributes: has no effect: `generate` warns of its arguments that have no effect.
 
         Raises:
             ConfigError: they do not.
         """
+        if strict:
+            check_strictly(self, DEFAULTS)
         wanted, beams = self.num_return_sequences or 1, self.num_beams or 1
         if beams == 1 and wanted > 1 and not self.do_sample:
             raise ConfigError(
@@ -181,11 +203,7 @@ class GenerationConfig(ConfigBase):
 
     def get_generation_mode(self, assistant_model: Any = None) -> GenerationMode:
         """The strategy that these settings choose, together with an assistant model, if any."""
-        if (self.num_beams or 1) > 1:
-            return GenerationMode.BEAM_SAMPLE if self.do_sample else GenerationMode.BEAM_SEARCH
-        if assistant_model is not None or self.prompt_lookup_num_tokens is not None:
-            return GenerationMode.ASSISTED_GENERATION
-        return GenerationMode.SAMPLE if self.do_sample else GenerationMode.GREEDY_SEARCH
+        return mode_of(self, assistant_model)
 
     # ---- settings of a call ----
 
@@ -195,19 +213,28 @@ class GenerationConfig(ConfigBase):
         return {name: getattr(self, name) for name in self._fields if getattr(self, name) is not None}
 
     def update(  # type: ignore[override]
-        self, values: Mapping[str, Any] | None = None, *, defaults_only: bool = False, **kwargs: Any
+        self,
+        values: Mapping[str, Any] | None = None,
+        *,
+        defaults_only: bool = False,
+        allow_custom_entries: bool = False,
+        **kwargs: Any,
     ) -> dict[str, Any]:
-        """Assign fields, and return the keywords that are no field.
+        """Assign fields, and return the keywords that were not assigned.
 
         Args:
             values: names and values, which may be the user's own fields.
             defaults_only: assign only fields that are not set.
+            allow_custom_entries: take `kwargs` that are no field as the user's own fields.
             kwargs: fields; other names are returned.
         """
-        unused = {name: value for name, value in kwargs.items() if name not in {*self}}
+        unused = {}
         for name, value in {**(values or {}), **kwargs}.items():
-            if name not in unused and not (defaults_only and getattr(self, name, None) is not None):
-                setattr(self, name, value)
+            is_new = name in kwargs and name not in {*self, *OPTIONS} and not allow_custom_entries
+            if is_new or (defaults_only and getattr(self, name, None) is not None):
+                unused[name] = value
+            else:
+                setattr(self, name, watermarking_config_from(value) if name == "watermarking_config" else value)
         self.validate()
         return unused
 
@@ -237,21 +264,25 @@ class GenerationConfig(ConfigBase):
 
     @classmethod
     def from_dict(cls: type[ConfigType], config_dict: Mapping[str, Any], **overrides: Any) -> ConfigType:
-        """Build from the content of a generation_config.json; `overrides` take precedence over it."""
+        """Build from the content of a generation_config.json; `overrides` take precedence over it.
+
+        With `return_unused_kwargs=True`, the result is a pair with an empty dict: names that are no field are kept.
+        """
+        returns_unused = overrides.pop("return_unused_kwargs", False)
         content = copy.deepcopy(dict(config_dict))
         known = {name: content.pop(name) for name in content.keys() & cls._fields.keys()}
         config = cls(**{**known, **overrides})
         vars(config).update({name: value for name, value in content.items() if name not in overrides})
-        return config
+        return (config, {}) if returns_unused else config  # type: ignore[return-value]
 
     @classmethod
-    def from_model_config(cls: type[ConfigType], model_config: Config) -> ConfigType:
+    def from_model_config(cls: type[ConfigType], model_config: Config | dict[str, Any]) -> ConfigType:
         """The settings in a model's config.json: special tokens and, in old ones, any of the fields."""
-        content = model_config.to_dict()
+        content = model_config if isinstance(model_config, dict) else model_config.to_dict()
         config = cls(**{name: content[name] for name in cls._fields if content.get(name) is not None})
         if config.output_attentions or config.output_hidden_states:
             config.return_dict_in_generate = True
-        return config
+        return config._as_loaded()
 
     @classmethod
     def from_pretrained(
@@ -270,13 +301,23 @@ class GenerationConfig(ConfigBase):
         """Build from the generation_config.json of a directory, or of a repository of a hub; `overrides` are fields."""
         overrides = remove_no_ops(f"{cls.__name__}.from_pretrained", overrides)
         source = Source(pretrained_model_name, cache_dir, revision, subfolder, local_files_only, token, force_download)
-        return cls.from_dict(read_config_file(source.file(config_file_name or GENERATION_CONFIG_FILE)), **overrides)
+        returns_unused = overrides.pop("return_unused_kwargs", False)
+        content = read_config_file(source.file(config_file_name or GENERATION_CONFIG_FILE))
+        config = cls.from_dict(content, **overrides)._as_loaded()
+        return (config, {}) if returns_unused else config  # type: ignore[return-value]
 
     @classmethod
     def of_checkpoint(cls: type[ConfigType], source: Source, model_config: Config) -> ConfigType:
         """The generation_config.json of a checkpoint or, if there is none, the settings in its config.json."""
         path = source.find(GENERATION_CONFIG_FILE)
-        return cls.from_model_config(model_config) if path is None else cls.from_dict(read_config_file(path))
+        if path is None:
+            return cls.from_model_config(model_config)
+        return cls.from_dict(read_config_file(path))._as_loaded()
+
+    def _as_loaded(self: ConfigType) -> ConfigType:
+        """The configuration, which may be saved as it is even if some of its values have no effect."""
+        object.__setattr__(self, "_loaded", self.to_json_string())
+        return self
 
     def to_dict(self) -> dict[str, Any]:
         """A copy of all fields, as JSON values."""
@@ -288,6 +329,30 @@ class GenerationConfig(ConfigBase):
     def to_diff_dict(self) -> dict[str, Any]:
         """The content of generation_config.json: the fields that are set, and the user's own, sorted by name."""
         return dict(sorted(super().to_diff_dict().items()))
+
+    def to_json_string(
+        self, use_diff: bool = True, ignore_metadata: bool = False, keys_to_pop: list[str] | None = None
+    ) -> str:
+        """The text of generation_config.json.
+
+        Args:
+            use_diff: leave out fields that are not set.
+            ignore_metadata: leave out the version of the library that wrote the file.
+            keys_to_pop: further fields to leave out.
+        """
+        content = self.to_diff_dict() if use_diff else self.to_dict()
+        for name in [*(keys_to_pop or ()), *(["transformers_version"] if ignore_metadata else [])]:
+            content.pop(name, None)
+        return json.dumps(content, indent=2, sort_keys=True) + "\n"
+
+    def to_json_file(
+        self, json_file_path: str | PathLike[str], use_diff: bool = True, keys_to_pop: list[str] | None = None
+    ) -> None:
+        """Write `to_json_string` into a file."""
+        write_text(Path(json_file_path), self.to_json_string(use_diff, keys_to_pop=keys_to_pop))
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(self.to_json_string(ignore_metadata=True))
 
     def save_pretrained(
         self,
@@ -301,12 +366,15 @@ class GenerationConfig(ConfigBase):
         With `push_to_hub=True` it is pushed too; `hub_options` are `repo_id` and others of `push_to_hub`.
 
         Raises:
-            ConfigError: the values do not fit each other.
+            ConfigError: the values do not fit each other or, unless they are as they were loaded, have no effect.
         """
-        self.validate()
+        self.validate(strict=self.to_json_string() != vars(self).get("_loaded"))
         with self._pushing(save_directory, push_to_hub, hub_options):
             Path(save_directory).mkdir(parents=True, exist_ok=True)
-            write_text(Path(save_directory) / (config_file_name or GENERATION_CONFIG_FILE), self.to_json_string())
+            write_text(
+                Path(save_directory) / (config_file_name or GENERATION_CONFIG_FILE),
+                self.to_json_string(keys_to_pop=["compile_config"]),
+            )
 
 
 OPTION_NAMES = frozenset({*GenerationConfig._fields, *OPTIONS})

@@ -79,6 +79,7 @@ class NextTokenModel:
         self._source, self._options = prompt.source, options
         self._rows, self._copies = prompt.input_ids.shape[0], copies
         self._is_first_call, self._computed, self.cache = True, 0, prompt.cache
+        self._is_given = prompt.cache is not None  # then the caller's cache is filled, even if it is empty
 
         arguments = forward_arguments(model.__class__)
         self._inputs: dict[str, Any] = {**prompt.constant, **options}
@@ -128,6 +129,8 @@ class NextTokenModel:
             **self._inputs,
             **{name: tensor[:, :end] for name, tensor in self._per_token.items()},
         )
+        if self._is_given:
+            arguments.setdefault("past_key_values", self.cache)
         if arguments.get("past_key_values") is not None:
             arguments["past_key_values"] = as_cache(arguments["past_key_values"])  # adapters pass transformers' caches
         outputs = self.model(**arguments, return_dict=True)
@@ -245,7 +248,8 @@ def read_prompt(
     if past and past >= before + length:
         raise InputError(
             f"past_key_values holds {past} tokens and the prompts have {before + length}: nothing is left to compute. "
-            f"Pass the whole text with at least one new token, or shorten the cache with crop({before + length - 1})."
+            f"Pass the whole text with at least one new token, or shorten the cache with "
+            f"crop({before + length - 1 - past})."
         )
     if mask is not None:
         if rows > 1 and not mask[:, -1].all():

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
@@ -20,15 +20,15 @@ from torch import Tensor
 from minitransformers.compat.generation import ARGUMENTS, BATCH_FIELDS
 from minitransformers.compat.keywords import remove_no_ops
 from minitransformers.errors import InputError, UnknownArgumentError, nearest
-from minitransformers.generation import rules
+from minitransformers.generation import further, rules
 from minitransformers.generation.assisted import assisted_loop, candidate_generator_for
 from minitransformers.generation.beam import beam_loop
 from minitransformers.generation.config import OPTION_NAMES, GenerationConfig
 from minitransformers.generation.inputs import NextTokenModel, forward_arguments, read_prompt
 from minitransformers.generation.loop import Search, next_token_loop
+from minitransformers.generation.outputs import GenerateOutput
 from minitransformers.generation.sources import read_source
 from minitransformers.generation.streaming import BaseStreamer
-from minitransformers.outputs import ModelOutput
 
 Processor = Callable[[Tensor, Tensor], Tensor]
 Criterion = Callable[..., Tensor | bool]
@@ -44,6 +44,25 @@ class GenerationMixin:
     config: Any
     generation_config: GenerationConfig
 
+    @overload
+    def generate(
+        self,
+        inputs: Tensor | None = None,
+        generation_config: GenerationConfig | None = None,
+        logits_processor: list[Processor] | None = None,
+        stopping_criteria: list[Criterion] | None = None,
+        prefix_allowed_tokens_fn: Callable[[int, Tensor], list[int]] | None = None,
+        synced_gpus: bool | None = None,
+        assistant_model: Any = None,
+        streamer: BaseStreamer | None = None,
+        *,
+        return_dict_in_generate: Literal[False] | None = None,
+        **kwargs: Any,
+    ) -> Tensor | GenerateOutput: ...
+
+    @overload
+    def generate(self, *args: Any, return_dict_in_generate: Literal[True], **kwargs: Any) -> GenerateOutput: ...
+
     def generate(
         self,
         inputs: Tensor | None = None,
@@ -55,7 +74,7 @@ class GenerationMixin:
         assistant_model: Any = None,
         streamer: BaseStreamer | None = None,
         **kwargs: Any,
-    ) -> Tensor | ModelOutput:
+    ) -> Any:
         """Continue each prompt; return prompts and continuations.
 
         Args:
@@ -100,6 +119,8 @@ class GenerationMixin:
         synced_gpus: bool | None = None,
         assistant_model: Any = None,
         *,
+        negative_prompt_ids: Tensor | None = None,
+        negative_prompt_attention_mask: Tensor | None = None,
         tokenizer: Any = None,
         generator: torch.Generator | int | None = None,
         **kwargs: Any,
@@ -120,6 +141,7 @@ class GenerationMixin:
             prefix_allowed_tokens_fn: see `PrefixConstrainedLogitsProcessor`.
             synced_gpus: True is refused; generation runs on one device.
             assistant_model: a smaller model of the same vocabulary that guesses tokens (assisted decoding).
+            negative_prompt_ids, negative_prompt_attention_mask: the prompt that `guidance_scale` moves away from.
             tokenizer: needed by `stop_strings`.
             generator: source of random numbers, or the seed of a new one; by default PyTorch's global generator.
             kwargs: fields of `GenerationConfig` (`max_new_tokens`, `do_sample`, `num_beams` …), which take precedence
@@ -153,6 +175,9 @@ class GenerationMixin:
             settings, prompt, copies, max_length, logits_processor or [], prefix_allowed_tokens_fn
         )
         criteria, ends, max_length = rules.stopping_rules(settings, max_length, stopping_criteria or [], tokenizer)
+        if negative_prompt_ids is not None or any(getattr(settings, name) is not None for name in further.SETTINGS):
+            negative = negative_prompt_ids, negative_prompt_attention_mask
+            assistant_model = further.apply(self, settings, prompt, max_length, processors, negative, assistant_model)
         if isinstance(generator, int):
             generator = torch.Generator(prompt.input_ids.device).manual_seed(generator)
 
@@ -274,3 +299,4 @@ NOT_INPUTS = {
     "decoder_inputs_embeds",
 }
 OWN_ARGUMENTS = {"logits_processor", "stopping_criteria", "assistant_model", "streamer", "tokenizer", "generator"}
+OWN_ARGUMENTS |= {"negative_prompt_ids", "negative_prompt_attention_mask"}

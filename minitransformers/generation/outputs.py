@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from minitransformers.outputs import ModelOutput
+from minitransformers.outputs import MaybeTensor, ModelOutput
 
-PerStep = tuple[Any, ...] | None
+if TYPE_CHECKING:  # as in minitransformers.outputs
+    PerStep = tuple[Any, ...] | Any
+else:
+    PerStep = tuple[Any, ...] | None
 
 
 @dataclass
@@ -58,7 +61,7 @@ class GenerateDecoderOnlyOutput(ModelOutput):
     `past_key_values`: the cache, from which another call can continue.
     """
 
-    sequences: Tensor | None = None
+    sequences: MaybeTensor = None
     scores: PerStep = None
     logits: PerStep = None
     attentions: PerStep = None
@@ -74,11 +77,11 @@ class GenerateBeamDecoderOnlyOutput(ModelOutput):
     `length_penalty`. `beam_indices` (rows, new tokens): the beam that each token was chosen in; −1 after the end.
     """
 
-    sequences: Tensor | None = None
-    sequences_scores: Tensor | None = None
+    sequences: MaybeTensor = None
+    sequences_scores: MaybeTensor = None
     scores: PerStep = None
     logits: PerStep = None
-    beam_indices: Tensor | None = None
+    beam_indices: MaybeTensor = None
     attentions: PerStep = None
     hidden_states: PerStep = None
     past_key_values: Any = None
@@ -92,7 +95,7 @@ class GenerateEncoderDecoderOutput(ModelOutput):
     `cross_attentions` for each new token. The other fields are those of `GenerateDecoderOnlyOutput`.
     """
 
-    sequences: Tensor | None = None
+    sequences: MaybeTensor = None
     scores: PerStep = None
     logits: PerStep = None
     encoder_attentions: PerStep = None
@@ -110,14 +113,19 @@ class GenerateBeamEncoderDecoderOutput(ModelOutput):
     The fields are those of `GenerateBeamDecoderOnlyOutput` and `GenerateEncoderDecoderOutput`.
     """
 
-    sequences: Tensor | None = None
-    sequences_scores: Tensor | None = None
+    sequences: MaybeTensor = None
+    sequences_scores: MaybeTensor = None
     scores: PerStep = None
     logits: PerStep = None
-    beam_indices: Tensor | None = None
+    beam_indices: MaybeTensor = None
     encoder_attentions: PerStep = None
     encoder_hidden_states: PerStep = None
     decoder_attentions: PerStep = None
     cross_attentions: PerStep = None
     decoder_hidden_states: PerStep = None
     past_key_values: Any = None
+
+
+GenerateNonBeamOutput = GenerateDecoderOnlyOutput | GenerateEncoderDecoderOutput
+GenerateBeamOutput = GenerateBeamDecoderOnlyOutput | GenerateBeamEncoderDecoderOutput
+GenerateOutput = GenerateNonBeamOutput | GenerateBeamOutput

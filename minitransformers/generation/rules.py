@@ -9,6 +9,7 @@ from torch import Tensor
 
 from minitransformers.errors import InputError, warn
 from minitransformers.generation.config import DEFAULTS, GenerationConfig, as_list
+from minitransformers.generation.consistency import NEEDED
 from minitransformers.generation.inputs import Prompt
 from minitransformers.generation.processors import base as p, constraints as c, warpers as w
 from minitransformers.generation.stopping import (
@@ -169,18 +170,6 @@ def warn_of_unused(settings: GenerationConfig, arguments: Mapping[str, Any]) -> 
         unused = [name for name in names if arguments.get(name) not in (None, False, DEFAULTS.get(name))]
         if unused and (getattr(settings, field) or 0) < least:
             warn(f"{', '.join(unused)} has no effect without {condition}.")
-
-
-# Arguments that have no effect unless a field has a value of at least so much, and how to say that.
-NEEDED = {
-    ("do_sample", True, "do_sample=True"): (
-        *("temperature", "top_k", "top_p", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff"),
-    ),
-    ("num_beams", 2, "num_beams of at least 2"): ("early_stopping", "length_penalty"),
-    ("return_dict_in_generate", True, "return_dict_in_generate=True"): (
-        *("output_scores", "output_logits", "output_attentions", "output_hidden_states"),
-    ),
-}
 
 
 def _source_ids(prompt: Prompt) -> Tensor:

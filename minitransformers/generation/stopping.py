@@ -85,6 +85,26 @@ class EosTokenCriteria(StoppingCriteria):
         return (input_ids[:, -1:] == self.eos_token_id).any(dim=-1)
 
 
+class ConfidenceCriteria(StoppingCriteria):
+    """Ends all rows once the first row's last token had a probability below `assistant_confidence_threshold`.
+
+    For a draft model: `generate` needs `output_scores=True` and `return_dict_in_generate=True`.
+    """
+
+    def __init__(self, assistant_confidence_threshold: float) -> None:
+        self.assistant_confidence_threshold = assistant_confidence_threshold
+
+    def __call__(self, input_ids: Ids, scores: AllScores, **kwargs: Any) -> Ended:
+        """Whether the last token was not likely enough."""
+        if not scores:
+            raise InputError(
+                "ConfidenceCriteria needs the scores: pass output_scores=True and return_dict_in_generate=True."
+            )
+        probability = scores[-1][0].softmax(dim=-1)[input_ids[0, -1]]
+        ended = bool(probability < self.assistant_confidence_threshold)
+        return torch.full((input_ids.shape[0],), ended, dtype=torch.bool, device=input_ids.device)
+
+
 class StopStringCriteria(StoppingCriteria):
     """Ends a row as soon as one of `stop_strings` appears in its text.
 

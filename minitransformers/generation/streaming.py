@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from queue import Queue
 from typing import Any
 
@@ -106,6 +107,46 @@ class TextIteratorStreamer(TextStreamer):
         piece = self.text_queue.get(timeout=self.timeout)
         if piece is None:
             raise StopIteration
+        return piece
+
+
+class AsyncTextIteratorStreamer(TextStreamer):
+    """An asynchronous iterator over the pieces of the text, while `generate` runs in a thread.
+
+        async for piece in streamer: ...
+
+    It is made in the coroutine that reads it.
+
+    Args:
+        tokenizer, skip_prompt, decode_kwargs: see `TextStreamer`.
+        timeout: seconds to wait for the next piece before `TimeoutError` is raised; None waits without limit.
+
+    Raises:
+        RuntimeError: no event loop is running.
+    """
+
+    def __init__(
+        self, tokenizer: Any, skip_prompt: bool = False, timeout: float | int | None = None, **decode_kwargs: Any
+    ) -> None:
+        super().__init__(tokenizer, skip_prompt, **decode_kwargs)
+        self.text_queue: asyncio.Queue[str | None] = asyncio.Queue()
+        self.stop_signal = None
+        self.timeout = timeout
+        self.loop = asyncio.get_running_loop()
+
+    def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
+        """Pass a piece on to the event loop."""
+        for piece in (text, self.stop_signal) if stream_end else (text,):
+            self.loop.call_soon_threadsafe(self.text_queue.put_nowait, piece)
+
+    def __aiter__(self) -> AsyncTextIteratorStreamer:
+        return self
+
+    async def __anext__(self) -> str:
+        async with asyncio.timeout(self.timeout):
+            piece = await self.text_queue.get()
+        if piece is None:
+            raise StopAsyncIteration
         return piece
 
 

@@ -174,3 +174,14 @@ def watermarking_config_from(value: Any) -> Any:
     if value.keys() - known:
         raise ConfigError(f"watermarking_config has no setting {sorted(value.keys() - known)}; it has {sorted(known)}.")
     return kind.from_dict(value)
+
+
+def is_watermarking_config(value: Any) -> bool:
+    """Whether `value` is the settings of a watermark, or the dict of a file.
+
+    Raises:
+        ConfigError: one of the settings is wrong.
+    """
+    config = watermarking_config_from(value)
+    config.validate()
+    return True

@@ -1,4 +1,7 @@
-"""Processors that forbid, favour or force tokens, and those that correct numbers."""
+"""Processors that forbid, favour or force tokens, and those that correct numbers.
+
+`device` is accepted as in transformers, and not needed: tokens are on the device of the scores.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +74,7 @@ class NoBadWordsLogitsProcessor(SequenceBiasLogitsProcessor):
 class SuppressTokensLogitsProcessor(LogitsProcessor):
     """Forbids single tokens."""
 
-    def __init__(self, suppress_tokens: Iterable[int]) -> None:
+    def __init__(self, suppress_tokens: Iterable[int], device: Any = None) -> None:
         self.tokens = TokenSet(suppress_tokens)
 
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
@@ -82,8 +85,8 @@ class SuppressTokensLogitsProcessor(LogitsProcessor):
 class SuppressTokensAtBeginLogitsProcessor(SuppressTokensLogitsProcessor):
     """Forbids single tokens where the text is `begin_index` tokens long."""
 
-    def __init__(self, begin_suppress_tokens: Iterable[int], begin_index: int) -> None:
-        super().__init__(begin_suppress_tokens)
+    def __init__(self, begin_suppress_tokens: Iterable[int], begin_index: int, device: Any = None) -> None:
+        super().__init__(begin_suppress_tokens, device)
         self.begin_index = begin_index
 
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
@@ -126,7 +129,7 @@ class PrefixConstrainedLogitsProcessor(LogitsProcessor):
 class MinLengthLogitsProcessor(LogitsProcessor):
     """Forbids the end-of-text token before the text, including its prompt, has `min_length` tokens."""
 
-    def __init__(self, min_length: int, eos_token_id: int | list[int] | Tensor) -> None:
+    def __init__(self, min_length: int, eos_token_id: int | list[int] | Tensor, device: Any = None) -> None:
         self.min_length = check_count("min_length", min_length)
         self.ends = TokenSet(eos_token_id)
 
@@ -138,9 +141,16 @@ class MinLengthLogitsProcessor(LogitsProcessor):
 class MinNewTokensLengthLogitsProcessor(MinLengthLogitsProcessor):
     """Forbids the end-of-text token before `min_new_tokens` follow the first `prompt_length_to_skip` tokens."""
 
-    def __init__(self, prompt_length_to_skip: int, min_new_tokens: int, eos_token_id: int | list[int] | Tensor) -> None:
+    def __init__(
+        self,
+        prompt_length_to_skip: int,
+        min_new_tokens: int,
+        eos_token_id: int | list[int] | Tensor,
+        device: Any = None,
+    ) -> None:
         check_count("min_new_tokens", min_new_tokens)
-        super().__init__(check_count("prompt_length_to_skip", prompt_length_to_skip) + min_new_tokens, eos_token_id)
+        length = check_count("prompt_length_to_skip", prompt_length_to_skip) + min_new_tokens
+        super().__init__(length, eos_token_id, device)
 
 
 class ForcedBOSTokenLogitsProcessor(LogitsProcessor):
@@ -157,7 +167,7 @@ class ForcedBOSTokenLogitsProcessor(LogitsProcessor):
 class ForcedEOSTokenLogitsProcessor(LogitsProcessor):
     """Allows only an end-of-text token as the last token before `max_length`."""
 
-    def __init__(self, max_length: int, eos_token_id: int | list[int] | Tensor) -> None:
+    def __init__(self, max_length: int, eos_token_id: int | list[int] | Tensor, device: Any = None) -> None:
         self.max_length = max_length
         self.ends = TokenSet(eos_token_id)
 

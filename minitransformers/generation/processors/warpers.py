@@ -7,6 +7,7 @@ All of them keep the best token. Tokens that are filtered out get `filter_value`
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -123,10 +124,17 @@ class EpsilonLogitsWarper(_Filter):
 
 
 class EtaLogitsWarper(_Filter):
-    """Keeps tokens with a probability of at least min(ε, √ε · exp(−entropy)) (Hewitt et al., 2022, §3.2)."""
+    """Keeps tokens with a probability of at least min(ε, √ε · exp(−entropy)) (Hewitt et al., 2022, §3.2).
+
+    `device` is accepted as in transformers, and not needed.
+    """
 
     def __init__(
-        self, epsilon: float | int, filter_value: float | int = -math.inf, min_tokens_to_keep: int = 1
+        self,
+        epsilon: float | int,
+        filter_value: float | int = -math.inf,
+        min_tokens_to_keep: int = 1,
+        device: Any = None,
     ) -> None:
         super().__init__(filter_value, min_tokens_to_keep)
         self.epsilon = torch.tensor(_fraction("eta_cutoff", epsilon, below_one=True))
