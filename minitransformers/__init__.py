@@ -33,6 +33,9 @@ PUBLIC = {
         "CONFIG_NAME enable_full_determinism MODEL_CARD_NAME SPIECE_UNDERLINE torch_distributed_zero_first WEIGHTS_NAME"
     ),
     "compat.layers": "apply_chunking_to_forward Conv1D",
+    "compat.tokenizers_not_here": (
+        "M2M100Tokenizer MBart50Tokenizer MBart50TokenizerFast MBartTokenizer MBartTokenizerFast"
+    ),
     "configs.config": "Config PreTrainedConfig PretrainedConfig",
     "data": (
         "DataCollator DataCollatorForLanguageModeling DataCollatorForMultipleChoice DataCollatorForSeq2Seq "

@@ -42,6 +42,13 @@ from minitransformers.compat.layers import (
     Conv1D as Conv1D,
     apply_chunking_to_forward as apply_chunking_to_forward,
 )
+from minitransformers.compat.tokenizers_not_here import (
+    M2M100Tokenizer as M2M100Tokenizer,
+    MBart50Tokenizer as MBart50Tokenizer,
+    MBart50TokenizerFast as MBart50TokenizerFast,
+    MBartTokenizer as MBartTokenizer,
+    MBartTokenizerFast as MBartTokenizerFast,
+)
 from minitransformers.configs.config import (
     Config as Config,
     PreTrainedConfig as PreTrainedConfig,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,20 @@ def create_loggers(args: TrainingArguments) -> list[Logger]:
 
 
 def print_metrics(split: str, metrics: Mapping[str, Any]) -> None:
-    """Print one metric per line, aligned."""
+    """Print one metric per line, aligned: times as h:mm:ss.cc, operations in 2³⁰."""
     print(f"***** {split} metrics *****")
-    shown = {name: f"{round(value, 4) if isinstance(value, float) else value}" for name, value in metrics.items()}
+    shown = {name: _as_text(name, value) for name, value in metrics.items()}
     name_width, value_width = max(map(len, shown)), max(map(len, shown.values()))
     for name in sorted(shown):
         print(f"  {name: <{name_width}} = {shown[name]:>{value_width}}")
+
+
+def _as_text(name: str, value: Any) -> str:
+    if "_runtime" in name:
+        return f"{timedelta(seconds=int(value))}.{int(value % 1 * 100):02d}"
+    if name == "total_flos":
+        return f"{int(value) >> 30}GF"
+    return f"{round(value, 4) if isinstance(value, float) else value}"
 
 
 def write_metrics(directory: Path, split: str, metrics: Mapping[str, Any], combined: bool) -> None:
