@@ -31,9 +31,11 @@ def assisted_loop(search: Search, candidate_generator: CandidateGenerator) -> It
         room = search.max_length - search.sequences.shape[1] - 1
         candidates, drawn_from = candidate_generator.get_candidates(search.sequences, room)
         logits = search.model(torch.cat([search.sequences, candidates[None]], dim=1), count=len(candidates) + 1)
-        accepted, is_right = 0, True
+        accepted, is_right, details = 0, True, search.model.details
         while is_right and not finished:
             current = logits[:, accepted]
+            is_next = accepted > 0 and search.model.cache is not None
+            search.model.details = details_before(details, len(candidates) - accepted, is_next)
             scores = search.process(current, current)
             candidate = candidates[accepted] if accepted < len(candidates) else None
             distribution = None if drawn_from is None else drawn_from[accepted : accepted + 1]
@@ -47,6 +49,21 @@ def assisted_loop(search: Search, candidate_generator: CandidateGenerator) -> It
             yield Step(token, cumulative, finished, search.sequences, current, scores)
         search.model.crop(search.sequences.shape[1] - 1)
         candidate_generator.update(accepted, len(candidates))
+
+
+def details_before(details: dict[str, Any], surplus: int, is_next: bool) -> dict[str, Any]:
+    """Attentions and hidden states of a pass, as a pass without the last `surplus` tokens would have returned them.
+
+    With `is_next`, those of its last token alone: the pass would have computed the others before.
+    """
+
+    def shortened(name: str, layer: Tensor) -> Tensor:
+        axis = 1 if name == "hidden_states" else 2
+        end = layer.shape[axis] - surplus
+        layer = layer.narrow(axis, end - 1, 1) if is_next else layer.narrow(axis, 0, end)
+        return layer[..., : layer.shape[-1] - surplus] if name == "attentions" else layer
+
+    return {name: layers and tuple(shortened(name, layer) for layer in layers) for name, layers in details.items()}
 
 
 def _choose(search: Search, scores: Tensor, candidate: Tensor | None, drawn_from: Tensor | None) -> Tensor:
@@ -196,9 +213,7 @@ def candidate_generator_for(
         f"gives one result, got num_return_sequences={settings.num_return_sequences}": settings.num_return_sequences
         not in (None, 1),
         f"is for greedy decoding and sampling, got num_beams={settings.num_beams}": settings.num_beams not in (None, 1),
-        "keeps neither attentions nor hidden states": settings.output_attentions or settings.output_hidden_states,
         "needs input_ids": prompt.inputs_embeds is not None,
-        "is for decoders alone, not for encoder–decoders": model.config.is_encoder_decoder,
     }
     for reason, applies in refused.items():
         if applies:
@@ -218,7 +233,14 @@ def candidate_generator_for(
             f"assistant_model has a vocabulary of {sizes[1]} tokens and the model one of {sizes[0]}: both must be of "
             f"one tokenizer."
         )
-    if prompt.before or prompt.constant:
+    is_pair: bool = model.config.is_encoder_decoder
+    if assistant_model.config.is_encoder_decoder != is_pair:
+        kinds = ("a decoder alone", "an encoder–decoder")
+        raise InputError(f"assistant_model must be {kinds[is_pair]}, as the model is; it is {kinds[not is_pair]}.")
+    constant = {name: prompt.constant[name] for name in ("attention_mask",) if is_pair and name in prompt.constant}
+    if prompt.before or prompt.constant.keys() - constant.keys():
         raise InputError("assistant_model must see the whole text: pass all of it as input_ids, and no further inputs.")
-    own = Prompt(prompt.input_ids, 0, prompt.attention_mask, prompt.position_ids)
+    own = Prompt(
+        prompt.input_ids, 0, prompt.attention_mask, prompt.position_ids, constant=constant, source=prompt.source
+    )
     return AssistedCandidateGenerator(assistant_model, own, max_length, processors, settings, generator)
