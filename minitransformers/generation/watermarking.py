@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ class BaseWatermarkingConfig:
     """The settings of a watermark; a subclass is a dataclass of them."""
 
     @classmethod
-    def from_dict(cls, config_dict: Mapping[str, Any], **kwargs: Any) -> Self:
+    def from_dict(cls, config_dict: Mapping[str, Any], **kwargs: Any) -> Any:
         """Build from the content of a file; `kwargs` that are settings take precedence over it."""
         config = cls(**config_dict)
         config.update(**kwargs)
