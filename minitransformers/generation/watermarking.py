@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from minitransformers.errors import ConfigError, InputError, warn
@@ -181,13 +182,13 @@ class WatermarkDetectorOutput:
         confidence: 1 − p_value.
     """
 
-    num_tokens_scored: np.ndarray[Any, Any] | None = None
-    num_green_tokens: np.ndarray[Any, Any] | None = None
-    green_fraction: np.ndarray[Any, Any] | None = None
-    z_score: np.ndarray[Any, Any] | None = None
-    p_value: np.ndarray[Any, Any] | None = None
-    prediction: np.ndarray[Any, Any] | None = None
-    confidence: np.ndarray[Any, Any] | None = None
+    num_tokens_scored: NDArray[Any] | None = None
+    num_green_tokens: NDArray[Any] | None = None
+    green_fraction: NDArray[Any] | None = None
+    z_score: NDArray[Any] | None = None
+    p_value: NDArray[Any] | None = None
+    prediction: NDArray[Any] | None = None
+    confidence: NDArray[Any] | None = None
 
 
 class WatermarkDetector:
@@ -222,7 +223,7 @@ class WatermarkDetector:
 
     def __call__(
         self, input_ids: Tensor, z_threshold: float = 3.0, return_dict: bool = False
-    ) -> WatermarkDetectorOutput | np.ndarray[Any, Any]:
+    ) -> WatermarkDetectorOutput | NDArray[Any]:
         """Whether each of the texts `input_ids` (texts, length) has the watermark; leave out their prompts.
 
         With `return_dict=True`, all figures. A beginning-of-text token does not count.
