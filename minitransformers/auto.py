@@ -6,20 +6,22 @@ names; a family's module is imported when one of its classes is first needed.
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from os import PathLike
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar, overload
 
-import torch
-
+from minitransformers import outputs
 from minitransformers.compat.keywords import LOADING_WEIGHTS, remove_no_ops
 from minitransformers.configs.config import CONFIG_FILE, HUB_OPTIONS, Config
 from minitransformers.errors import CheckpointError, InputError, UnknownNameError, nearest
+from minitransformers.models.base import tasks
+from minitransformers.models.base.adapters import find_adapter
 from minitransformers.models.base.pretrained import PreTrainedModel
+
+Model = TypeVar("Model")  # what an Auto class returns, for type checkers
 
 # model_type -> the beginning of the names of its classes, and the module in `models/` that has them
 PREFIXES = {
@@ -136,6 +138,21 @@ class AutoConfig:
         config: Config = CONFIG_MAPPING[model_type](**fields)
         return config
 
+    @overload
+    @staticmethod
+    def from_pretrained(
+        pretrained_model_name_or_path: str | PathLike[str],
+        *,
+        return_unused_kwargs: Literal[False] = False,
+        **options: Any,
+    ) -> Config: ...
+
+    @overload
+    @staticmethod
+    def from_pretrained(
+        pretrained_model_name_or_path: str | PathLike[str], *, return_unused_kwargs: Literal[True], **options: Any
+    ) -> tuple[Config, dict[str, Any]]: ...
+
     @staticmethod
     def from_pretrained(pretrained_model_name_or_path: str | PathLike[str], **options: Any) -> Any:
         """Read config.json of a directory or a hub's repository into the class that its model_type names.
@@ -192,7 +209,7 @@ def _model_type(content: dict[str, Any], name: str) -> str:
     return str(model_type)
 
 
-class _AutoModel:
+class _AutoModel(Generic[Model]):
     """Chooses a model class by model_type; each subclass has the table of one task."""
 
     models: ClassVar[ClassTable]
@@ -206,7 +223,7 @@ class _AutoModel:
         raise TypeError(f"{name} only chooses a class: call {name}.from_pretrained(…) or {name}.from_config(…).")
 
     @classmethod
-    def from_config(cls, config: Config, **options: Any) -> Any:
+    def from_config(cls, config: Config, **options: Any) -> Model:
         """A newly initialized model for this task, of the family of `config`.
 
         Args:
@@ -216,31 +233,43 @@ class _AutoModel:
         """
         if not isinstance(config, Config):
             raise InputError(f"{cls.__name__}.from_config needs a configuration, got {type(config).__name__}.")
-        config = copy.deepcopy(config)
         options = remove_no_ops(f"{cls.__name__}.from_config", options)
-        for name in ("torch_dtype", "dtype", "attn_implementation"):
-            if options.get(name) not in (None, "auto"):
-                setattr(config, name, options[name])
-            options.pop(name, None)
-        default = torch.get_default_dtype()
-        torch.set_default_dtype(config.dtype or default)
-        try:
-            return cls._class_for(config)(config, **options)
-        finally:
-            torch.set_default_dtype(default)
+        model: Any = cls._class_for(config)._from_config(config, **options)
+        return model  # type: ignore[no-any-return]
+
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | PathLike[str],
+        *model_args: Any,
+        output_loading_info: Literal[False] = False,
+        **options: Any,
+    ) -> Model: ...
+
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | PathLike[str],
+        *model_args: Any,
+        output_loading_info: Literal[True],
+        **options: Any,
+    ) -> tuple[Model, dict[str, Any]]: ...
 
     @classmethod
     def from_pretrained(
-        cls, pretrained_model_name_or_path: str | PathLike[str], *model_args: Any, **options: Any
+        cls, pretrained_model_name_or_path: str | PathLike[str] | None, *model_args: Any, **options: Any
     ) -> Any:
         """Load a checkpoint into the class of its family for this task; see `PreTrainedModel.from_pretrained`."""
         options = remove_no_ops(f"{cls.__name__}.from_pretrained", options, LOADING_WEIGHTS)
-        config = options.get("config")
+        config: Any = options.get("config")
         if not isinstance(config, Config):
-            where = pretrained_model_name_or_path if config is None else config
-            config = AutoConfig.from_pretrained(
-                where, **{name: options[name] for name in HUB_OPTIONS if name in options}
-            )
+            hub = {name: options[name] for name in HUB_OPTIONS if name in options}
+            if config is None:
+                source, _ = find_adapter(pretrained_model_name_or_path, **hub)
+                config, hub["revision"], hub["subfolder"] = source.name, source.revision, source.subfolder
+            config = AutoConfig.from_pretrained(config, **hub)
         return cls._class_for(config).from_pretrained(pretrained_model_name_or_path, *model_args, **options)
 
     @classmethod
@@ -268,13 +297,13 @@ class _AutoModel:
         return model_class
 
 
-class AutoModel(_AutoModel):
+class AutoModel(_AutoModel[tasks.TaskModel[tasks.BackboneOutput]]):
     """The backbone, without a head."""
 
     models = ClassTable("Model", " ".join(PREFIXES))
 
 
-class AutoModelForPreTraining(_AutoModel):
+class AutoModelForPreTraining(_AutoModel[tasks.GenerativeModel[tasks.PreTrainingOutput]]):
     """The model with the heads that it was pre-trained with."""
 
     models = ClassTable(
@@ -292,7 +321,7 @@ class AutoModelForPreTraining(_AutoModel):
     )
 
 
-class AutoModelForMaskedLM(_AutoModel):
+class AutoModelForMaskedLM(_AutoModel[tasks.TaskModel[outputs.MaskedLMOutput]]):
     """Predicts masked tokens."""
 
     models = ClassTable(
@@ -302,7 +331,7 @@ class AutoModelForMaskedLM(_AutoModel):
     )
 
 
-class AutoModelForCausalLM(_AutoModel):
+class AutoModelForCausalLM(_AutoModel[tasks.GenerativeModel[outputs.CausalLMOutputWithCrossAttentions]]):
     """Predicts the next token."""
 
     models = ClassTable(
@@ -312,19 +341,19 @@ class AutoModelForCausalLM(_AutoModel):
     )
 
 
-class AutoModelForSeq2SeqLM(_AutoModel):
+class AutoModelForSeq2SeqLM(_AutoModel[tasks.GenerativeModel[outputs.Seq2SeqLMOutput]]):
     """Writes a text, given another one."""
 
     models = ClassTable("ForConditionalGeneration", "bart t5")
 
 
-class AutoModelForNextSentencePrediction(_AutoModel):
+class AutoModelForNextSentencePrediction(_AutoModel[tasks.TaskModel[outputs.NextSentencePredictorOutput]]):
     """Classifies whether one sentence follows another."""
 
     models = ClassTable("ForNextSentencePrediction", "bert")
 
 
-class AutoModelForSequenceClassification(_AutoModel):
+class AutoModelForSequenceClassification(_AutoModel[tasks.TaskModel[tasks.ClassifierOutput]]):
     """Classifies texts, or pairs of texts."""
 
     models = ClassTable(
@@ -334,7 +363,7 @@ class AutoModelForSequenceClassification(_AutoModel):
     )
 
 
-class AutoModelForTokenClassification(_AutoModel):
+class AutoModelForTokenClassification(_AutoModel[tasks.TaskModel[outputs.TokenClassifierOutput]]):
     """Classifies tokens."""
 
     models = ClassTable(
@@ -343,7 +372,7 @@ class AutoModelForTokenClassification(_AutoModel):
     )
 
 
-class AutoModelForQuestionAnswering(_AutoModel):
+class AutoModelForQuestionAnswering(_AutoModel[tasks.TaskModel[tasks.SpanOutput]]):
     """Finds answers in a text."""
 
     models = ClassTable(
@@ -353,25 +382,25 @@ class AutoModelForQuestionAnswering(_AutoModel):
     )
 
 
-class AutoModelForMultipleChoice(_AutoModel):
+class AutoModelForMultipleChoice(_AutoModel[tasks.TaskModel[outputs.MultipleChoiceModelOutput]]):
     """Chooses among continuations."""
 
     models = ClassTable("ForMultipleChoice", "albert bert distilbert electra modernbert roberta xlm-roberta")
 
 
-class AutoModelForTextEncoding(_AutoModel):
+class AutoModelForTextEncoding(_AutoModel[tasks.TaskModel[tasks.BackboneOutput]]):
     """The encoder, whose hidden states represent a text."""
 
     models = ClassTable("Model", "albert bert distilbert electra roberta xlm-roberta", {"t5": "EncoderModel"})
 
 
-class AutoModelForImageClassification(_AutoModel):
+class AutoModelForImageClassification(_AutoModel[tasks.TaskModel[outputs.ImageClassifierOutput]]):
     """Classifies images."""
 
     models = ClassTable("ForImageClassification", "dinov2 vit")
 
 
-class AutoModelForMaskedImageModeling(_AutoModel):
+class AutoModelForMaskedImageModeling(_AutoModel[tasks.TaskModel[outputs.MaskedImageModelingOutput]]):
     """Reconstructs the masked patches of an image."""
 
     models = ClassTable("ForMaskedImageModeling", "vit")

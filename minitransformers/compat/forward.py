@@ -7,5 +7,6 @@ IGNORED_ARGUMENTS = frozenset(
         "length",
         "overflow_to_sample_mapping",
         "token_type_ids",  # in families without segments
+        "cache_position",  # of transformers 4: positions follow from the cache
     }
 )

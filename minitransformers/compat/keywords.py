@@ -56,7 +56,9 @@ LOADING: dict[str, Accepted] = {
     "distributed_config": Accepted((), "shard the loaded model with torch.distributed.tensor.parallel"),
     "use_kernels": Accepted((False,), "leave it out: attention is F.scaled_dot_product_attention"),
     "experts_implementation": _ALWAYS,  # no model here has experts
-    "use_auth_token": Accepted((False,), "pass token=…, its name today"),
+    "fusion_config": Accepted(({},), "leave it out: q, k and v are fused where the checkpoint has them so"),
+    "disable_mmap": _ALWAYS,  # mapped or not, the weights are the same
+    "allow_all_kernels": Accepted((False,), "leave it out: attention is F.scaled_dot_product_attention"),
     # tokenizers and image processors
     "use_fast": _ALWAYS,  # there is one implementation of each
     "from_slow": _ALWAYS,
@@ -66,17 +68,24 @@ LOADING: dict[str, Accepted] = {
 # Models read the files of a variant.
 LOADING_WEIGHTS = {name: accepted for name, accepted in LOADING.items() if name != "variant"}
 
+LOADING_ADAPTERS = {
+    **LOADING,
+    "hotswap": Accepted((False, "auto"), "call delete_adapter, and load the other one"),
+    "load_config": Accepted((), "pass its entries as arguments of their own"),
+}
+
 SAVING_WEIGHTS: dict[str, Accepted] = {
     "save_function": _ALWAYS,  # transformers does not call it either
     "save_original_format": _ALWAYS,  # files always have the names of the original checkpoints
     "save_peft_format": _ALWAYS,
     "distributed_checkpoint": Accepted((False,), "save with torch.distributed.checkpoint"),
-    "use_auth_token": LOADING["use_auth_token"],
 }
 
 
 def remove_no_ops(owner: str, keywords: Mapping[str, Any], table: Mapping[str, Accepted] = LOADING) -> dict[str, Any]:
     """`keywords` without those of `table`, once their values are known to have no effect.
+
+    `use_auth_token`, the former name of `token`, becomes `token`.
 
     Args:
         owner: the function, as errors name it: "BertModel.from_pretrained".
@@ -93,4 +102,6 @@ def remove_no_ops(owner: str, keywords: Mapping[str, Any], table: Mapping[str, A
         if not accepted.is_ignored:
             raise InputError(f"{owner}: {name}={value!r} is not covered: {accepted.otherwise}.")
         warn(f"{owner}: {name}={value!r} has no effect: {accepted.otherwise}.")
-    return {name: value for name, value in keywords.items() if name not in table}
+    rest = {name: value for name, value in keywords.items() if name not in table}
+    former = rest.pop("use_auth_token", None)
+    return rest if former is None else {"token": former, **rest}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from minitransformers.errors import CheckpointError
+from minitransformers.errors import CheckpointError, ShapeError
 from minitransformers.files.checkpoint_names import CheckpointNames
 
 logger = logging.getLogger(__name__)
@@ -56,8 +57,8 @@ def load_weights(
         origin: source of the weights, for messages.
 
     Raises:
-        CheckpointError: a weight of the backbone is missing or has another shape, nothing fits at all, or a weight has
-            no floating-point type.
+        CheckpointError: a weight of the backbone is missing or has another shape (`ShapeError`), nothing fits, or
+            a weight has no floating-point type.
     """
     shape_of = shape_of or (lambda name: tuple(weights[name].shape))
     expected = dict(model.state_dict(keep_vars=True))
@@ -86,6 +87,8 @@ def load_weights(
     model._initialize_missing(new, dtype)
     tied_to_new = {name for name, source in ties.items() if source in new and name in expected and name not in found}
     report.missing_keys = (set(new) | tied_to_new) - mismatched
+    report.missing_keys = _without(report.missing_keys, model._keys_to_ignore_on_load_missing)
+    report.unexpected_keys = _without(report.unexpected_keys, model._keys_to_ignore_on_load_unexpected)
     for name, source in ties.items():
         if name in expected and source in expected:
             tied = model.get_parameter(source)
@@ -143,7 +146,7 @@ def _refuse_misshapen(model: Any, mismatched: set[Mismatch], ignore: bool, origi
         if only_head
         else "Is config.json from another model, or overridden by an argument?"
     )
-    raise CheckpointError(f"{_listed(lines)}. {remedy}")
+    raise ShapeError(f"{_listed(lines)}. {remedy}")
 
 
 def _refuse_missing(model: Any, missing: list[str], found: Iterable[str], origin: str) -> None:
@@ -171,6 +174,16 @@ def _refuse_dtypes(dtypes: Mapping[str, torch.dtype], origin: str) -> None:
             f"In {origin}, {_listed(wrong)}: weights must be float16, bfloat16, float32 or float64. Use the original "
             f"of a quantized checkpoint."
         )
+
+
+def _without(names: set[str], patterns: Iterable[str] | None) -> set[str]:
+    """The names in which none of the regular expressions is found."""
+    return {name for name in names if not is_listed(name, patterns)}
+
+
+def is_listed(name: str, patterns: Iterable[str] | None) -> bool:
+    """Whether one of the regular expressions is found in a name."""
+    return any(re.search(pattern, name) for pattern in patterns or ())
 
 
 def _listed(items: list[str], most: int = 8) -> str:

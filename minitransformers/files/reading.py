@@ -23,7 +23,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from minitransformers.errors import CheckpointError, MissingFileError, UnknownNameError
+from minitransformers.errors import CheckpointError, InputError, MissingFileError, UnknownNameError
 from minitransformers.files.file_names import PICKLE, SAFETENSORS, WeightFiles
 from minitransformers.files.hub import Source
 
@@ -98,6 +98,28 @@ class Checkpoint(Mapping[str, Tensor]):
         """The dtype of a tensor, from the header."""
         return self._entry(name).dtype
 
+    def renamed(self, patterns: Mapping[str, str]) -> Checkpoint:
+        """The same tensors under other names: each regular expression of `patterns` is replaced, one after the other.
+
+        Raises:
+            InputError: something that is no regular expression, or two tensors with one name.
+        """
+        entries: dict[str, _Entry] = {}
+        for name, entry in self._entries.items():
+            new = name
+            for pattern, replacement in patterns.items():
+                try:
+                    new = re.sub(pattern, replacement, new)
+                except re.error as error:
+                    raise InputError(
+                        f"key_mapping has {pattern!r}: {replacement!r}; a regular expression and its replacement are "
+                        f"expected ({error})."
+                    ) from None
+            if new in entries:
+                raise InputError(f"key_mapping gives two tensors the name {new!r}; {name!r} is one of them.")
+            entries[new] = entry
+        return Checkpoint(entries, self.metadata, self.ignored)
+
     def file_of(self, name: str) -> str:
         """The name of the file that a tensor is in."""
         return self._entry(name).file
@@ -110,19 +132,31 @@ class Checkpoint(Mapping[str, Tensor]):
             raise UnknownNameError(f"There is no tensor {name!r} in {files}.") from None
 
 
-def open_checkpoint(source: Source, variant: str | None = None) -> Checkpoint:
+def checkpoint_of(state_dict: Mapping[str, Tensor]) -> Checkpoint:
+    """Weights that are in memory already, as if they came from files."""
+    entries = {
+        name: _Entry("the state dict", tuple(tensor.shape), tensor.dtype, _constant(tensor.detach()))
+        for name, tensor in state_dict.items()
+    }
+    return Checkpoint(entries, {}, {})
+
+
+def open_checkpoint(
+    source: Source, variant: str | None = None, names: tuple[str, str] = (SAFETENSORS, PICKLE)
+) -> Checkpoint:
     """The weights of a directory or repository.
 
     The first of these is taken, in the reference's order: model.safetensors, model.safetensors.index.json with its
     shards, pytorch_model.bin, pytorch_model.bin.index.json with its shards. Of a `variant`, only its own files are
-    read: model.fp16.safetensors, model.safetensors.index.fp16.json and so on.
+    read: model.fp16.safetensors, model.safetensors.index.fp16.json and so on. `names` are what whole files are called,
+    where they hold something else than a model.
 
     Raises:
         InputError: a variant that cannot be part of a file name.
         MissingFileError: none of them is there, or a shard is not.
         CheckpointError: a file is damaged, is something else than its name says, or would run code.
     """
-    kinds = [(WeightFiles(SAFETENSORS, variant), _read_safetensors), (WeightFiles(PICKLE, variant), _read_pickle)]
+    kinds = [(WeightFiles(names[0], variant), _read_safetensors), (WeightFiles(names[1], variant), _read_pickle)]
     for files, read in kinds:
         path = source.find(files.whole)
         if path is not None:

@@ -55,6 +55,7 @@ def write_checkpoint(
     metadata: Mapping[str, str] | None = None,
     variant: str | None = None,
     safe_serialization: bool = True,
+    names: tuple[str, str] = (SAFETENSORS, PICKLE),
 ) -> list[Path]:
     """Save tensors as model.safetensors or, where they exceed `max_shard_size`, as shards with an index.
 
@@ -72,6 +73,7 @@ def write_checkpoint(
         variant: becomes a part of the files' names: model.fp16.safetensors. Files of other variants stay.
         safe_serialization: False writes pickles of plain tensors, pytorch_model.bin, without metadata. Safetensors of
             the same variant are removed then, because they would be read in place of the pickle.
+        names: what whole files are called, safetensors and pickles, where the tensors are not a model's.
 
     Returns:
         The files written, the index last.
@@ -80,8 +82,8 @@ def write_checkpoint(
         InputError: a size, name, dtype, metadata or variant that cannot be written, or a directory that is a file.
     """
     limit = _size(max_shard_size)
-    safetensors = WeightFiles(SAFETENSORS, variant)
-    files = safetensors if safe_serialization else WeightFiles(PICKLE, variant)
+    safetensors = WeightFiles(names[0], variant)
+    files = safetensors if safe_serialization else WeightFiles(names[1], variant)
     texts = {**(metadata or {}), "format": "pt"}
     for key, value in texts.items():
         if not isinstance(key, str) or not isinstance(value, str):
@@ -92,22 +94,22 @@ def write_checkpoint(
     shards = _split({name: _layout(name, tensor) for name, tensor in tensors.items()}, limit)
     directory.mkdir(parents=True, exist_ok=True)
     present = [path.name for path in directory.iterdir()]
-    names = [files.whole] if len(shards) == 1 else files.shards(len(shards), taken=present)
-    for name, shard in zip(names, shards, strict=True):
+    written = [files.whole] if len(shards) == 1 else files.shards(len(shards), taken=present)
+    for name, shard in zip(written, shards, strict=True):
         if safe_serialization:
             _write_safetensors(directory / name, shard, tensors, texts)
         else:
             _write_pickle(directory / name, shard, tensors)
     if len(shards) > 1:
-        places = {tensor: name for name, shard in zip(names, shards, strict=True) for tensor in shard}
+        places = {tensor: name for name, shard in zip(written, shards, strict=True) for tensor in shard}
         total = sum(layout.nbytes for shard in shards for layout in shard.values())
         index = {"metadata": {"total_size": total}, "weight_map": places}
-        names.append(files.index)
-        write_text(directory / names[-1], json.dumps(index, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+        written.append(files.index)
+        write_text(directory / written[-1], json.dumps(index, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
     for name in sorted(present, key=lambda name: not name.endswith(".json")):  # an index before its shards
-        if name not in names and (files.has(name) or safetensors.has(name)):
+        if name not in written and (files.has(name) or safetensors.has(name)):
             (directory / name).unlink()
-    return [directory / name for name in names]
+    return [directory / name for name in written]
 
 
 def _size(value: int | str) -> int:

@@ -655,7 +655,7 @@ class BartDecoderWrapper(BartPreTrainedModel):
 
     def forward(self, *arguments: Any, **options: Any) -> BaseModelOutputWithPastAndCrossAttentions:
         """Run the decoder."""
-        return self.decoder(*arguments, **options)  # type: ignore[no-any-return]
+        return self.decoder(*arguments, **options)
 
 
 class BartForCausalLM(BartPreTrainedModel, GenerationMixin):

@@ -18,7 +18,6 @@ from minitransformers.models.base.checkpointing import GradientCheckpointingLaye
 from minitransformers.models.base.checks import check_sequence_labels
 from minitransformers.models.base.inputs import Inputs, OutputOptions, Record
 from minitransformers.models.vit import ImageConfig, ViTAttention, ViTEmbeddings, ViTMLP, ViTPreTrainedModel, sides
-from minitransformers.nn.losses import sequence_classification_loss
 from minitransformers.nn.masks import AttentionMask
 from minitransformers.nn.patches import resize_positions
 from minitransformers.outputs import BaseModelOutput, BaseModelOutputWithPooling, ImageClassifierOutput
@@ -251,5 +250,5 @@ class Dinov2ForImageClassification(Dinov2PreTrainedModel):
         )
         class_token, patches = encoded.last_hidden_state[:, 0], encoded.last_hidden_state[:, 1:]
         logits = self.classifier(torch.cat([class_token, patches.mean(dim=1)], dim=1))
-        loss = None if labels is None else sequence_classification_loss(logits, labels, self.config.problem_type)
+        loss = None if labels is None else self.loss_function(labels, logits, self.config)
         return ImageClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)

@@ -43,7 +43,7 @@ from minitransformers.models.bert import (
 )
 from minitransformers.nn.cache import Cache
 from minitransformers.nn.feed_forward import ACTIVATIONS, activation_function
-from minitransformers.nn.losses import causal_lm_loss, sequence_classification_loss, span_loss, token_cross_entropy
+from minitransformers.nn.losses import sequence_classification_loss, span_loss, token_cross_entropy
 from minitransformers.nn.selection import keep_positions
 from minitransformers.outputs import (
     BaseModelOutputWithPastAndCrossAttentions,
@@ -244,11 +244,13 @@ class ElectraForCausalLM(ElectraPreTrainedModel, GenerationMixin):
         logits_to_keep: int | Tensor = 0,
         *,
         num_items_in_batch: int | Tensor | None = None,
+        shift_labels: Tensor | None = None,
         **options: Unpack[OutputOptions],
     ) -> CausalLMOutputWithCrossAttentions:
         """Score every next token; see `ElectraModel` for the inputs, and `BertLMHeadModel` for the other arguments."""
         shape = read_shape(input_ids, inputs_embeds, self.config.embedding_size)
         check_labels(labels, shape, self.config.vocab_size)
+        check_labels(shift_labels, shape, self.config.vocab_size, "shift_labels")
         check_logits_to_keep(logits_to_keep, shape, labels)
         encoded = self.electra(
             input_ids,
@@ -265,7 +267,15 @@ class ElectraForCausalLM(ElectraPreTrainedModel, GenerationMixin):
         )
         kept = keep_positions(encoded.last_hidden_state, logits_to_keep)
         logits = self.generator_lm_head(self.generator_predictions(kept))
-        loss = None if labels is None else causal_lm_loss(logits, labels.view(shape), num_items=num_items_in_batch)
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(
+                logits=logits,
+                labels=labels.view(shape),
+                vocab_size=self.config.vocab_size,
+                num_items_in_batch=num_items_in_batch,
+                shift_labels=shift_labels,
+            )
         return CausalLMOutputWithCrossAttentions(
             loss,
             logits,
@@ -313,9 +323,11 @@ class ElectraForPreTraining(ElectraPreTrainedModel):
         """Score every token; see `ElectraModel` for the inputs.
 
         `labels` (batch, length): 1 where the token was replaced, else 0. Padding, where a mask of two dimensions says
-        so, is not counted.
+        so, is not counted, whatever its label.
         """
         shape = read_shape(input_ids, inputs_embeds, self.config.embedding_size)
+        if labels is not None and attention_mask is not None and labels.shape == attention_mask.shape:
+            labels = labels.masked_fill(attention_mask == 0, 0)  # collators put −100 there
         check_labels(labels, shape, 2, may_ignore=False)
         encoded = self.electra(
             input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, return_dict=True, **options

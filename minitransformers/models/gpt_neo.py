@@ -32,7 +32,6 @@ from minitransformers.nn.attention import attend
 from minitransformers.nn.cache import Cache, CacheLayer
 from minitransformers.nn.feed_forward import ACTIVATIONS, activation_function
 from minitransformers.nn.losses import (
-    causal_lm_loss,
     sequence_classification_loss,
     span_loss,
     token_cross_entropy,
@@ -324,15 +323,17 @@ class GPTNeoForCausalLM(GPTNeoPreTrainedModel, GenerationMixin):
         *,
         logits_to_keep: int | Tensor = 0,
         num_items_in_batch: int | Tensor | None = None,
+        shift_labels: Tensor | None = None,
         **options: Unpack[OutputOptions],
     ) -> CausalLMOutputWithPast:
         """Score every next token; see `GPTNeoModel` for the inputs.
 
         `labels` (batch, length) are shifted inside: pass `labels=input_ids`, with −100 where nothing is to be learnt.
-        `logits_to_keep` and `num_items_in_batch`: see `keep_positions` and `token_cross_entropy`.
+        `logits_to_keep`, `num_items_in_batch` and `shift_labels`: see `keep_positions` and `ForCausalLMLoss`.
         """
         shape = read_shape(input_ids, inputs_embeds, self.config.hidden_size)
         check_labels(labels, shape, self.config.vocab_size)
+        check_labels(shift_labels, shape, self.config.vocab_size, "shift_labels")
         check_logits_to_keep(logits_to_keep, shape, labels)
         decoded = self.transformer(
             input_ids,
@@ -346,7 +347,15 @@ class GPTNeoForCausalLM(GPTNeoPreTrainedModel, GenerationMixin):
             **options,
         )
         logits = self.lm_head(keep_positions(decoded.last_hidden_state, logits_to_keep))
-        loss = None if labels is None else causal_lm_loss(logits, labels.view(shape), num_items=num_items_in_batch)
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(
+                logits=logits,
+                labels=labels.view(shape),
+                vocab_size=self.config.vocab_size,
+                num_items_in_batch=num_items_in_batch,
+                shift_labels=shift_labels,
+            )
         return CausalLMOutputWithPast(loss, logits, decoded.past_key_values, decoded.hidden_states, decoded.attentions)
 
 

@@ -13,7 +13,6 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from minitransformers.configs.fields import choice, count, positive, probability, size
-from minitransformers.errors import InputError
 from minitransformers.files.checkpoint_names import CheckpointNames, drop, former
 from minitransformers.generation.mixin import GenerationMixin
 from minitransformers.models.base.checkpointing import GradientCheckpointingLayer
@@ -31,12 +30,6 @@ from minitransformers.models.base.rotary import RotaryConfig, RotaryEmbedding
 from minitransformers.nn.attention import AttentionOutput, attend
 from minitransformers.nn.cache import Cache, CacheLayer
 from minitransformers.nn.feed_forward import ACTIVATIONS, activation_function
-from minitransformers.nn.losses import (
-    causal_lm_loss,
-    sequence_classification_loss,
-    span_loss,
-    token_cross_entropy,
-)
 from minitransformers.nn.masks import AttentionMask
 from minitransformers.nn.positions import Rotary
 from minitransformers.nn.selection import keep_positions, of_last_tokens
@@ -305,15 +298,17 @@ class GPTNeoXForCausalLM(GPTNeoXPreTrainedModel, GenerationMixin):
         logits_to_keep: int | Tensor = 0,
         *,
         num_items_in_batch: int | Tensor | None = None,
+        shift_labels: Tensor | None = None,
         **options: Unpack[OutputOptions],
     ) -> CausalLMOutputWithPast:
         """Score every next token; see `GPTNeoXModel` for the inputs.
 
         `labels` (batch, length) are shifted inside: pass `labels=input_ids`, with −100 where nothing is to be learnt.
-        `logits_to_keep` and `num_items_in_batch`: see `keep_positions` and `token_cross_entropy`.
+        `logits_to_keep`, `num_items_in_batch` and `shift_labels`: see `keep_positions` and `ForCausalLMLoss`.
         """
         shape = read_shape(input_ids, inputs_embeds, self.config.hidden_size)
         check_labels(labels, shape, self.config.vocab_size)
+        check_labels(shift_labels, shape, self.config.vocab_size, "shift_labels")
         check_logits_to_keep(logits_to_keep, shape, labels)
         decoded = self.gpt_neox(
             input_ids,
@@ -326,7 +321,15 @@ class GPTNeoXForCausalLM(GPTNeoXPreTrainedModel, GenerationMixin):
             **options,
         )
         logits = self.lm_head(keep_positions(decoded.last_hidden_state, logits_to_keep))
-        loss = None if labels is None else causal_lm_loss(logits, labels.view(shape), num_items=num_items_in_batch)
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(
+                logits=logits,
+                labels=labels.view(shape),
+                vocab_size=self.config.vocab_size,
+                num_items_in_batch=num_items_in_batch,
+                shift_labels=shift_labels,
+            )
         return CausalLMOutputWithPast(loss, logits, decoded.past_key_values, decoded.hidden_states, decoded.attentions)
 
 
@@ -375,8 +378,11 @@ class GPTNeoXForSequenceClassification(GPTNeoXPreTrainedModel):
             return_dict=True,
             **options,
         )
-        logits = of_last_tokens(self.score(decoded.last_hidden_state), input_ids, self.config.pad_token_id)
-        loss = None if labels is None else sequence_classification_loss(logits, labels, self.config.problem_type)
+        scores = self.score(decoded.last_hidden_state)
+        logits = of_last_tokens(scores, input_ids, self.config.pad_token_id)
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(logits=scores, labels=labels, pooled_logits=logits, config=self.config)
         return SequenceClassifierOutputWithPast(
             loss, logits, decoded.past_key_values, decoded.hidden_states, decoded.attentions
         )
@@ -404,9 +410,11 @@ class GPTNeoXForTokenClassification(GPTNeoXPreTrainedModel):
         use_cache: bool | None = None,
         **options: Unpack[OutputOptions],
     ) -> TokenClassifierOutput:
-        """Classify tokens; see `GPTNeoXModel` for the inputs. `labels` (batch, length), −100 where none is wanted."""
+        """Classify tokens; see `GPTNeoXModel` for the inputs. `labels` (batch, length), −100 where none is wanted.
+
+        `token_type_ids` are ignored: the family has no segments.
+        """
         shape = read_shape(input_ids, inputs_embeds, self.config.hidden_size)
-        _refuse_segments(token_type_ids)
         check_labels(labels, shape, self.config.num_labels)
         decoded = self.gpt_neox(
             input_ids,
@@ -419,7 +427,7 @@ class GPTNeoXForTokenClassification(GPTNeoXPreTrainedModel):
             **options,
         )
         logits = self.classifier(self.dropout(decoded.last_hidden_state))
-        loss = None if labels is None else token_cross_entropy(logits, labels.view(shape), upcast=True)
+        loss = None if labels is None else self.loss_function(logits, labels.view(shape), self.config)
         return TokenClassifierOutput(loss, logits, decoded.hidden_states, decoded.attentions)
 
 
@@ -446,18 +454,14 @@ class GPTNeoXForQuestionAnswering(GPTNeoXPreTrainedModel):
         """Score every token as start and as end; see `GPTNeoXModel` for the inputs.
 
         `start_positions`, `end_positions` (batch,): the first and last token of the answer; see `span_loss`.
+        `token_type_ids` are ignored: the family has no segments.
         """
         batch_size, _ = read_shape(input_ids, inputs_embeds, self.config.hidden_size)
-        _refuse_segments(token_type_ids)
         check_span("start_positions", start_positions, batch_size)
         check_span("end_positions", end_positions, batch_size)
         decoded = self.gpt_neox(input_ids, attention_mask, position_ids, inputs_embeds, return_dict=True, **options)
         start_logits, end_logits = self.qa_outputs(decoded.last_hidden_state).unbind(dim=-1)
-        loss = span_loss(start_logits, end_logits, start_positions, end_positions)
+        loss = None
+        if start_positions is not None and end_positions is not None:
+            loss = self.loss_function(start_logits, end_logits, start_positions, end_positions)
         return QuestionAnsweringModelOutput(loss, start_logits, end_logits, decoded.hidden_states, decoded.attentions)
-
-
-def _refuse_segments(token_type_ids: Tensor | None) -> None:
-    """Two classes have the argument in the reference, which ignores it."""
-    if token_type_ids is not None:
-        raise InputError("token_type_ids has no meaning for GPT-NeoX, which has no segments: leave it out.")

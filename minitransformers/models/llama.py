@@ -31,12 +31,6 @@ from minitransformers.models.base.rotary import RotaryConfig, RotaryEmbedding
 from minitransformers.nn.attention import AttentionOutput, attend
 from minitransformers.nn.cache import Cache, CacheLayer
 from minitransformers.nn.feed_forward import ACTIVATIONS, activation_function
-from minitransformers.nn.losses import (
-    causal_lm_loss,
-    sequence_classification_loss,
-    span_loss,
-    token_cross_entropy,
-)
 from minitransformers.nn.masks import AttentionMask
 from minitransformers.nn.normalization import RMSNorm
 from minitransformers.nn.positions import Rotary
@@ -348,15 +342,17 @@ class LlamaForCausalLM(LlamaPreTrainedModel, GenerationMixin):
         logits_to_keep: int | Tensor = 0,
         *,
         num_items_in_batch: int | Tensor | None = None,
+        shift_labels: Tensor | None = None,
         **options: Unpack[OutputOptions],
     ) -> CausalLMOutputWithPast:
         """Score every next token; see `LlamaModel` for the inputs.
 
         `labels` (batch, length) are shifted inside: pass `labels=input_ids`, with −100 where nothing is to be learnt.
-        `logits_to_keep` and `num_items_in_batch`: see `keep_positions` and `token_cross_entropy`.
+        `logits_to_keep`, `num_items_in_batch` and `shift_labels`: see `keep_positions` and `ForCausalLMLoss`.
         """
         shape = read_shape(input_ids, inputs_embeds, self.config.hidden_size)
         check_labels(labels, shape, self.config.vocab_size)
+        check_labels(shift_labels, shape, self.config.vocab_size, "shift_labels")
         check_logits_to_keep(logits_to_keep, shape, labels)
         decoded = self.model(
             input_ids,
@@ -369,7 +365,15 @@ class LlamaForCausalLM(LlamaPreTrainedModel, GenerationMixin):
             **options,
         )
         logits = self.lm_head(keep_positions(decoded.last_hidden_state, logits_to_keep))
-        loss = None if labels is None else causal_lm_loss(logits, labels.view(shape), num_items=num_items_in_batch)
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(
+                logits=logits,
+                labels=labels.view(shape),
+                vocab_size=self.config.vocab_size,
+                num_items_in_batch=num_items_in_batch,
+                shift_labels=shift_labels,
+            )
         return CausalLMOutputWithPast(loss, logits, decoded.past_key_values, decoded.hidden_states, decoded.attentions)
 
 
@@ -418,8 +422,11 @@ class LlamaForSequenceClassification(LlamaPreTrainedModel):
             return_dict=True,
             **options,
         )
-        logits = of_last_tokens(self.score(decoded.last_hidden_state), input_ids, self.config.pad_token_id)
-        loss = None if labels is None else sequence_classification_loss(logits, labels, self.config.problem_type)
+        scores = self.score(decoded.last_hidden_state)
+        logits = of_last_tokens(scores, input_ids, self.config.pad_token_id)
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(logits=scores, labels=labels, pooled_logits=logits, config=self.config)
         return SequenceClassifierOutputWithPast(
             loss, logits, decoded.past_key_values, decoded.hidden_states, decoded.attentions
         )
@@ -460,7 +467,7 @@ class LlamaForTokenClassification(LlamaPreTrainedModel):
             **options,
         )
         logits = self.score(self.dropout(decoded.last_hidden_state))
-        loss = None if labels is None else token_cross_entropy(logits, labels.view(shape), upcast=True)
+        loss = None if labels is None else self.loss_function(logits, labels.view(shape), self.config)
         return TokenClassifierOutput(loss, logits, decoded.hidden_states, decoded.attentions)
 
 
@@ -500,5 +507,7 @@ class LlamaForQuestionAnswering(LlamaPreTrainedModel):
             input_ids, attention_mask, position_ids, past_key_values, inputs_embeds, return_dict=True, **options
         )
         start_logits, end_logits = self.qa_outputs(decoded.last_hidden_state).unbind(dim=-1)
-        loss = span_loss(start_logits, end_logits, start_positions, end_positions)
+        loss = None
+        if start_positions is not None and end_positions is not None:
+            loss = self.loss_function(start_logits, end_logits, start_positions, end_positions)
         return QuestionAnsweringModelOutput(loss, start_logits, end_logits, decoded.hidden_states, decoded.attentions)

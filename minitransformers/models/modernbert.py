@@ -31,7 +31,6 @@ from minitransformers.nn.attention import AttentionOutput, attend
 from minitransformers.nn.feed_forward import ACTIVATIONS, activation_function
 from minitransformers.nn.losses import (
     sequence_classification_loss,
-    span_loss,
     token_cross_entropy,
 )
 from minitransformers.nn.masks import AttentionMask, local_mask
@@ -394,7 +393,9 @@ class ModernBertForMaskedLM(ModernBertPreTrainedModel):
         logits = self.decoder(self.head(hidden_states))
         loss = None
         if labels is not None:
-            loss = token_cross_entropy(logits, labels, num_items=num_items_in_batch, upcast=True)
+            loss = self.loss_function(
+                logits, labels, vocab_size=self.config.vocab_size, num_items_in_batch=num_items_in_batch
+            )
         return MaskedLMOutput(loss, logits, encoded.hidden_states, encoded.attentions)
 
 
@@ -517,7 +518,9 @@ class ModernBertForQuestionAnswering(ModernBertPreTrainedModel):
         check_span("end_positions", end_positions, batch_size)
         encoded = self.model(input_ids, attention_mask, position_ids, inputs_embeds, return_dict=True, **options)
         start_logits, end_logits = self.classifier(self.drop(self.head(encoded.last_hidden_state))).unbind(dim=-1)
-        loss = span_loss(start_logits, end_logits, start_positions, end_positions)
+        loss = None
+        if start_positions is not None and end_positions is not None:
+            loss = self.loss_function(start_logits, end_logits, start_positions, end_positions)
         return QuestionAnsweringModelOutput(loss, start_logits, end_logits, encoded.hidden_states, encoded.attentions)
 
 

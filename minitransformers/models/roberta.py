@@ -47,7 +47,7 @@ from minitransformers.models.bert import (
     BertSelfOutput,
 )
 from minitransformers.nn.cache import Cache
-from minitransformers.nn.losses import causal_lm_loss, sequence_classification_loss, span_loss, token_cross_entropy
+from minitransformers.nn.losses import sequence_classification_loss, span_loss, token_cross_entropy
 from minitransformers.nn.positions import count_positions
 from minitransformers.nn.selection import keep_positions
 from minitransformers.outputs import (
@@ -296,11 +296,13 @@ class RobertaForCausalLM(RobertaPreTrainedModel, GenerationMixin):
         logits_to_keep: int | Tensor = 0,
         *,
         num_items_in_batch: int | Tensor | None = None,
+        shift_labels: Tensor | None = None,
         **options: Unpack[OutputOptions],
     ) -> CausalLMOutputWithCrossAttentions:
         """Score every next token; see `BertModel` for the inputs, and `BertLMHeadModel` for the other arguments."""
         shape = read_shape(input_ids, inputs_embeds, self.config.hidden_size)
         check_labels(labels, shape, self.config.vocab_size)
+        check_labels(shift_labels, shape, self.config.vocab_size, "shift_labels")
         check_logits_to_keep(logits_to_keep, shape, labels)
         encoded = self.roberta(
             input_ids,
@@ -316,7 +318,15 @@ class RobertaForCausalLM(RobertaPreTrainedModel, GenerationMixin):
             **options,
         )
         logits = self.lm_head(keep_positions(encoded.last_hidden_state, logits_to_keep))
-        loss = None if labels is None else causal_lm_loss(logits, labels.view(shape), num_items=num_items_in_batch)
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(
+                logits=logits,
+                labels=labels.view(shape),
+                vocab_size=self.config.vocab_size,
+                num_items_in_batch=num_items_in_batch,
+                shift_labels=shift_labels,
+            )
         return CausalLMOutputWithCrossAttentions(
             loss,
             logits,

@@ -24,7 +24,6 @@ from minitransformers.models.base.masks import read_attention_mask
 from minitransformers.models.base.pretrained import PreTrainedModel
 from minitransformers.nn.attention import attend
 from minitransformers.nn.feed_forward import ACTIVATIONS, activation_function
-from minitransformers.nn.losses import sequence_classification_loss
 from minitransformers.nn.masks import AttentionMask
 from minitransformers.nn.patches import PatchEmbedding, resize_positions
 from minitransformers.nn.positions import count_positions
@@ -400,7 +399,7 @@ class ViTForImageClassification(ViTPreTrainedModel):
             **options,
         )
         logits = self.classifier(encoded.last_hidden_state[:, 0])
-        loss = None if labels is None else sequence_classification_loss(logits, labels, self.config.problem_type)
+        loss = None if labels is None else self.loss_function(labels, logits, self.config)
         return ImageClassifierOutput(loss, logits, encoded.hidden_states, encoded.attentions)
 
 

@@ -344,5 +344,3 @@ def test_arguments_of_saving_that_ask_for_more(tmp_path: Path) -> None:
         model.save_pretrained(tmp_path, distributed_checkpoint=True)
     with pytest.raises(TypeError, match=r"no argument 'variants'. Did you mean 'variant'"):
         model.save_pretrained(tmp_path, variants="fp16")
-    with pytest.raises(InputError, match="use_auth_token='x' is not covered: pass token="):
-        BertModel.from_pretrained(tmp_path, use_auth_token="x")

@@ -84,7 +84,7 @@ def test_the_attention_kernel_can_be_chosen(name, monkeypatch):
     attentions = model(**batch, output_attentions=True).attentions  # which the fused kernel does not have
     assert used == ["sdpa"] * 2 + ["eager"] * 2 + ["sdpa"] * 2 + ["eager"] * 2
     assert_close(attentions[0].sum(dim=-1), torch.ones(3, 3, 7))
-    with pytest.raises(UnknownNameError, match=r"'egaer'.*'eager'"):
+    with pytest.raises(ConfigError, match=r"'egaer'.*'eager'"):
         model.set_attn_implementation("egaer")
     assert model.config.attn_implementation == "sdpa"
 

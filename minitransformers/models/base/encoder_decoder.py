@@ -48,14 +48,6 @@ class EncoderDecoderModel(PreTrainedModel):
         tables = [self.get_input_embeddings(), *(part.get_input_embeddings() for part in self._parts())]
         return list(dict.fromkeys(tables))
 
-    def get_encoder(self) -> Any:
-        """The part that reads the source."""
-        return self.base_model.encoder
-
-    def get_decoder(self) -> Any:
-        """The part that writes the target."""
-        return self.base_model.decoder
-
     @staticmethod
     def read_encoder_outputs(encoder_outputs: Any) -> BaseModelOutput:
         """The output of an encoder, given as it is or as a tuple (last hidden state, hidden states, attentions)."""

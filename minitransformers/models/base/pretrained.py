@@ -11,10 +11,10 @@ import inspect
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar, overload
+from typing import Any, ClassVar, Literal, ParamSpec, Protocol, TypeVar, overload
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from minitransformers.compat.device_map import device_of
 from minitransformers.compat.forward import IGNORED_ARGUMENTS
@@ -22,23 +22,37 @@ from minitransformers.compat.keywords import LOADING_WEIGHTS, SAVING_WEIGHTS, re
 from minitransformers.configs.config import Config
 from minitransformers.errors import ConfigError, InputError, UnknownArgumentError, nearest
 from minitransformers.files.checkpoint_names import CheckpointNames
+from minitransformers.files.file_names import PICKLE, SAFETENSORS
 from minitransformers.files.hub import Source
-from minitransformers.files.loading import LoadingReport, load_weights
+from minitransformers.files.loading import LoadingReport, is_listed, load_weights
 from minitransformers.files.pushing import PushToHub
-from minitransformers.files.reading import open_checkpoint
+from minitransformers.files.reading import checkpoint_of, open_checkpoint
 from minitransformers.files.saving import named_for_files, write_checkpoint
 from minitransformers.generation.config import GenerationConfig
+from minitransformers.models.base.adapters import ADAPTER_FILES, Adapters, find_adapter
+from minitransformers.models.base.attributes import ModelAttributes
 from minitransformers.models.base.checkpointing import Checkpointing
 from minitransformers.models.base.initialization import Initialization, WithoutWeights
 from minitransformers.models.base.inputs import OutputOptions, PreparesInputs
 from minitransformers.models.base.token_embeddings import TokenEmbeddings
-from minitransformers.nn.attention import attention_kernel
 from minitransformers.outputs import ModelOutput
 
 ModelType = TypeVar("ModelType", bound="PreTrainedModel")
+Arguments = ParamSpec("Arguments")
+Output = TypeVar("Output", covariant=True)
 
 
-class PreTrainedModel(TokenEmbeddings, Initialization, PreparesInputs, Checkpointing, PushToHub):
+class HasForward(Protocol[Arguments, Output]):
+    """Gives a call of a model the arguments and the result of its `forward`, for type checkers and editors."""
+
+    def forward(self, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Output:
+        """The forward pass."""
+        ...
+
+
+class PreTrainedModel(
+    ModelAttributes, TokenEmbeddings, Initialization, PreparesInputs, Checkpointing, Adapters, PushToHub
+):
     """The base of all models.
 
     A family sets `config_class`, `base_model_prefix` (the attribute under which models with a head keep their
@@ -52,6 +66,12 @@ class PreTrainedModel(TokenEmbeddings, Initialization, PreparesInputs, Checkpoin
     optional_weights: ClassVar[tuple[str, ...]] = ()
     keep_in_fp32: ClassVar[tuple[str, ...]] = ()
     _no_split_modules: ClassVar[list[str]] = []  # blocks that stay on one device; other libraries read it
+    # Regular expressions that a user's class may set: names of weights that may be missing in a file, or unused in it
+    # without a word, and parts that stay float32. And names that are not saved.
+    _keys_to_ignore_on_load_missing: ClassVar[Any] = None
+    _keys_to_ignore_on_load_unexpected: ClassVar[Any] = None
+    _keep_in_fp32_modules: ClassVar[Any] = None
+    _keys_to_ignore_on_save: ClassVar[Any] = None
 
     config: Config
     _forward_arguments: ClassVar[frozenset[str]] = frozenset()
@@ -81,7 +101,15 @@ class PreTrainedModel(TokenEmbeddings, Initialization, PreparesInputs, Checkpoin
         if self.can_generate():
             self.generation_config = GenerationConfig.from_model_config(config)
 
-    def __call__(self, *args: Any, return_dict: bool | None = None, **kwargs: Any) -> Any:
+    @overload
+    def __call__(self: HasForward[Arguments, Output], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Output: ...
+
+    @overload
+    def __call__(
+        self: HasForward[Arguments, Output], *args: Any, return_dict: bool | None, **kwargs: Any
+    ) -> Output: ...
+
+    def __call__(self, *args: Any, return_dict: bool | None = None, **kwargs: Any) -> Any:  # type: ignore[misc]
         """Run `forward`; arguments that it does not have are refused with the nearest name.
 
         `return_dict=False`, here or in the config, returns the output as a plain tuple. Fields that tokenizers and
@@ -116,17 +144,19 @@ class PreTrainedModel(TokenEmbeddings, Initialization, PreparesInputs, Checkpoin
     @overload
     @classmethod
     def from_pretrained(
-        cls: type[ModelType], *args: Any, output_loading_info: Literal[True], **kwargs: Any
-    ) -> tuple[ModelType, dict[str, Any]]: ...
+        cls: type[ModelType], *args: Any, output_loading_info: Literal[False] = False, **kwargs: Any
+    ) -> ModelType: ...
 
     @overload
     @classmethod
-    def from_pretrained(cls: type[ModelType], *args: Any, **kwargs: Any) -> ModelType: ...
+    def from_pretrained(
+        cls: type[ModelType], *args: Any, output_loading_info: Literal[True], **kwargs: Any
+    ) -> tuple[ModelType, dict[str, Any]]: ...
 
     @classmethod  # type: ignore[misc]  # the overloads only tell the two return types apart
     def from_pretrained(
         cls: type[ModelType],
-        pretrained_model_name_or_path: str | PathLike[str],
+        pretrained_model_name_or_path: str | PathLike[str] | None,
         *model_args: Any,
         config: Config | str | PathLike[str] | None = None,
         dtype: torch.dtype | str | None = None,
@@ -142,6 +172,10 @@ class PreTrainedModel(TokenEmbeddings, Initialization, PreparesInputs, Checkpoin
         subfolder: str = "",
         device_map: Any = None,
         variant: str | None = None,
+        state_dict: Mapping[str, Tensor] | None = None,
+        key_mapping: Mapping[str, str] | None = None,
+        generation_config: GenerationConfig | None = None,
+        adapter_name: str | None = None,
         **overrides: Any,
     ) -> ModelType | tuple[ModelType, dict[str, Any]]:
         """Load a model from a directory, or from a repository of a hub.
@@ -150,7 +184,8 @@ class PreTrainedModel(TokenEmbeddings, Initialization, PreparesInputs, Checkpoin
         The model comes in evaluation mode; its weights stay mapped to the file until they are changed.
 
         Args:
-            pretrained_model_name_or_path: a directory, or a name such as "google-bert/bert-base-uncased".
+            pretrained_model_name_or_path: a directory, or a name such as "google-bert/bert-base-uncased"; None with
+                `state_dict` and `config`.
             config: a configuration, or where to read one, in place of the checkpoint's own.
             dtype: torch.float32, "bfloat16", … for the weights; None or "auto" takes what config.json says, or the
                 file. `torch_dtype` is its former name. In float16, a family's `keep_in_fp32` stay float32.
@@ -160,6 +195,11 @@ class PreTrainedModel(TokenEmbeddings, Initialization, PreparesInputs, Checkpoin
             cache_dir, force_download, local_files_only, token, revision, subfolder: see `Source`.
             device_map: the device that the model is moved to: "cpu", "cuda:0", or "auto" for the machine's accelerator.
             variant: read model.VARIANT.safetensors, or its shards, in place of model.safetensors.
+            state_dict: the weights, named as in files, where they are in memory already.
+            key_mapping: regular expressions in the files' names of weights, and what to write in their place.
+            generation_config: the model's settings of `generate`, in place of the checkpoint's.
+            adapter_name: of an adapter that lies beside the model, or that names the model as its own (see
+                `load_adapter`).
             overrides: fields of the config (`num_labels=3`) and arguments of the constructor
                 (`add_pooling_layer=False`).
 
@@ -168,18 +208,35 @@ class PreTrainedModel(TokenEmbeddings, Initialization, PreparesInputs, Checkpoin
             CheckpointError: a damaged file, or weights that do not fit the model.
             ConfigError, UnknownArgumentError: an override that is impossible or unknown.
         """
-        source = Source(
-            pretrained_model_name_or_path, cache_dir, revision, subfolder, local_files_only, token, force_download
-        )
         device = device_of(device_map)
+        if generation_config is not None and not isinstance(generation_config, GenerationConfig):
+            raise InputError(
+                f"generation_config must be a GenerationConfig, got {type(generation_config).__name__}: make one with "
+                f"GenerationConfig.from_pretrained or GenerationConfig(…)."
+            )
         overrides = remove_no_ops(f"{cls.__name__}.from_pretrained", overrides, LOADING_WEIGHTS)
+        where: dict[str, Any] = {"cache_dir": cache_dir, "revision": revision, "subfolder": subfolder, "token": token}
+        where |= {"local_files_only": local_files_only, "force_download": force_download}
+        if "token" in overrides:  # by its former name
+            where["token"] = overrides.pop("token")
+        source: Source | None = None
+        adapter: Source | None = None
+        if state_dict is None:
+            source, adapter = find_adapter(pretrained_model_name_or_path, **where)
+        elif pretrained_model_name_or_path is not None or config is None:
+            raise InputError(
+                "state_dict= takes the place of files: pass None as the name of the model, and config=, or load the "
+                "files and call model.load_state_dict."
+            )
         constructor = {key: overrides.pop(key) for key in list(overrides) if key in cls._constructor_arguments()}
         if attn_implementation is not None:
             overrides["attn_implementation"] = attn_implementation
         config = cls._find_config(config, source, overrides)
         wanted = _read_dtype(dtype if dtype is not None else torch_dtype)
 
-        weights = open_checkpoint(source, variant)
+        weights = checkpoint_of(state_dict or {}) if source is None else open_checkpoint(source, variant)
+        if key_mapping:
+            weights = weights.renamed(key_mapping)
         with WithoutWeights():
             model = cls(config, *model_args, **constructor)
         report = load_weights(
@@ -190,15 +247,19 @@ class PreTrainedModel(TokenEmbeddings, Initialization, PreparesInputs, Checkpoin
             shape_of=weights.shape,
             dtype=wanted or config.dtype,
             ignore_mismatched_sizes=ignore_mismatched_sizes,
-            origin=source.name,
+            origin="the state dict" if source is None else source.name,
         )
         model._note_untied()
         config.dtype = model.dtype
         model.eval()
         if device is not None:
             model.to(device)
-        if model.can_generate():
+        if model.can_generate() and generation_config is not None:
+            model.generation_config = copy.deepcopy(generation_config)
+        elif model.can_generate() and source is not None:
             model.generation_config = GenerationConfig.of_checkpoint(source, config)
+        if adapter is not None:
+            model.load_adapter(adapter.name, adapter_name, **where)
         return (model, dict(vars(report))) if output_loading_info else model
 
     def load_hf_state_dict(self, state_dict: Mapping[str, Tensor], **options: Any) -> LoadingReport:
@@ -230,6 +291,8 @@ class PreTrainedModel(TokenEmbeddings, Initialization, PreparesInputs, Checkpoin
     ) -> None:
         """Write config.json and model.safetensors, which `from_pretrained` here and in `transformers` loads.
 
+        Of a model with an adapter, only the adapter is written: adapter_config.json and adapter_model.safetensors.
+
         Args:
             save_directory: made where it is missing; may be the directory that the model was loaded from.
             is_main_process: False writes nothing: of several processes with the same model, one saves it.
@@ -248,25 +311,57 @@ class PreTrainedModel(TokenEmbeddings, Initialization, PreparesInputs, Checkpoin
         directory = Path(save_directory)
         if directory.is_file():
             raise InputError(f"save_directory={str(directory)!r} is a file; pass a directory.")
-        state = self.state_dict() if state_dict is None else state_dict
-        ties = self._ties_in_files()
         with self._pushing(directory, push_to_hub, hub_options):
+            if self._hf_peft_config_loaded:
+                directory.mkdir(parents=True, exist_ok=True)
+                tensors, names = self._adapter_for_files(directory, state_dict), ADAPTER_FILES
+            else:
+                state = self.state_dict() if state_dict is None else state_dict
+                kept = {
+                    name: tensor for name, tensor in state.items() if name not in (self._keys_to_ignore_on_save or ())
+                }
+                tensors = named_for_files(kept, self.checkpoint_names, self._ties_in_files())
+                names = (SAFETENSORS, PICKLE)
             write_checkpoint(
                 directory,
-                named_for_files(state, self.checkpoint_names, ties),
+                tensors,
                 max_shard_size=max_shard_size,
                 variant=variant,
                 safe_serialization=safe_serialization,
+                names=names,
             )
             self.config.architectures = [type(self).__name__]
             self.config.dtype = self.dtype
-            self.config.save_pretrained(directory)
+            if not self._hf_peft_config_loaded:
+                self.config.save_pretrained(directory)
             if self.can_generate():
                 self.generation_config.save_pretrained(directory)
 
     @classmethod
+    def _from_config(cls: type[ModelType], config: Config, **options: Any) -> ModelType:
+        """A newly initialized model of this class; `config` is copied.
+
+        Args:
+            config: the configuration.
+            options: `attn_implementation`; `dtype` (or `torch_dtype`), the type of the weights, `config.dtype` unless
+                given; and arguments of the constructor.
+        """
+        config = copy.deepcopy(config)
+        options = remove_no_ops(f"{cls.__name__}._from_config", options)
+        for name in ("torch_dtype", "dtype", "attn_implementation"):
+            if options.get(name) not in (None, "auto"):
+                setattr(config, name, options[name])
+            options.pop(name, None)
+        default = torch.get_default_dtype()
+        torch.set_default_dtype(config.dtype or default)
+        try:
+            return cls(config, **options)
+        finally:
+            torch.set_default_dtype(default)
+
+    @classmethod
     def _find_config(
-        cls, config: Config | str | PathLike[str] | None, source: Source, overrides: dict[str, Any]
+        cls, config: Config | str | PathLike[str] | None, source: Source | None, overrides: dict[str, Any]
     ) -> Config:
         known = set(cls.config_class._known_names())
         for key in overrides.keys() - known:
@@ -281,9 +376,9 @@ class PreTrainedModel(TokenEmbeddings, Initialization, PreparesInputs, Checkpoin
             config = copy.deepcopy(config)  # the caller's stays as it is
             config.update(overrides)
             return config
-        if config is not None:
-            read: Config = cls.config_class.from_pretrained(config, **overrides)
-            return read
+        if config is not None or source is None:
+            read: Any = cls.config_class.from_pretrained(config or "", **overrides)
+            return read  # type: ignore[no-any-return]
         found: Config = cls.config_class.from_source(source, **overrides)
         return found
 
@@ -294,11 +389,13 @@ class PreTrainedModel(TokenEmbeddings, Initialization, PreparesInputs, Checkpoin
     def _may_be_missing(self, name: str) -> bool:
         """Whether a parameter belongs to a head, or to an optional part of the backbone."""
         in_backbone = self.base_model is self or name.startswith(f"{self.base_model_prefix}.")
-        return not in_backbone or any(part in f".{name}" for part in self.optional_weights)
+        is_optional = any(part in f".{name}" for part in self.optional_weights)
+        return not in_backbone or is_optional or is_listed(name, self._keys_to_ignore_on_load_missing)
 
     def _keeps_fp32(self, name: str, dtype: torch.dtype | None) -> bool:
         """Whether a parameter is float32 in a model that is loaded in float16."""
-        return dtype == torch.float16 and any(part in f".{name}" for part in self.keep_in_fp32)
+        parts = (*self.keep_in_fp32, *(f".{part}." for part in self._keep_in_fp32_modules or ()))
+        return dtype == torch.float16 and any(part in f".{name}" for part in parts)
 
     def _ties_in_files(self) -> dict[str, str]:
         """Tied pairs of the family, of which a file may have either; none where the config does not tie."""
@@ -306,44 +403,8 @@ class PreTrainedModel(TokenEmbeddings, Initialization, PreparesInputs, Checkpoin
 
     # ---- what people ask a model for ---------------------------------------------------------------------------------
 
-    @property
-    def device(self) -> torch.device:
-        """Where the first parameter is."""
-        return next(self.parameters()).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The type of the first floating-point parameter."""
-        return next(parameter.dtype for parameter in self.parameters() if parameter.is_floating_point())
-
-    @property
-    def name_or_path(self) -> str:
-        """Where the model was loaded from."""
-        return self.config.name_or_path
-
-    @property
-    def transformer_backbone_name(self) -> str:
-        """The attribute that holds the backbone, under the name by which peft's prefix tuning asks for it."""
-        return self.base_model_prefix
-
-    def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
-        """The number of parameters, tied ones counted once.
-
-        Args:
-            only_trainable: count those with requires_grad.
-            exclude_embeddings: leave out the weights of all embeddings.
-        """
-        embeddings = {id(module.weight) for module in self.modules() if isinstance(module, nn.Embedding)}
-        return sum(
-            parameter.numel()
-            for parameter in self.parameters()
-            if (parameter.requires_grad or not only_trainable)
-            and not (exclude_embeddings and id(parameter) in embeddings)
-        )
-
     def set_attn_implementation(self, attn_implementation: str) -> None:
         """Choose the attention kernel: "sdpa" (fused) or "eager" (the formula)."""
-        attention_kernel(attn_implementation)
         self.config.attn_implementation = attn_implementation
 
     @classmethod

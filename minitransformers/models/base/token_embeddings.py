@@ -55,12 +55,17 @@ class TokenEmbeddings(nn.Module):
         return base.get_submodule(base._input_embeddings) if base is self else base.get_input_embeddings()
 
     def set_input_embeddings(self, value: nn.Module) -> None:
-        """Replace the token embedding; an output layer that was tied to it stays as it is until `tie_weights()`."""
+        """Replace the token embedding; an output layer that was tied to it stays as it is until `tie_weights()`.
+
+        `config.vocab_size` becomes the number of its vectors.
+        """
         base = self.base_model
         if base is not self:
             base.set_input_embeddings(value)
         else:
             _replace(self, self._input_embeddings, value)
+            if isinstance(value, nn.Embedding):
+                self.config.vocab_size = value.num_embeddings
 
     def get_output_embeddings(self) -> Any:
         """The layer that scores the vocabulary; None where the model has none."""
@@ -81,6 +86,24 @@ class TokenEmbeddings(nn.Module):
         """Let the output layer and the token embedding be one parameter, where the config says so."""
         if self.config.tie_word_embeddings:
             self._tie(self._pairs())
+            self._fit_bias()
+
+    def _fit_bias(self) -> None:
+        """Give the output layer's bias, and its size, the length of the tied weight: new entries are 0."""
+        head = self.get_output_embeddings()
+        if head is None or head.weight.shape[0] == head.out_features:
+            return
+        old, size = head.bias, head.weight.shape[0]
+        head.out_features = size
+        if old is None:
+            return
+        new = nn.Parameter(old.new_zeros(size), requires_grad=old.requires_grad)
+        with torch.no_grad():
+            new[: min(size, len(old))] = old[:size]
+        # In some heads the bias has a second name.
+        for name in [name for name, parameter in self.named_parameters(remove_duplicate=False) if parameter is old]:
+            path, _, leaf = name.rpartition(".")
+            setattr(self.get_submodule(path), leaf, new)
 
     def _tie(self, pairs: Mapping[str, str]) -> None:
         names = dict(self.named_parameters(remove_duplicate=False))
