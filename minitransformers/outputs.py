@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import torch.utils._pytree as pytree
 from torch import Tensor
@@ -135,15 +135,20 @@ def _number(scalar: Tensor) -> str | None:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-HiddenStates = tuple[Tensor, ...] | None
-Attentions = tuple[Tensor, ...] | None
+if TYPE_CHECKING:  # the caller knows which fields its arguments ask for, and need not test each for None
+    MaybeTensor = Tensor | Any
+    HiddenStates = tuple[Tensor, ...] | Any
+else:
+    MaybeTensor = Tensor | None
+    HiddenStates = tuple[Tensor, ...] | None
+Attentions = HiddenStates
 
 
 @dataclass
 class BaseModelOutput(ModelOutput):
     """The output of a backbone: `last_hidden_state` (batch, length, hidden)."""
 
-    last_hidden_state: Tensor | None = None
+    last_hidden_state: MaybeTensor = None
     hidden_states: HiddenStates = None
     attentions: Attentions = None
 
@@ -152,7 +157,7 @@ class BaseModelOutput(ModelOutput):
 class BaseModelOutputWithPast(ModelOutput):
     """The output of a decoder: `last_hidden_state` (batch, length, hidden) and the cache of keys and values."""
 
-    last_hidden_state: Tensor | None = None
+    last_hidden_state: MaybeTensor = None
     past_key_values: Any = None
     hidden_states: HiddenStates = None
     attentions: Attentions = None
@@ -162,8 +167,8 @@ class BaseModelOutputWithPast(ModelOutput):
 class BaseModelOutputWithPooling(ModelOutput):
     """The output of an encoder with a vector for the sequence: `pooler_output` (batch, hidden)."""
 
-    last_hidden_state: Tensor | None = None
-    pooler_output: Tensor | None = None
+    last_hidden_state: MaybeTensor = None
+    pooler_output: MaybeTensor = None
     hidden_states: HiddenStates = None
     attentions: Attentions = None
 
@@ -176,8 +181,8 @@ class BaseModelOutputWithPoolingAndCrossAttentions(ModelOutput):
     every block's output (batch, length, hidden); `attentions`, one per block (batch, heads, query, key).
     """
 
-    last_hidden_state: Tensor | None = None
-    pooler_output: Tensor | None = None
+    last_hidden_state: MaybeTensor = None
+    pooler_output: MaybeTensor = None
     past_key_values: Any = None
     hidden_states: HiddenStates = None
     attentions: Attentions = None
@@ -188,7 +193,7 @@ class BaseModelOutputWithPoolingAndCrossAttentions(ModelOutput):
 class BaseModelOutputWithPastAndCrossAttentions(ModelOutput):
     """The output of a decoder: `last_hidden_state` (batch, length, hidden) and the cache of keys and values."""
 
-    last_hidden_state: Tensor | None = None
+    last_hidden_state: MaybeTensor = None
     past_key_values: Any = None
     hidden_states: HiddenStates = None
     attentions: Attentions = None
@@ -199,8 +204,8 @@ class BaseModelOutputWithPastAndCrossAttentions(ModelOutput):
 class MaskedLMOutput(ModelOutput):
     """`logits` (batch, length, vocabulary): scores of the token at each position."""
 
-    loss: Tensor | None = None
-    logits: Tensor | None = None
+    loss: MaybeTensor = None
+    logits: MaybeTensor = None
     hidden_states: HiddenStates = None
     attentions: Attentions = None
 
@@ -209,8 +214,8 @@ class MaskedLMOutput(ModelOutput):
 class CausalLMOutput(ModelOutput):
     """`logits` (batch, length, vocabulary): scores of the next token, from a model without a cache."""
 
-    loss: Tensor | None = None
-    logits: Tensor | None = None
+    loss: MaybeTensor = None
+    logits: MaybeTensor = None
     hidden_states: HiddenStates = None
     attentions: Attentions = None
 
@@ -219,8 +224,8 @@ class CausalLMOutput(ModelOutput):
 class CausalLMOutputWithPast(ModelOutput):
     """`logits` (batch, length, vocabulary): scores of the next token."""
 
-    loss: Tensor | None = None
-    logits: Tensor | None = None
+    loss: MaybeTensor = None
+    logits: MaybeTensor = None
     past_key_values: Any = None
     hidden_states: HiddenStates = None
     attentions: Attentions = None
@@ -230,8 +235,8 @@ class CausalLMOutputWithPast(ModelOutput):
 class CausalLMOutputWithCrossAttentions(ModelOutput):
     """`logits` (batch, length, vocabulary): scores of the next token."""
 
-    loss: Tensor | None = None
-    logits: Tensor | None = None
+    loss: MaybeTensor = None
+    logits: MaybeTensor = None
     past_key_values: Any = None
     hidden_states: HiddenStates = None
     attentions: Attentions = None
@@ -242,8 +247,8 @@ class CausalLMOutputWithCrossAttentions(ModelOutput):
 class NextSentencePredictorOutput(ModelOutput):
     """`logits` (batch, 2): 0 = the second sentence follows the first, 1 = it does not."""
 
-    loss: Tensor | None = None
-    logits: Tensor | None = None
+    loss: MaybeTensor = None
+    logits: MaybeTensor = None
     hidden_states: HiddenStates = None
     attentions: Attentions = None
 
@@ -252,9 +257,9 @@ class NextSentencePredictorOutput(ModelOutput):
 class BertForPreTrainingOutput(ModelOutput):
     """Both heads: `prediction_logits` (batch, length, vocabulary) and `seq_relationship_logits` (batch, 2)."""
 
-    loss: Tensor | None = None
-    prediction_logits: Tensor | None = None
-    seq_relationship_logits: Tensor | None = None
+    loss: MaybeTensor = None
+    prediction_logits: MaybeTensor = None
+    seq_relationship_logits: MaybeTensor = None
     hidden_states: HiddenStates = None
     attentions: Attentions = None
 
@@ -263,9 +268,9 @@ class BertForPreTrainingOutput(ModelOutput):
 class AlbertForPreTrainingOutput(ModelOutput):
     """Both heads: `prediction_logits` (batch, length, vocabulary) and `sop_logits` (batch, 2), the sentences' order."""
 
-    loss: Tensor | None = None
-    prediction_logits: Tensor | None = None
-    sop_logits: Tensor | None = None
+    loss: MaybeTensor = None
+    prediction_logits: MaybeTensor = None
+    sop_logits: MaybeTensor = None
     hidden_states: HiddenStates = None
     attentions: Attentions = None
 
@@ -274,8 +279,8 @@ class AlbertForPreTrainingOutput(ModelOutput):
 class ElectraForPreTrainingOutput(ModelOutput):
     """`logits` (batch, length): above 0 where a token was replaced."""
 
-    loss: Tensor | None = None
-    logits: Tensor | None = None
+    loss: MaybeTensor = None
+    logits: MaybeTensor = None
     hidden_states: HiddenStates = None
     attentions: Attentions = None
 
@@ -284,8 +289,8 @@ class ElectraForPreTrainingOutput(ModelOutput):
 class SequenceClassifierOutput(ModelOutput):
     """`logits` (batch, labels)."""
 
-    loss: Tensor | None = None
-    logits: Tensor | None = None
+    loss: MaybeTensor = None
+    logits: MaybeTensor = None
     hidden_states: HiddenStates = None
     attentions: Attentions = None
 
@@ -294,8 +299,8 @@ class SequenceClassifierOutput(ModelOutput):
 class SequenceClassifierOutputWithPast(ModelOutput):
     """`logits` (batch, labels), from a decoder."""
 
-    loss: Tensor | None = None
-    logits: Tensor | None = None
+    loss: MaybeTensor = None
+    logits: MaybeTensor = None
     past_key_values: Any = None
     hidden_states: HiddenStates = None
     attentions: Attentions = None
@@ -305,8 +310,8 @@ class SequenceClassifierOutputWithPast(ModelOutput):
 class TokenClassifierOutput(ModelOutput):
     """`logits` (batch, length, labels)."""
 
-    loss: Tensor | None = None
-    logits: Tensor | None = None
+    loss: MaybeTensor = None
+    logits: MaybeTensor = None
     hidden_states: HiddenStates = None
     attentions: Attentions = None
 
@@ -315,9 +320,9 @@ class TokenClassifierOutput(ModelOutput):
 class QuestionAnsweringModelOutput(ModelOutput):
     """`start_logits` and `end_logits` (batch, length): scores of the answer's first and last token."""
 
-    loss: Tensor | None = None
-    start_logits: Tensor | None = None
-    end_logits: Tensor | None = None
+    loss: MaybeTensor = None
+    start_logits: MaybeTensor = None
+    end_logits: MaybeTensor = None
     hidden_states: HiddenStates = None
     attentions: Attentions = None
 
@@ -326,8 +331,8 @@ class QuestionAnsweringModelOutput(ModelOutput):
 class MultipleChoiceModelOutput(ModelOutput):
     """`logits` (batch, choices)."""
 
-    loss: Tensor | None = None
-    logits: Tensor | None = None
+    loss: MaybeTensor = None
+    logits: MaybeTensor = None
     hidden_states: HiddenStates = None
     attentions: Attentions = None
 
@@ -336,10 +341,10 @@ class MultipleChoiceModelOutput(ModelOutput):
 class GPT2DoubleHeadsModelOutput(ModelOutput):
     """Language model and choice: `logits` (batch, choices, length, vocabulary), `mc_logits` (batch, choices)."""
 
-    loss: Tensor | None = None
-    mc_loss: Tensor | None = None
-    logits: Tensor | None = None
-    mc_logits: Tensor | None = None
+    loss: MaybeTensor = None
+    mc_loss: MaybeTensor = None
+    logits: MaybeTensor = None
+    mc_logits: MaybeTensor = None
     past_key_values: Any = None
     hidden_states: HiddenStates = None
     attentions: Attentions = None
@@ -349,10 +354,10 @@ class GPT2DoubleHeadsModelOutput(ModelOutput):
 class OpenAIGPTDoubleHeadsModelOutput(ModelOutput):
     """Language model and choice: `logits` (batch, choices, length, vocabulary), `mc_logits` (batch, choices)."""
 
-    loss: Tensor | None = None
-    mc_loss: Tensor | None = None
-    logits: Tensor | None = None
-    mc_logits: Tensor | None = None
+    loss: MaybeTensor = None
+    mc_loss: MaybeTensor = None
+    logits: MaybeTensor = None
+    mc_logits: MaybeTensor = None
     hidden_states: HiddenStates = None
     attentions: Attentions = None
 
@@ -361,8 +366,8 @@ class OpenAIGPTDoubleHeadsModelOutput(ModelOutput):
 class ImageClassifierOutput(ModelOutput):
     """`logits` (batch, labels)."""
 
-    loss: Tensor | None = None
-    logits: Tensor | None = None
+    loss: MaybeTensor = None
+    logits: MaybeTensor = None
     hidden_states: HiddenStates = None
     attentions: Attentions = None
 
@@ -371,8 +376,8 @@ class ImageClassifierOutput(ModelOutput):
 class MaskedImageModelingOutput(ModelOutput):
     """`reconstruction` (batch, channels, height, width) of the images."""
 
-    loss: Tensor | None = None
-    reconstruction: Tensor | None = None
+    loss: MaybeTensor = None
+    reconstruction: MaybeTensor = None
     hidden_states: HiddenStates = None
     attentions: Attentions = None
 
@@ -385,12 +390,12 @@ class Seq2SeqModelOutput(ModelOutput):
     block of the decoder: (batch, heads, target, source).
     """
 
-    last_hidden_state: Tensor | None = None
+    last_hidden_state: MaybeTensor = None
     past_key_values: Any = None
     decoder_hidden_states: HiddenStates = None
     decoder_attentions: Attentions = None
     cross_attentions: Attentions = None
-    encoder_last_hidden_state: Tensor | None = None
+    encoder_last_hidden_state: MaybeTensor = None
     encoder_hidden_states: HiddenStates = None
     encoder_attentions: Attentions = None
 
@@ -403,13 +408,13 @@ class Seq2SeqModelOutput(ModelOutput):
 class Seq2SeqLMOutput(ModelOutput):
     """`logits` (batch, target length, vocabulary): scores of the next token of the target."""
 
-    loss: Tensor | None = None
-    logits: Tensor | None = None
+    loss: MaybeTensor = None
+    logits: MaybeTensor = None
     past_key_values: Any = None
     decoder_hidden_states: HiddenStates = None
     decoder_attentions: Attentions = None
     cross_attentions: Attentions = None
-    encoder_last_hidden_state: Tensor | None = None
+    encoder_last_hidden_state: MaybeTensor = None
     encoder_hidden_states: HiddenStates = None
     encoder_attentions: Attentions = None
 
@@ -418,13 +423,13 @@ class Seq2SeqLMOutput(ModelOutput):
 class Seq2SeqSequenceClassifierOutput(ModelOutput):
     """`logits` (batch, labels), from an encoder–decoder."""
 
-    loss: Tensor | None = None
-    logits: Tensor | None = None
+    loss: MaybeTensor = None
+    logits: MaybeTensor = None
     past_key_values: Any = None
     decoder_hidden_states: HiddenStates = None
     decoder_attentions: Attentions = None
     cross_attentions: Attentions = None
-    encoder_last_hidden_state: Tensor | None = None
+    encoder_last_hidden_state: MaybeTensor = None
     encoder_hidden_states: HiddenStates = None
     encoder_attentions: Attentions = None
 
@@ -433,13 +438,13 @@ class Seq2SeqSequenceClassifierOutput(ModelOutput):
 class Seq2SeqQuestionAnsweringModelOutput(ModelOutput):
     """`start_logits` and `end_logits` (batch, target length), from an encoder–decoder."""
 
-    loss: Tensor | None = None
-    start_logits: Tensor | None = None
-    end_logits: Tensor | None = None
+    loss: MaybeTensor = None
+    start_logits: MaybeTensor = None
+    end_logits: MaybeTensor = None
     past_key_values: Any = None
     decoder_hidden_states: HiddenStates = None
     decoder_attentions: Attentions = None
     cross_attentions: Attentions = None
-    encoder_last_hidden_state: Tensor | None = None
+    encoder_last_hidden_state: MaybeTensor = None
     encoder_hidden_states: HiddenStates = None
     encoder_attentions: Attentions = None

@@ -14,24 +14,14 @@ import typing
 from collections.abc import Iterable, Iterator
 from os import PathLike
 from pathlib import Path
-from typing import Any, ClassVar, dataclass_transform
+from typing import Any, ClassVar
 
-from minitransformers.configs.fields import (
-    choice,
-    constrained,
-    count,
-    positive,
-    probability,
-    size,
-    to_json_value,
-    validated,
-)
+from minitransformers.configs.fields import to_json_value, validated
 from minitransformers.errors import ConfigError, UnknownArgumentError, nearest
 from minitransformers.files.atomic import write_text
 from minitransformers.files.pushing import PushToHub
 
 
-@dataclass_transform(kw_only_default=True, field_specifiers=(constrained, size, count, probability, positive, choice))
 class ConfigBase(PushToHub):
     """A keyword-only data class of checked fields, which may hold further fields of a user's own.
 

@@ -61,7 +61,14 @@ class GenerationMixin:
     ) -> Tensor | GenerateOutput: ...
 
     @overload
-    def generate(self, *args: Any, return_dict_in_generate: Literal[True], **kwargs: Any) -> GenerateOutput: ...
+    def generate(
+        self,
+        inputs: Tensor | None = None,
+        generation_config: GenerationConfig | None = None,
+        *,
+        return_dict_in_generate: Literal[True],
+        **kwargs: Any,
+    ) -> GenerateOutput: ...
 
     def generate(
         self,
