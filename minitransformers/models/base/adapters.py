@@ -239,11 +239,12 @@ def find_adapter(name_or_path: Any, **where: Any) -> tuple[Source, Source | None
         CheckpointError: it names none.
     """
     source = Source(name_or_path, **where)
-    path = source.find(ADAPTER_CONFIG_FILE) if is_peft_available() else None
-    if path is None:
+    if not is_peft_available():
         return source, None
-    if source.find("config.json") is not None:
-        return source, source
+    is_model = source.find("config.json") is not None
+    path = source.find(ADAPTER_CONFIG_FILE)
+    if path is None or is_model:
+        return source, None if path is None else source
     base = json.loads(path.read_text(encoding="utf-8")).get("base_model_name_or_path")
     if not base:
         raise CheckpointError(
