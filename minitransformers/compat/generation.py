@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from minitransformers.compat.forward import IGNORED_ARGUMENTS
 from minitransformers.compat.keywords import Accepted
 
 _ALWAYS = Accepted()  # they choose how a result is computed, not which
@@ -33,18 +34,24 @@ ARGUMENTS: dict[str, Accepted] = {
     "custom_generate": Accepted((), "iterate over generate_steps"),
     "assistant_tokenizer": Accepted((), "take an assistant_model with the tokenizer of the model"),
     "trust_remote_code": _ALWAYS,  # a repository's code is never run
+    "return_dict": Accepted((True,), "pass return_dict_in_generate"),
+    "use_model_defaults": Accepted((True,), "pass a generation_config with every setting"),
 }
 
-# Entries of batches that tokenizers and collators make and that `generate` does not read.
-BATCH_FIELDS = frozenset(
+# Entries of batches that tokenizers and collators make, and arguments of `forward`, that `generate` does not read.
+BATCH_FIELDS = IGNORED_ARGUMENTS | {
+    "labels",
+    "mc_labels",
+    "mc_token_ids",
+    "num_items_in_batch",
+    "logits_to_keep",  # of each step, the latest logits are needed, whatever the number
+}
+
+# Inputs of some models, which calls of others may set to None.
+MODEL_INPUTS = frozenset(
     {
-        "labels",
-        "special_tokens_mask",
-        "offset_mapping",
-        "length",
-        "overflow_to_sample_mapping",
-        "token_type_ids",  # where the model has none
-        "num_items_in_batch",
-        "logits_to_keep",  # `generate` needs the latest alone
+        *("attention_mask", "position_ids", "inputs_embeds", "past_key_values", "head_mask"),
+        *("encoder_hidden_states", "encoder_attention_mask", "encoder_outputs", "decoder_input_ids"),
+        *("decoder_attention_mask", "decoder_inputs_embeds", "decoder_head_mask", "cross_attn_head_mask"),
     }
 )

@@ -208,6 +208,7 @@ def candidate_generator_for(
         InputError: assisted decoding does not support something else that is asked for.
     """
     name = "assistant_model" if assistant_model is not None else "prompt_lookup_num_tokens"
+    name = name if settings.assistant_early_exit is None else "assistant_early_exit"
     refused = {
         "is for one prompt at a time, got a batch of " + str(prompt.input_ids.shape[0]): prompt.input_ids.shape[0] != 1,
         f"gives one result, got num_return_sequences={settings.num_return_sequences}": settings.num_return_sequences

@@ -17,7 +17,7 @@ from typing import Any, Literal, overload
 import torch
 from torch import Tensor
 
-from minitransformers.compat.generation import ARGUMENTS, BATCH_FIELDS
+from minitransformers.compat.generation import ARGUMENTS, BATCH_FIELDS, MODEL_INPUTS
 from minitransformers.compat.keywords import remove_no_ops
 from minitransformers.errors import InputError, UnknownArgumentError, nearest
 from minitransformers.generation import further, rules
@@ -288,7 +288,7 @@ def split_arguments(model: Any, kwargs: Mapping[str, Any]) -> tuple[dict[str, An
             settings[name] = value
         elif name in of_forward:
             inputs |= {} if value is None else {name: value}
-        elif name not in BATCH_FIELDS:
+        elif name not in BATCH_FIELDS and not (value is None and name in MODEL_INPUTS):
             known = OPTION_NAMES | of_forward | OWN_ARGUMENTS
             raise UnknownArgumentError(f"{owner} takes no argument {name!r}.{nearest(name, known)}")
     return settings, inputs
