@@ -1,4 +1,4 @@
-"""The command line: `python -m minitransformers generate`, `chat`, `app` and `shapes`."""
+"""The command line: `minitransformers generate`, `chat`, `app` and `shapes`, or `python -m minitransformers …`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
+import minitransformers
 from minitransformers.app import session as sessions
 from minitransformers.app.server import serve
-from minitransformers.app.settings import FIELDS, STRATEGIES, Settings
+from minitransformers.app.settings import FIELDS, STRATEGIES, Settings, as_flag
 from minitransformers.app.terminal import Chatting, Terminal, Writing, lines_of
-from minitransformers.errors import MinitransformersError
+from minitransformers.errors import MinitransformersError, nearest
 
 DESCRIPTION = """\
 Generate text with a language model.
@@ -25,17 +27,26 @@ text, and `chat` answers line by line.
 """
 EXAMPLES = """\
 examples:
-  python -m minitransformers generate --model openai-community/gpt2
-  python -m minitransformers generate --model out/gpt --prompt "To be, or" --strategy beam --beams 5
-  echo "Once upon a time" | python -m minitransformers generate --temperature 0.7 --seed 1
-  python -m minitransformers chat --system "You are a pirate."
-  python -m minitransformers app --port 8000
+  {0} generate --model openai-community/gpt2
+  {0} generate --model out/gpt --prompt "To be, or" --strategy beam --beams 5
+  echo "Once upon a time" | {0} generate --temperature 0.7 --seed 1
+  {0} chat --system "You are a pirate."
+  {0} app --port 8000
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0, 1 after an error, 2 for a wrong command line, 130 after Ctrl-C."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        chosen = getattr(options, "parser", parser)
+        chosen.error(
+            f"unrecognized arguments: {' '.join(unknown)}.{nearest(unknown[0], chosen._option_string_actions)}"
+        )
+    if "run" not in options:
+        parser.print_help(sys.stderr)
+        return 2
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a character that the console cannot show is printed as "?"
@@ -54,15 +65,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    program = "python -m minitransformers"
+    program = "minitransformers" if Path(sys.argv[0]).stem == "minitransformers" else "python -m minitransformers"
     parser = argparse.ArgumentParser(
-        program, description=DESCRIPTION, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+        program,
+        description=DESCRIPTION,
+        epilog=EXAMPLES.format(program),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(title="commands (each has a --help of its own)", metavar="COMMAND", required=True)
+    parser.add_argument("--version", action="version", version=f"minitransformers {minitransformers.__version__}")
+    commands = parser.add_subparsers(title="commands (each has a --help of its own)", metavar="COMMAND")
 
     def add(name: str, help_text: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
         command = commands.add_parser(name, usage=f"{program} {name} [options]", help=help_text, description=help_text)
-        command.set_defaults(run=run)
+        command.set_defaults(run=run, parser=command)
         return command
 
     generate = add("generate", "continue a text, in the terminal", _generate)
@@ -87,7 +102,7 @@ def _add_model(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--model",
         metavar="NAME",
-        help="a directory, or a name on a hub (examples/checkpoints/gpt of the project if it exists, otherwise GPT-2)",
+        help="a directory, or a name on a hub (the small GPT that comes with this library)",
     )
     group.add_argument("--random", action="store_true", help="a small model with random weights, to try things out")
     group.add_argument("--draft", metavar="NAME", help="a smaller model of the same vocabulary, for 'assisted'")
@@ -104,10 +119,15 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
 
 
 def _prepare(options: argparse.Namespace) -> tuple[sessions.Session, Settings]:
-    settings = Settings()
+    settings = Settings(spell=as_flag)
     for name in ("strategy", *(item.name for item in FIELDS)):
         if getattr(options, name) is not None:
             settings = settings.set(name, getattr(options, name))
+    for item in FIELDS:
+        if getattr(options, item.name) is not None and not settings.applies(item):
+            remedy = f": add {as_flag('strategy', item.strategies[0])}" if options.strategy is None else ""
+            flags = f"{as_flag(item.name)} has no effect with {as_flag('strategy', settings.strategy)}"
+            print(f"note: {flags}{remedy}.", file=sys.stderr)
     session = sessions.load(options.model, random_weights=options.random, draft=options.draft)
     session.check(settings)
     return session, settings

@@ -1,4 +1,4 @@
-"""One prompt of every kind, to start from: the page's menu and the terminal's /template."""
+"""Example prompts, one of each kind, for the page's menu and the terminal's /template."""
 
 from __future__ import annotations
 

@@ -1,35 +1,40 @@
 """The app as a web page: one HTML file, and a server of the standard library that streams tokens to it.
 
     GET  /          the page
-    GET  /info      what it offers: the model, the settings, the example prompts
-    POST /generate  {"prompt": text} or {"messages": [{"role": …, "content": …}, …]}, and optionally "ids": the tokens
-                    that the continuation is to begin with, and "settings": {name: value}. Answers with server-sent
-                    events, each a JSON object: first {"forgotten": messages that were left out}, then for every step
-                    {"keep": number, "tokens": […]} (see `Change`), and in the end {"done": {…}} or {"error": words}.
+    GET  /info      the model, the settings and the example prompts
+    POST /generate  {"prompt": text} or {"messages": [{"role": …, "content": …}, …]}, and optionally "ids", the first
+                    tokens of the continuation, and "settings": {name: value}. Answers with server-sent events, each a
+                    JSON object: first {"forgotten": number of messages left out}, then for every step {"keep": number,
+                    "tokens": […]} (see `Change`), and at the end {"done": {…}} or {"error": message}.
 
-What is wrong with a request is answered with the status 400 and {"error": words}. A reader that leaves ends its text.
+A wrong request is answered with the status 400 and {"error": message}. A text ends when its reader disconnects.
+
+Only requests to a name of this machine are answered (`hosts.py`), so that other sites cannot use the page's browser to
+reach the server.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from typing import Any
 
 from minitransformers.app.examples import EXAMPLES
+from minitransformers.app.hosts import Hosts, address_family
 from minitransformers.app.session import Session
-from minitransformers.app.settings import FIELDS, STRATEGIES, Settings
+from minitransformers.app.settings import FIELDS, STRATEGIES, Settings, as_label
 from minitransformers.app.tokens import displayed
 from minitransformers.errors import InputError, MinitransformersError
 from minitransformers.tokenization.chat.prompt_templates import Message, chat_stops
 
-MOST_BYTES = 1_000_000  # of a request
+MAX_REQUEST_BYTES = 1_000_000
 
-# The page gets everything from this server and from itself; nothing else is ever loaded.
+# The page loads nothing from other servers.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:"
 
 
@@ -37,25 +42,28 @@ class AppServer(ThreadingHTTPServer):
     """Serves the page for one model; every text is generated in a thread of its own."""
 
     daemon_threads = True
+    hosts: Hosts
 
     def __init__(
         self, session: Session, settings: Settings | None = None, host: str = "127.0.0.1", port: int = 0
     ) -> None:
         self.session = session
-        self.settings = settings or Settings()
+        self.settings = replace(settings or Settings(), spell=as_label)
+        self.hosts = Hosts(host)
+        self.address_family = address_family(host)
         super().__init__((host, port), _Handler)
 
     @property
     def url(self) -> str:
-        """Where the page is."""
-        return f"http://{self.server_address[0]!s}:{self.server_address[1]}/"
+        """The address of the page, for a browser on this machine."""
+        return self.hosts.url(self.server_port)
 
 
 def serve(session: Session, settings: Settings, host: str = "127.0.0.1", port: int = 8000) -> None:
     """Serve the page until Ctrl-C.
 
     Raises:
-        InputError: the address cannot be had.
+        InputError: the address cannot be used.
     """
     try:
         server = AppServer(session, settings, host, port)
@@ -64,34 +72,45 @@ def serve(session: Session, settings: Settings, host: str = "127.0.0.1", port: i
         raise InputError(f"No page can be served at --host {host} --port {port}: {reason}; try --port 0.") from error
     with server:
         print(f"Model: {session.name}\nOpen {server.url} in a browser; Ctrl-C ends.", flush=True)
+        if others := server.hosts.url_for_others(server.server_port):
+            print(f"Other machines of the network can open {others}; anyone who reaches it can use it.", flush=True)
         server.serve_forever()
 
 
 def info(session: Session, settings: Settings) -> dict[str, Any]:
-    """What the page is made from."""
+    """The content of /info."""
     strategies = {name: text for name, text in STRATEGIES.items() if name != "assisted" or session.draft is not None}
     return {
         "model": session.name,
         "random": session.is_random,
         "positions": session.positions,
         "strategies": strategies,
-        "fields": [asdict(item) | {"value": settings.values[item.name]} for item in FIELDS],
+        "fields": [
+            {
+                "name": f.name,
+                "help": f.help,
+                "step": f.step,
+                "strategies": f.strategies,
+                "value": settings.values[f.name],
+            }
+            for f in FIELDS
+        ],
         "strategy": settings.strategy,
         "examples": EXAMPLES,
     }
 
 
 def events(session: Session, settings: Settings, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Check a request, and give the events of its text; nothing is computed before the first is asked for.
+    """Check a request, and return the events of its text; the text is generated while they are iterated over.
 
     Raises:
         MinitransformersError: the request cannot be answered.
     """
     for name, value in _of_type(dict, request, "settings", {}).items():
         settings = settings.set(name, value)
-    session.check(settings)
     forgotten, stops = 0, []
     if "messages" in request:
+        session.check(settings)
         messages = [_message(message) for message in _of_type(list, request, "messages", [])]
         kept, ids = session.fit(messages, settings)
         forgotten, stops = len(messages) - len(kept), chat_stops(session.tokenizer)
@@ -133,6 +152,18 @@ def _of_type(kind: type, request: dict[str, Any], name: str, default: Any) -> An
 class _Handler(BaseHTTPRequestHandler):
     server: AppServer
 
+    def parse_request(self) -> bool:
+        """Refuse requests under a foreign name or from the page of another site, whatever they ask for."""
+        if not super().parse_request():
+            return False
+        refusal = self.server.hosts.refusal(self.headers.get("Host"), self.headers.get("Origin"))
+        if refusal is not None:
+            with contextlib.suppress(InputError):
+                self._body()  # a connection that is closed before its body is read may lose the answer
+            status, words = refusal
+            self._json(status, {"error": words})
+        return refusal is None
+
     def do_GET(self) -> None:
         if self.path.split("?")[0] == "/":
             page = files("minitransformers.app").joinpath("page.html").read_bytes()
@@ -157,26 +188,29 @@ class _Handler(BaseHTTPRequestHandler):
             for event in stream:
                 self._send(event)
         except ConnectionError:
-            return  # the reader has stopped it
+            return  # the reader has disconnected
         except Exception as error:
-            # Whatever it is, the reader should see it in the page and not wait for ever.
+            # The page shows any error, and does not wait for more tokens.
             self._send({"error": f"{type(error).__name__}: {error}"})
             raise
 
     def _request(self) -> dict[str, Any]:
-        # Browsers let pages of other sites send other types without asking, but not this one.
+        # A page of another site can send this type only after a preflight request, which is not answered here.
         if self.headers.get_content_type() != "application/json":
             raise InputError("The request must have the type application/json.")
-        length = self.headers.get("Content-Length", "")
-        if not length.isdecimal() or int(length) > MOST_BYTES:
-            raise InputError(f"The request must say its length, which may be at most {MOST_BYTES:,} bytes.")
         try:
-            request = json.loads(self.rfile.read(int(length)))
+            request = json.loads(self._body())
         except (ValueError, RecursionError) as error:
-            raise InputError(f"The request is no JSON: {error}.") from error
+            raise InputError(f"The request is not JSON: {error}.") from error
         if not isinstance(request, dict):
             raise InputError("The request must be a JSON object.")
         return request
+
+    def _body(self) -> bytes:
+        length = self.headers.get("Content-Length", "")
+        if not length.isdecimal() or int(length) > MAX_REQUEST_BYTES:
+            raise InputError(f"The request needs a Content-Length of at most {MAX_REQUEST_BYTES:,} bytes.")
+        return self.rfile.read(int(length))
 
     def _send(self, event: dict[str, Any]) -> None:
         self.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
@@ -197,4 +231,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: Any) -> None:
-        """Nothing: what went wrong is shown in the page."""
+        """Log nothing: errors are shown in the page."""

@@ -1,11 +1,12 @@
-"""Session: a model that is loaded, and how a text or an answer of it is started."""
+"""Session: a loaded model, and how a text or an answer is started with it."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from importlib import metadata
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
@@ -13,23 +14,25 @@ import torch
 import minitransformers
 from minitransformers.app.settings import Settings
 from minitransformers.assets import fetch, fetch_if_reachable
-from minitransformers.auto import AutoConfig, AutoModelForCausalLM
+from minitransformers.auto import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCausalLM
+from minitransformers.configs.config import Config
 from minitransformers.errors import CheckpointError, InputError, MissingFileError
 from minitransformers.generation.loop import Search
 from minitransformers.tokenization import AutoTokenizer, GPT2Tokenizer
 from minitransformers.tokenization.chat.prompt_templates import Message, encode_chat, fit_chat
 
-# Where the examples keep the GPT that was trained with this library, seen from a clone of the repository.
+# The GPT that was trained with this library: in a clone of the repository, and where a wheel installs it.
 OWN_MODEL = Path("examples", "checkpoints", "gpt")
+INSTALLED_MODEL = PurePosixPath("share", "minitransformers", "gpt")
 
 
 @dataclass
 class Session:
-    """A model with its tokenizer, and what it is called where texts of it are shown.
+    """A model with its tokenizer, and its name as it is displayed.
 
     Attributes:
         name: where the model is from.
-        is_random: whether it was never trained, and what it writes means nothing.
+        is_random: whether it was never trained, so that its texts mean nothing.
         draft: a smaller model of the same vocabulary, for the strategy "assisted".
     """
 
@@ -41,12 +44,12 @@ class Session:
 
     @property
     def positions(self) -> int | None:
-        """How many tokens the model can read; None where there is no limit."""
+        """The largest number of tokens that the model can read; None if there is no limit."""
         limit: int | None = self.model.max_positions
         return limit
 
     def encode(self, prompt: str) -> list[int]:
-        """The ids of a text to continue. An empty one is what texts begin with, where the tokenizer knows that."""
+        """The ids of a text to continue; for an empty one the token that begins texts, if the tokenizer has one."""
         ids: list[int] = self.tokenizer(prompt, verbose=False)["input_ids"]
         start = self.tokenizer.bos_token_id
         return ids if ids or start is None else [start]
@@ -62,20 +65,22 @@ class Session:
         return fit_chat(messages, limit, lambda chat: encode_chat(self.tokenizer, chat))
 
     def start(self, ids: Sequence[int], settings: Settings, stops: Sequence[str] = ()) -> tuple[Search, int | None]:
-        """Begin to continue a text: what to iterate over, and the seed of its draws, None where nothing is drawn.
+        """Start to continue a text: the search to iterate over, and the seed of its draws, None without draws.
 
         Raises:
-            MinitransformersError: settings that are out of range or leave no room; before anything is computed.
+            MinitransformersError: the settings do not fit the model or the prompt; raised before any computation.
         """
+        self._check_room(len(ids), settings)
         arguments: dict[str, Any] = settings.arguments()
-        seed = settings.values["seed"] if settings.strategy == "sample" else None
+        seed = None
         if settings.strategy == "sample":
+            seed = settings.values["seed"]
             seed = random.randrange(2**16) if seed is None else seed
-            if not 0 <= seed < 2**63:
-                raise InputError(f"seed={seed} must be a whole number from 0 to 2**63 − 1.")
         if settings.strategy == "assisted":
             if self.draft is None:
-                raise InputError("The strategy 'assisted' needs a smaller model that guesses: start with --draft.")
+                raise InputError(
+                    "The strategy 'assisted' needs a smaller model that guesses: restart the program with --draft."
+                )
             arguments["assistant_model"] = self.draft
         if stops:
             arguments |= {"stop_strings": list(stops), "tokenizer": self.tokenizer}
@@ -83,52 +88,92 @@ class Session:
         return search, None if seed is None else int(seed)
 
     def check(self, settings: Settings) -> None:
-        """Refuse settings that no text could be generated with.
+        """Raise an error for settings that no text could be generated with.
 
         Raises:
-            MinitransformersError: in the words of `generate`.
+            MinitransformersError: they do not fit the model.
         """
+        length = settings.values["max_new_tokens"] or 0
+        if self.positions is not None and length >= self.positions:
+            raise InputError(
+                f"{settings.spell('max_new_tokens')} must be less than {self.positions}, the number of tokens that the "
+                f"model can read, got {length}."
+            )
         self.start([0], settings)
+
+    def _check_room(self, prompt: int, settings: Settings) -> None:
+        if self.positions is None:
+            return
+        room = self.positions + 1 - prompt  # the last token of a text is never read
+        if prompt == 0:
+            raise InputError("The prompt is empty, and this model needs at least one token to continue: write one.")
+        if room <= 1:
+            raise InputError(
+                f"The prompt has {prompt} tokens, and the model can read {self.positions}: shorten the prompt."
+            )
+        asked = int(settings.values["max_new_tokens"] or 0)
+        if asked > room:
+            raise InputError(
+                f"There is no room for {asked} new tokens: the model can read {self.positions} tokens, and the prompt "
+                f"has {prompt}. Use {settings.spell('max_new_tokens', room)} or a shorter prompt."
+            )
 
 
 def load(model: str | None = None, *, random_weights: bool = False, draft: str | None = None) -> Session:
     """Load the model of a directory or a hub.
 
-    Unless named, it is the GPT that was trained with this library (examples/checkpoints/gpt), else the real GPT-2,
-    where a hub answers.
+    The default is the GPT that was trained with this library, or GPT-2 where that was not installed.
 
     Args:
         model: a directory, or the name of a repository.
         random_weights: take a small GPT-2 with random weights instead; for trying the app out.
-        draft: a smaller model of the same vocabulary, likewise.
+        draft: the directory or name of a smaller model with the same vocabulary.
 
     Raises:
-        MissingFileError: there is no model, with what to do about it.
-        CheckpointError: it cannot generate.
+        MissingFileError: there is no model; the message says how to get one.
+        CheckpointError: it cannot continue texts.
     """
     if model is not None and random_weights:
-        raise InputError("--model and --random contradict each other: pass only one of them.")
+        raise InputError("--model and --random contradict each other: leave one of them out.")
     session = _random() if random_weights else _from(model) if model is not None else _default()
     if draft is not None:
         session.draft = _from(draft).model
+        sizes = [each.config.vocab_size for each in (session.model, session.draft)]
+        if sizes[0] != sizes[1]:
+            raise InputError(
+                f"--draft {draft} has a vocabulary of {sizes[1]:,} tokens, and the model one of {sizes[0]:,}: choose a "
+                f"smaller model of the same family, with the same tokenizer."
+            )
     return session
 
 
 def _default() -> Session:
-    for root in (Path.cwd(), Path(minitransformers.__file__).parents[1]):
-        if (root / OWN_MODEL / "config.json").is_file():
-            return _from(str(root / OWN_MODEL), "the GPT trained with this library")
-    directory = fetch_if_reachable("gpt2")
-    if directory is not None:
-        return _from(str(directory), "GPT-2")
+    roots = Path.cwd(), Path(minitransformers.__file__).parents[1]
+    for directory in (*(root / OWN_MODEL for root in roots), _installed_model()):
+        if directory is not None and (directory / "config.json").is_file():
+            return _from(str(directory), "the GPT trained with this library")
+    downloaded = fetch_if_reachable("gpt2")
+    if downloaded is not None:
+        return _from(str(downloaded), "GPT-2")
     raise MissingFileError(
-        f"There is no trained model here: {OWN_MODEL} does not exist, and no hub that has GPT-2 answers. Pass --model "
-        f"with a directory or a name on a hub (`python examples/02_generate.py` trains a tiny model in a minute and "
-        f"saves it to out/gpt), or --random for a model with random weights, which writes nonsense."
+        "No trained model is installed, and no hub answers that has GPT-2. Use --model with a directory or, once a hub "
+        "can be reached, a name such as openai-community/gpt2. Or use --random: random weights, which write nonsense."
     )
 
 
+def _installed_model() -> Path | None:
+    """The directory of the GPT that comes with an installed wheel."""
+    try:
+        installed = metadata.files("minitransformers") or []
+    except metadata.PackageNotFoundError:
+        return None
+    configs = (file for file in installed if file.parts[-4:] == (*INSTALLED_MODEL.parts, "config.json"))
+    return next((Path(str(file.locate())).resolve().parent for file in configs), None)
+
+
 def _from(source: str, name: str | None = None) -> Session:
+    configs: Any = AutoConfig
+    _check_causal(source, configs.from_pretrained(source))
     model, info = AutoModelForCausalLM.from_pretrained(source, output_loading_info=True)
     new = sorted(info["missing_keys"])
     if new or not hasattr(model, "generate_steps"):
@@ -138,6 +183,26 @@ def _from(source: str, name: str | None = None) -> Session:
         )
     tokenizers: Any = AutoTokenizer
     return Session(model.eval(), tokenizers.from_pretrained(source), name or source)
+
+
+def _check_causal(source: str, config: Config) -> None:
+    """Raise an error for a model that is not one of the next token, before its weights are loaded.
+
+    BERT and its relatives have a class for texts from left to right, but a checkpoint was trained that way only if its
+    configuration says `is_decoder`.
+    """
+    advice = "Choose a model that was trained to continue texts, such as --model openai-community/gpt2."
+    kind = config.model_type
+    if config.is_encoder_decoder:
+        raise CheckpointError(
+            f"{source!r} cannot continue texts: it is an encoder–decoder ({kind}), which rewrites a text as another. "
+            f"{advice}"
+        )
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING or not getattr(config, "is_decoder", True):
+        raise CheckpointError(
+            f"{source!r} cannot continue texts: it is an encoder ({kind}), which reads a text from both sides at once, "
+            f"to fill gaps or to classify. {advice}"
+        )
 
 
 def _random() -> Session:

@@ -1,4 +1,4 @@
-"""The app in the terminal: a prompt or a message, the text as it comes, and slash commands that change how."""
+"""The app in the terminal: reads prompts or messages, prints texts as they come, and obeys slash commands."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import textwrap
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from minitransformers.app.examples import EXAMPLES
 from minitransformers.app.session import Session
-from minitransformers.app.settings import FIELDS, STRATEGIES, Settings
+from minitransformers.app.settings import FIELDS, STRATEGIES, Settings, as_command
 from minitransformers.app.tokens import Token, apply, displayed
 from minitransformers.errors import InputError, MinitransformersError, UnknownNameError, nearest
 from minitransformers.tokenization.chat.prompt_templates import Message, chat_stops
@@ -23,13 +23,13 @@ Command = Callable[[str], None]
 
 @runtime_checkable
 class Output(Protocol):
-    """What `print` needs of a file, and whether somebody is watching it."""
+    """A file that `print` can write to, perhaps a terminal."""
 
     def write(self, text: str, /) -> Any:
-        """Take text."""
+        """Write text."""
 
     def flush(self) -> None:
-        """Let it be seen."""
+        """Send buffered text on."""
 
     def isatty(self) -> bool:
         """Whether it is a terminal."""
@@ -41,11 +41,11 @@ class Terminal(ABC):
 
     Attributes:
         session: the model.
-        settings: what to begin with.
-        read: gives the next line, like `input`; raises EOFError after the last.
-        out: where texts go.
-        notes: where everything else goes: what was understood, errors, how long it took.
-        ids, tokens: what the latest text was asked to go on from, and how it went on.
+        settings: the current settings.
+        read: returns the next line, like `input`; raises EOFError after the last.
+        out: the file for texts.
+        notes: the file for everything else: confirmations, errors, times.
+        ids, tokens: the prompt of the latest text, and its continuation.
         errors: how many lines could not be answered.
     """
 
@@ -65,12 +65,13 @@ class Terminal(ABC):
     # ---- reading -----------------------------------------------------------------------------------------------------
 
     def interact(self) -> None:
-        """Greet, and go on until the input ends."""
+        """Greet, and run until the input ends. From here on, errors name commands."""
+        self.settings = replace(self.settings, spell=as_command)
         self.note(f"Model: {self.session.name}\n{self.greeting} /help lists the commands; Ctrl-C stops a text.\n")
         self.run()
 
     def run(self) -> None:
-        """Obey or answer every line. What goes wrong is said, and the next line is read."""
+        """Obey or answer every line. Errors are printed, and the next line is read."""
         while not self._at_end:
             try:
                 line = self._line()
@@ -87,27 +88,27 @@ class Terminal(ABC):
                 self.note(f"error: {error}")
 
     def _line(self) -> str:
-        """The next line; one that ends with a backslash goes on in the next."""
+        """The next line, joined with the following one where it ends with a backslash."""
         line = self.read(self.prompt)
         while line.endswith("\\"):
             line = line[:-1] + "\n" + self.read("… ")
         return line
 
     def note(self, text: str) -> None:
-        """Say something that is no text of the model."""
+        """Print something that is not a text of the model."""
         print(text, file=self.notes, flush=True)
 
     # ---- obeying -----------------------------------------------------------------------------------------------------
 
     @property
     def commands(self) -> dict[str, tuple[str, Command]]:
-        """By name: what /help says, and what is done with the rest of the line."""
+        """By name: the help text, and the function that gets the rest of the line."""
         return {
             "strategy": (f"NAME: {', '.join(STRATEGIES)}; /strategy beam 8 sets the beams too", self._set_strategy),
             **{item.alias: (f"VALUE  {item.help}", self._setter(item.name)) for item in FIELDS},
             "show": ("show all settings", lambda _: self._show_settings()),
             "alternatives": (
-                "the tokens of the latest text, and what could have come instead",
+                "the tokens of the latest text, and the likeliest others at each place",
                 self._show_alternatives,
             ),
             "help": ("show this", lambda _: self._show_help()),
@@ -119,7 +120,7 @@ class Terminal(ABC):
 
         Raises:
             UnknownNameError: there is no such command.
-            MinitransformersError: it was given something impossible.
+            MinitransformersError: its argument is wrong.
         """
         name, _, rest = line[1:].strip().partition(" ")
         name = name.lower().replace("-", "_")
@@ -148,10 +149,10 @@ class Terminal(ABC):
         self.note(f"strategy = {name}: {STRATEGIES[name]}")
 
     def _try(self, settings: Settings) -> None:
-        """Take settings over if texts can be generated with them, now or after a change of strategy."""
+        """Use these settings if texts can be generated with them, now or after a change of strategy."""
         self.session.check(settings)
         for other in ("sample", "beam"):
-            self.session.check(Settings(other, settings.values))
+            self.session.check(replace(settings, strategy=other))
         self.settings = settings
 
     def _show_settings(self) -> None:
@@ -174,7 +175,7 @@ class Terminal(ABC):
         for name, (text, _) in self.commands.items():
             wrapped = textwrap.wrap(text, 90, subsequent_indent=" " * 16)
             self.note(f"  /{name:<13}" + "\n".join(wrapped))
-        self.note("  Anything else is what the model gets; a line that ends with \\ goes on in the next.")
+        self.note("  All other lines go to the model; a line that ends with \\ continues in the next.")
 
     def _quit(self, _: str) -> None:
         self._at_end = True
@@ -183,19 +184,19 @@ class Terminal(ABC):
 
     @abstractmethod
     def answer(self, line: str) -> None:
-        """Let the model go on after a line."""
+        """Let the model continue a line."""
 
     def stream(self, ids: Sequence[int], stops: Sequence[str] = (), before: str = "") -> str:
-        """Print `before` and the continuation while it comes, and give the continuation. Ctrl-C ends it early.
+        """Print `before` and the continuation as it is generated, and return the continuation. Ctrl-C ends it early.
 
         Raises:
-            MinitransformersError: it cannot be started.
+            MinitransformersError: the settings do not fit the prompt.
         """
         search, seed = self.session.start(ids, self.settings, stops)
         self.ids, self.tokens = list(ids), []
         started = time.perf_counter()
         stopped = False
-        # Beams change their minds about what a terminal cannot take back: the text is printed once it is complete.
+        # The best beam may change, and a terminal cannot erase text: it is printed when it is complete.
         at_once = self.settings.strategy != "beam"
         if at_once:
             self._print(before)
@@ -229,7 +230,7 @@ class Terminal(ABC):
         print(text, end="", file=self.out, flush=True)
 
     def dim(self, text: str) -> str:
-        """The text in grey, on a terminal that has it."""
+        """The text in grey, if the output is a terminal with colours."""
         coloured = self.out.isatty() and "NO_COLOR" not in os.environ
         return f"\x1b[2m{text}\x1b[0m" if coloured else text
 
@@ -242,9 +243,9 @@ class Writing(Terminal):
 
     @property
     def commands(self) -> dict[str, tuple[str, Command]]:
-        """Those of all, and what concerns texts."""
+        """Those of every terminal, and those for texts."""
         return {
-            "more": ("go on with the latest text", self._more),
+            "more": ("continue the latest text", self._more),
             "template": (f"NAME  begin with a prompt of this kind: {', '.join(EXAMPLES)}", self._template),
             **super().commands,
         }
@@ -255,7 +256,7 @@ class Writing(Terminal):
 
     def _more(self, _: str) -> None:
         if not self.tokens:
-            raise InputError("There is no text yet that could go on: type the beginning of one.")
+            raise InputError("There is no text yet to continue: type the beginning of one.")
         self.stream([*self.ids, *(token.id for token in self.tokens)])
 
     def _template(self, name: str) -> None:
@@ -268,11 +269,11 @@ class Writing(Terminal):
 
 @dataclass
 class Chatting(Terminal):
-    """`chat`: every line is a message, and the model reads as much of the chat as fits its context window.
+    """`chat`: every line is a message; the model reads as much of the chat as fits its context window.
 
     Attributes:
-        system: how to answer.
-        turns: the messages that are remembered.
+        system: the instruction for the model.
+        turns: the messages so far.
     """
 
     prompt: ClassVar[str] = "you: "
@@ -282,7 +283,7 @@ class Chatting(Terminal):
 
     @property
     def commands(self) -> dict[str, tuple[str, Command]]:
-        """Those of all, and what concerns chats."""
+        """Those of every terminal, and those for chats."""
         return {
             "system": ("TEXT  say how to answer, such as: You are a pirate.", self._set_system),
             "reset": ("forget the chat", self._reset),
@@ -311,7 +312,7 @@ class Chatting(Terminal):
 
 
 def lines_of(stream: Iterable[str]) -> Callable[[str], str]:
-    """Something to read lines from like `input`, without showing a prompt."""
+    """A function like `input` that reads from a file and shows no prompt."""
     lines = iter(stream)
 
     def read(_: str) -> str:

@@ -1,4 +1,4 @@
-"""From the steps of generating a text to the tokens that are displayed, each with what could have come instead.
+"""From the steps of generation to displayed tokens, each with the likeliest alternatives.
 
 The terminal and the page both iterate over `displayed(search, …)`, and so over `model.generate_steps`.
 """
@@ -15,12 +15,12 @@ from torch import Tensor
 from minitransformers.generation.config import as_list
 from minitransformers.generation.loop import Search
 
-INCOMPLETE = "\ufffd"  # what the bytes of an unfinished character decode to
+INCOMPLETE = "\ufffd"  # the bytes of an unfinished character decode to it
 
 
 @dataclass(frozen=True)
 class Alternative:
-    """A token that could have come, and how likely it was."""
+    """A token that was possible at some place, and its probability."""
 
     id: int
     label: str
@@ -33,11 +33,11 @@ class Token:
 
     Attributes:
         id: its number in the vocabulary.
-        text: what it adds to the text. Nothing, where a character takes several tokens and this is not the last of
-            them, or where it only says that the text ends.
-        label: the token by itself, for when it adds nothing.
-        probability: how likely it was to come, after all processors and filters.
-        alternatives: the likeliest tokens at its place, itself often among them, the likeliest first.
+        text: the characters that it adds. Empty for a special token, and for a token that is not the last of a
+            character's several tokens.
+        label: the token decoded by itself, to be shown if `text` is empty.
+        probability: its probability after all processors and filters.
+        alternatives: the likeliest tokens at its place in descending order, often with this one among them.
     """
 
     id: int
@@ -52,10 +52,10 @@ Tokens = tuple[Token, ...]
 
 @dataclass(frozen=True)
 class Change:
-    """How what is displayed changes: so many of its tokens stay, and these come after them.
+    """A change of the display: `keep` of its tokens stay, and `tokens` follow them.
 
-    Beam search changes its mind about earlier tokens. All other strategies only add to the text, sometimes to that of
-    the last token: what had been held back of it.
+    Beam search may replace earlier tokens. All other strategies only add to the text, sometimes to that of the last
+    token, of which a part had been held back.
     """
 
     keep: int
@@ -63,13 +63,13 @@ class Change:
 
 
 def displayed(search: Search, tokenizer: Any, *, stops: Sequence[str] = (), alternatives: int = 6) -> Iterator[Change]:
-    """Run a search for one text, and say after every step how the display changes.
+    """Run a search for one text, and yield the change of the display after every step.
 
     Args:
-        search: of `model.generate_steps`, for one text. Of several beams, the best is displayed.
-        tokenizer: what decodes the ids.
-        stops: texts that end the text and are not displayed. What may become one is held back until it is clear.
-        alternatives: how many to give for each token.
+        search: from `model.generate_steps`, for one text. Of several beams, the best is displayed.
+        tokenizer: decodes the ids.
+        stops: texts that end the text and are not displayed. The possible beginning of one is held back.
+        alternatives: how many for each token.
     """
     shown: Tokens = ()
     continuation: Tokens = ()
@@ -83,7 +83,7 @@ def displayed(search: Search, tokenizer: Any, *, stops: Sequence[str] = (), alte
 
 
 def apply(shown: Sequence[Token], change: Change) -> list[Token]:
-    """The tokens that are displayed after a change."""
+    """The displayed tokens after a change."""
     return [*shown[: change.keep], *change.tokens]
 
 
@@ -97,7 +97,7 @@ def _change(old: Tokens, new: Tokens) -> Change:
 
 
 def _continuations(search: Search, tokenizer: Any, count: int) -> Iterator[Tokens]:
-    """The best continuation after every step, and in the end the result."""
+    """The best continuation after every step, and at the end the result."""
     return (_of_beams if (search.settings.num_beams or 1) > 1 else _of_one_row)(search, tokenizer, count)
 
 
@@ -116,9 +116,9 @@ def _of_one_row(search: Search, tokenizer: Any, count: int) -> Iterator[Tokens]:
 def _of_beams(search: Search, tokenizer: Any, count: int) -> Iterator[Tokens]:
     prompt = search.sequences[0].tolist()
     beams, ends = search.sequences.shape[0], as_list(search.settings.eos_token_id)
-    # Of every step, the likeliest tokens after each beam and their probabilities. They are enough to look up any token
-    # of any continuation: what is among the best candidates of all beams, of which there are so many, is also among the
-    # best of its own beam. Where it is not, it ties with the last of them.
+    # For every step, the likeliest tokens after each beam and their probabilities. They contain every token of every
+    # continuation: one of the `candidates` best of all beams is also one of the `candidates` best of its own beam, or
+    # ties with the last of them.
     candidates = max(count, beams * max(2, 1 + len(ends)))
     likeliest: list[tuple[Tensor, Tensor]] = []
 
@@ -152,7 +152,7 @@ def _token(
 
 
 def _alternatives(tokenizer: Any, ids: Tensor, probabilities: Tensor) -> tuple[Alternative, ...]:
-    """One for each id that is possible."""
+    """One for each id of a probability above 0."""
     return tuple(
         Alternative(token_id, tokenizer.decode([token_id]), probability)
         for token_id, probability in zip(ids.tolist(), probabilities.tolist(), strict=True)
@@ -164,15 +164,15 @@ def _alternatives(tokenizer: Any, ids: Tensor, probabilities: Tensor) -> tuple[A
 
 
 class Writer:
-    """Decodes a text token by token: the pieces, put together, are the text.
+    """Decodes a text token by token; the joined pieces are the text.
 
-    A token's text depends on its neighbours: a character may take several tokens, and a space before a word is dropped
-    at the start of a text. So a few tokens before it are decoded with it. Eight are enough to hold a whole character,
-    which has at most four bytes, and a token has at least one.
+    A token's text depends on its neighbours: a character may take several tokens, and a space before the first word is
+    dropped. So each token is decoded together with the eight before it. These hold a whole character, which has at most
+    four bytes, since a token has at least one.
 
     Args:
-        tokenizer: what decodes.
-        before: ids of the text that has been written already.
+        tokenizer: decodes the ids.
+        before: ids of the preceding text.
     """
 
     CONTEXT = 8
@@ -189,7 +189,7 @@ class Writer:
         return str(self._tokenizer.decode(self._ids, skip_special_tokens=True)) if self._ids else ""
 
     def add(self, token_id: int) -> str:
-        """What the token adds; what it leaves incomplete is added by a later one."""
+        """The text that the token adds; an incomplete character is added by a later token."""
         self._ids.append(token_id)
         text = self._decode()
         complete = text.rstrip(INCOMPLETE)
@@ -200,17 +200,17 @@ class Writer:
         return piece
 
     def rest(self) -> str:
-        """What is incomplete and stays so, as U+FFFD."""
+        """The incomplete character at the end, as U+FFFD."""
         return self._decode()[self._written :]
 
 
 def _completed(tokens: Tokens, writer: Writer) -> Tokens:
-    """The tokens, with a character that was begun and not finished in the text of the last one."""
+    """The tokens, with an incomplete character added to the text of the last one."""
     return (*tokens[:-1], replace(tokens[-1], text=tokens[-1].text + writer.rest())) if writer.rest() else tokens
 
 
 def _visible(tokens: Tokens, stops: Sequence[str], *, at_end: bool) -> Tokens:
-    """The tokens before a stop text, or before what may become one."""
+    """The tokens before a stop text, or before the possible beginning of one."""
     if not stops:
         return tokens
     text = "".join(token.text for token in tokens)
@@ -228,5 +228,5 @@ def _visible(tokens: Tokens, stops: Sequence[str], *, at_end: bool) -> Tokens:
 
 
 def _begun(text: str, stop: str) -> int:
-    """How many characters of `stop` the end of the text may be the beginning of."""
+    """The length of the longest beginning of `stop` that the text ends with."""
     return next((size for size in range(len(stop) - 1, 0, -1) if text.endswith(stop[:size])), 0)

@@ -75,6 +75,16 @@ class Browser:
         ]
         self.ask("POST", "/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": actions}]})
 
+    def tap(self, selector: str, index: int) -> None:
+        """A finger on the first line of an element, where it is on the screen now."""
+        place = "(({left, top, width, height}) => [left + width / 2, top + height / 2])"
+        x, y = self.run(f"{place}(document.querySelectorAll('{selector}')[{index}].getClientRects()[0])")
+        down_and_up = [{"type": "pointerDown", "button": 0}, {"type": "pause", "duration": 50}]
+        down_and_up += [{"type": "pointerUp", "button": 0}]
+        actions = [{"type": "pointerMove", "x": int(x), "y": int(y)}, *down_and_up]
+        finger = {"type": "pointer", "id": "finger", "parameters": {"pointerType": "touch"}, "actions": actions}
+        self.ask("POST", "/actions", {"actions": [finger]})
+
     def wait(self, script: str, seconds: float = 120) -> None:
         """Until a condition holds."""
         end = time.monotonic() + seconds
@@ -165,6 +175,29 @@ def try_details(browser: Browser, folder: Path, name: str) -> None:
     assert len(after) > 30
 
 
+def try_taps(browser: Browser, folder: Path) -> None:
+    print("A tap shows a token's details, wherever on the screen it is")
+    places = []
+    for index in range(browser.run("document.querySelectorAll('.token').length")):
+        browser.run("(pin(null), document.activeElement.blur())")
+        browser.run("document.querySelector('#log').scrollIntoView({block: 'start'})")
+        browser.run("window.scrollBy(0, -innerHeight / 3)")
+        top = browser.run(f"document.querySelectorAll('.token')[{index}].getClientRects()[0].top / innerHeight")
+        if not 0 < top < 0.95:
+            continue
+        places.append(top)
+        browser.tap(".token", index)
+        browser.wait(f"pinned?.place === {index} && !document.querySelector('#something').hidden", seconds=5)
+        # Neither the details nor anything else covers the token.
+        seen = (
+            "(({left, top, width, height}) => document.elementFromPoint(left + width / 2, top + height / 2) === pinned)"
+        )
+        assert browser.run(f"{seen}(pinned.getClientRects()[0])"), index
+    assert max(places) > 0.6, places
+    browser.picture(folder / "phone-tapped.png", whole=False)
+    browser.run("pin(null)")
+
+
 def try_beams(browser: Browser, session: Session) -> None:
     print("Beam search ends with the best text")
     choose(browser, "beam", max_new_tokens=20, num_beams=4)
@@ -196,7 +229,7 @@ def try_errors(browser: Browser, folder: Path) -> None:
     choose(browser, "sample", temperature=0)
     browser.click("#go")
     browser.wait("!document.querySelector('#error').hidden")
-    assert "temperature=0.0" in browser.run("document.querySelector('[role=alert]').textContent")
+    assert "temperature must be a number from 0.01" in browser.run("document.querySelector('[role=alert]').textContent")
     browser.picture(folder / "error.png")
     choose(browser, "sample", temperature=0.8)
 
@@ -270,7 +303,7 @@ def main() -> None:
     session = (
         load(options.model) if options.model else Session(tiny_model(), byte_tokenizer(), "a random model of bytes")
     )
-    phone = {"deviceMetrics": {"width": 390, "height": 844, "pixelRatio": 2, "touch": True, "mobile": True}}
+    phone = {"deviceMetrics": {"width": 380, "height": 740, "pixelRatio": 2, "touch": True, "mobile": True}}
     with AppServer(session) as server, chromedriver() as port, tempfile.TemporaryDirectory() as profiles:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         for name, emulation in {"desktop": {}, "phone": {"mobileEmulation": phone}}.items():
@@ -291,6 +324,8 @@ def main() -> None:
                 browser.wait(DONE)
                 browser.run("document.querySelectorAll('.token')[12].click()")
                 browser.picture(options.output / f"{name}-pinned.png", whole=False)
+                if name == "phone":
+                    try_taps(browser, options.output)
                 browser.picture(options.output / f"{name}.png")
                 try_looks(browser)
                 browser.cdp("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])

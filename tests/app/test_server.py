@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import re
 import socket
@@ -18,6 +19,7 @@ from tiny_session import tiny_model
 from minitransformers import cli
 from minitransformers.app import server as servers
 from minitransformers.app.examples import EXAMPLES
+from minitransformers.app.hosts import Hosts
 from minitransformers.app.server import AppServer
 from minitransformers.app.session import Session
 from minitransformers.app.settings import FIELDS
@@ -164,10 +166,10 @@ def test_a_long_chat_loses_its_oldest_turns(server: AppServer) -> None:
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        (b"", "is no JSON"),
-        (b"{", "is no JSON"),
-        (b"[" * 100_000, "is no JSON"),
-        (b"\xff\xfe{", "is no JSON"),
+        (b"", "is not JSON"),
+        (b"{", "is not JSON"),
+        (b"[" * 100_000, "is not JSON"),
+        (b"\xff\xfe{", "is not JSON"),
         (b"[]", "must be a JSON object"),
         ({"prompt": 5}, "prompt must be a string, got 5"),
         ({"prompt": "x" * 300}, "The prompt has 300 tokens"),
@@ -182,19 +184,20 @@ def test_a_long_chat_loses_its_oldest_turns(server: AppServer) -> None:
         ({"prompt": "Hi", "ids": ["a"]}, "ids must be whole numbers"),
         ({"prompt": "Hi", "ids": 3}, "ids must be an array"),
         ({"prompt": "Hi", "settings": []}, "settings must be an object"),
-        ({"prompt": "Hi", "settings": {"temperature": "0"}}, "temperature=0.0 must be"),
-        ({"prompt": "Hi", "settings": {"temperature": "1e999"}}, "temperature=inf must be a number"),
-        ({"prompt": "Hi", "settings": {"temperature": "nan"}}, "temperature=nan must be a number"),
-        ({"prompt": "Hi", "settings": {"temperature": [1]}}, "temperature=[1] must be a number"),
-        ({"prompt": "Hi", "settings": {"top_p": "1.5"}}, "top_p=1.5 must be"),
-        ({"prompt": "Hi", "settings": {"max_new_tokens": "500"}}, "positions have room for"),
+        ({"prompt": "Hi", "settings": {"temperature": "0"}}, "at each step, use strategy greedy."),
+        ({"prompt": "Hi", "settings": {"temperature": "1e999"}}, "temperature must be a number from 0.01 to 100"),
+        ({"prompt": "Hi", "settings": {"temperature": "nan"}}, "temperature must be a number"),
+        ({"prompt": "Hi", "settings": {"temperature": [1]}}, "temperature must be a number"),
+        ({"prompt": "Hi", "settings": {"top_p": "1.5"}}, "top_p must be"),
+        ({"prompt": "Hi", "settings": {"max_new_tokens": "500"}}, "Use max_new_tokens 255 or a shorter prompt."),
         (
             {"prompt": "Hi", "settings": {"temprature": 1}},
             "no setting 'temprature'. Did you mean 'temperature'?",
         ),
         ({"prompt": "Hi", "settings": {"strategy": "best"}}, "There is no strategy 'best'"),
         ({"prompt": "Hi", "settings": {"strategy": ["beam"]}}, "There is no strategy ['beam']"),
-        ({"prompt": "Hi", "settings": {"seed": "123456789012345678901234567890"}}, "seed=1234567"),
+        ({"prompt": "Hi", "settings": {"seed": "123456789012345678901234567890"}}, "seed must be a whole number"),
+        ({"prompt": "Hi", "settings": {"strategy": "beam", "num_beams": 10**9}}, "num_beams must be"),
     ],
 )
 def test_what_is_wrong_is_said(server: AppServer, body: Any, words: str) -> None:
@@ -211,9 +214,78 @@ def test_other_types_and_lengths_are_refused(server: AppServer) -> None:
     )
     for length in ("-1", "x", "99999999999", ""):
         with socket.create_connection(server.server_address[:2]) as connection:
-            head = f"POST /generate HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
-            connection.sendall(head.encode())
+            head = "POST /generate HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            connection.sendall(f"{head}Content-Length: {length}\r\n\r\n".encode())
             assert b"400" in connection.makefile("rb").readline()
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "localhost:8000"}, 200),
+        ({"Host": "127.0.0.1"}, 200),
+        ({"Host": "[::1]:9000"}, 200),
+        ({"Host": "LOCALHOST."}, 200),
+        ({"Host": "localhost:8000", "Origin": "http://localhost:8000"}, 200),
+        ({"Host": "rebound.example"}, 421),
+        ({"Host": "rebound.example", "Origin": "http://rebound.example"}, 421),
+        ({"Host": "localhost.rebound.example"}, 421),
+        ({"Host": "192.168.1.2"}, 421),
+        ({"Host": ""}, 421),
+        ({"Host": "[::1"}, 421),
+        ({"Host": "localhost", "Origin": "http://other.example"}, 403),
+        ({"Host": "localhost:8000", "Origin": "http://localhost:9000"}, 403),
+        ({"Host": "localhost", "Origin": "null"}, 403),
+    ],
+)
+def test_foreign_hosts_and_origins_are_refused(
+    server: AppServer, method: str, headers: dict[str, str], status: int
+) -> None:
+    """A site that points its own name at this machine (DNS rebinding) gets nothing."""
+    connection = http.client.HTTPConnection(*server.server_address[:2])
+    body = json.dumps({"prompt": "To be", "settings": GREEDY}) if method == "POST" else None
+    path = {"GET": "/info", "POST": "/generate"}[method]
+    connection.request(method, path, body, {"Content-Type": "application/json", **headers})
+    answer = connection.getresponse()
+    content = answer.read().decode()
+    connection.close()
+    assert answer.status == status
+    assert ("tiny" in content or '"done"' in content) == (status == 200)
+    if status != 200:
+        words = {421: "does not answer to the name", 403: "The page of another site"}[status]
+        assert words in json.loads(content)["error"]
+
+
+def test_the_names_that_host_opens() -> None:
+    machine = socket.gethostname()
+    given = Hosts("my-box")
+    assert [given.allows(name) for name in ("my-box", "localhost", "192.168.1.2", "other")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert given.url(80) == "http://my-box:80/"
+    for host in ("0.0.0.0", "::", ""):
+        opened = Hosts(host)
+        names = ("192.168.1.2", "fe80::1", machine, f"{machine}.local", "localhost", "rebound.example")
+        assert [opened.allows(name) for name in names] == [True] * 5 + [False]
+        assert opened.url_for_others(80) == f"http://{machine.lower()}:80/"
+    assert Hosts("0.0.0.0").url(80) == "http://127.0.0.1:80/"
+    assert Hosts("::1").url(80) == "http://[::1]:80/"
+    assert Hosts("127.0.0.1").url_for_others(80) is None
+
+
+def test_an_ipv6_address(session: Session) -> None:
+    with AppServer(session, host="::1") as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            assert json.loads(get(server, "info")[1])["model"] == "tiny"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_a_failure_in_the_middle_reaches_the_page(server: AppServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,16 +13,35 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_session import tiny_model
+from tiny_session import byte_tokenizer, tiny_model
 
-from minitransformers import BertConfig, BertModel, CheckpointError, cli
+import minitransformers
+from minitransformers import (
+    AlbertConfig,
+    AlbertForMaskedLM,
+    BartConfig,
+    BartForConditionalGeneration,
+    BertConfig,
+    BertForMaskedLM,
+    BertLMHeadModel,
+    CheckpointError,
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlamaModel,
+    MinitransformersError,
+    RobertaConfig,
+    RobertaForMaskedLM,
+    T5Config,
+    T5ForConditionalGeneration,
+    cli,
+)
 from minitransformers.app import session as sessions, terminal as terminals
 from minitransformers.app.session import Session
-from minitransformers.app.settings import Settings
+from minitransformers.app.settings import FIELDS, STRATEGIES, Settings, as_command, as_flag, as_label
 from minitransformers.app.terminal import Chatting, Terminal, Writing, lines_of
 from minitransformers.app.tokens import Change, displayed
 
-GREEDY = Settings("greedy").set("length", 8)
+GREEDY = Settings("greedy", spell=as_command).set("length", 8)
 
 
 def run(kind: type[Terminal], session: Session, *lines: str, settings: Settings = GREEDY, **fields: Any) -> Terminal:
@@ -143,26 +163,30 @@ def test_quit_ends(session: Session) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("/temperature 0", "temperature=0.0 must be"),
-        ("/temperature -1", "temperature=-1.0 must be"),
-        ("/temperature warm", "temperature='warm' must be a number."),
-        ("/top_p 1.5", "top_p=1.5 must be"),
-        ("/top_k -1", "top_k=-1 must be"),
-        ("/top_k 1.5", "top_k='1.5' must be a whole number."),
-        ("/length 0", "max_new_tokens=0 must be"),
-        ("/length 1000", "256 positions have room for"),
-        ("/penalty 0", "repetition_penalty=0.0 must be"),
-        ("/seed -1", "seed=-1 must be"),
-        ("/strategy beam 0", "num_beams=0 must be"),
-        ("/strategy beam many", "num_beams='many' must be a whole number."),
+        (
+            "/temperature 0",
+            "/temperature must be a number from 0.01 to 100, got 0. For the likeliest token at each step",
+        ),
+        ("/temperature 0", "use /strategy greedy."),
+        ("/temperature -1", "/temperature must be"),
+        ("/temperature warm", "/temperature must be a number from 0.01 to 100, got warm."),
+        ("/top_p 1.5", "/top_p must be a number above 0 and at most 1, got 1.5."),
+        ("/top_k -1", "/top_k must be"),
+        ("/top_k 1.5", "/top_k must be a whole number of at least 0, got 1.5."),
+        ("/length 0", "/length must be"),
+        ("/length 1000", "/length must be less than 256, the number of tokens that the model can read, got 1000."),
+        ("/penalty 0", "/penalty must be"),
+        ("/seed -1", "/seed must be a whole number from 0 to 2**63 − 1, got -1."),
+        ("/strategy beam 0", "/beams must be a whole number from 1 to 256, got 0."),
+        ("/strategy beam many", "/beams must be a whole number from 1 to 256, got many."),
         ("/strategy best", "There is no strategy 'best'; there are greedy, sample, beam"),
         ("/strategy", "There is no strategy ''"),
         ("/strategy greedy 4", "Only the strategy beam takes a number"),
-        ("/strategy assisted", "start with --draft"),
+        ("/strategy assisted", "restart the program with --draft"),
         ("/temperatur 1", "There is no command /temperatur. Did you mean 'temperature'?"),
         ("/", "There is no command /."),
         ("/more", "There is no text yet"),
-        ("x" * 300, "truncate it"),
+        ("x" * 300, "The prompt has 300 tokens, and the model can read 256: shorten the prompt."),
     ],
 )
 def test_what_is_wrong_is_said_and_changes_nothing(session: Session, line: str, message: str) -> None:
@@ -300,7 +324,12 @@ def test_chat_by_prompt_and_pipe(directory: Path, capsys: Any, monkeypatch: pyte
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--temperature", "0"], "temperature=0.0 must be"),
+        (["--temperature", "0"], "--temperature must be a number from 0.01 to 100, got 0."),
+        (["--temperature", "0"], "use --strategy greedy."),
+        (["--prompt", "To be, or not", "--length", "250"], "the prompt has 13. Use --length 244 or a shorter prompt."),
+        (["--max-new-tokens", "1000"], "--length must be less than 256"),
+        (["--top-p", "2"], "--top-p must be"),
+        (["--strategy", "assisted"], "restart the program with --draft"),
         (["--strategy", "best"], "There is no strategy 'best'"),
         (["--draft", "nowhere/at-all"], "nowhere/at-all"),
         (["--random"], "--model and --random contradict each other"),
@@ -343,11 +372,13 @@ def test_as_a_program(directory: Path) -> None:
 def test_without_a_model_it_is_said_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sessions, "OWN_MODEL", Path("none"))
+    monkeypatch.setattr(sessions, "_installed_model", lambda: None)
     monkeypatch.setattr(sessions, "fetch_if_reachable", lambda name: None)
     assert cli.main(["generate", "--prompt", "Hi"]) == 1
     error = capsys.readouterr().err
-    for word in ("There is no trained model here", "--model", "examples/02_generate.py", "--random"):
+    for word in ("No trained model is installed", "--model", "--random"):
         assert word in error
+    assert "examples/" not in error  # which a wheel does not have
 
 
 def test_the_own_model_comes_first(directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -363,6 +394,7 @@ def test_the_own_model_comes_first(directory: Path, tmp_path: Path, monkeypatch:
 def test_gpt2_comes_next(directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sessions, "OWN_MODEL", Path("none"))
+    monkeypatch.setattr(sessions, "_installed_model", lambda: None)
     monkeypatch.setattr(sessions, "fetch_if_reachable", lambda name: {"gpt2": directory}[name])
     assert sessions.load().name == "GPT-2"
 
@@ -376,8 +408,126 @@ def test_a_random_model_is_called_random(capsys: Any) -> None:
 
 
 def test_a_model_without_a_head_is_refused(tmp_path: Path) -> None:
-    BertModel(BertConfig(vocab_size=20, hidden_size=8, num_hidden_layers=1, num_attention_heads=2)).save_pretrained(
-        tmp_path
-    )
-    with pytest.raises(CheckpointError, match=r"cannot continue texts: it has no .*which would be random"):
+    LlamaModel(LlamaConfig(**TINY, num_key_value_heads=2)).save_pretrained(tmp_path)
+    with pytest.raises(
+        CheckpointError, match=r"cannot continue texts: it has no lm_head.weight, which would be random"
+    ):
         sessions.load(str(tmp_path))
+
+
+TINY = {"vocab_size": 20, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+T5 = {"vocab_size": 20, "d_model": 8, "d_kv": 4, "d_ff": 8, "num_layers": 1, "num_heads": 2}
+BART = {"vocab_size": 20, "d_model": 8, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2}
+BART |= {"decoder_attention_heads": 2, "encoder_ffn_dim": 8, "decoder_ffn_dim": 8}
+NOT_CAUSAL = {
+    "bert": (lambda: BertForMaskedLM(BertConfig(**TINY)), "an encoder (bert)"),
+    "roberta": (lambda: RobertaForMaskedLM(RobertaConfig(**TINY)), "an encoder (roberta)"),
+    "albert": (lambda: AlbertForMaskedLM(AlbertConfig(**TINY, embedding_size=8)), "an encoder (albert)"),
+    "t5": (lambda: T5ForConditionalGeneration(T5Config(**T5)), "an encoder–decoder (t5)"),
+    "bart": (lambda: BartForConditionalGeneration(BartConfig(**BART)), "an encoder–decoder (bart)"),
+}
+
+
+@pytest.mark.parametrize("family", NOT_CAUSAL)
+def test_a_model_that_cannot_continue_texts_is_refused(family: str, tmp_path: Path, capsys: Any) -> None:
+    """In one sentence, before weights are loaded and anything is printed."""
+    build, kind = NOT_CAUSAL[family]
+    build().save_pretrained(tmp_path)
+    for command in ("generate", "chat"):
+        assert cli.main([command, "--model", str(tmp_path), "--prompt", "To be"]) == 1
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        (line,) = captured.err.splitlines()
+        assert line.startswith("error: ")
+        assert f"cannot continue texts: it is {kind}" in line
+        assert "--model openai-community/gpt2" in line
+
+
+def test_a_bert_that_was_trained_from_left_to_right_is_taken(tmp_path: Path) -> None:
+    BertLMHeadModel(BertConfig(**TINY, is_decoder=True)).save_pretrained(tmp_path)
+    byte_tokenizer().save_pretrained(tmp_path)
+    assert sessions.load(str(tmp_path)).model.config.is_decoder
+
+
+def test_a_draft_of_another_vocabulary_is_refused(directory: Path, tmp_path: Path, capsys: Any) -> None:
+    LlamaForCausalLM(LlamaConfig(**TINY, num_key_value_heads=2)).save_pretrained(tmp_path)
+    byte_tokenizer().save_pretrained(tmp_path)
+    assert cli.main(["generate", "--model", str(directory), "--draft", str(tmp_path), "--prompt", "Hi"]) == 1
+    assert "has a vocabulary of 20 tokens, and the model one of 257" in capsys.readouterr().err
+
+
+# ---- advice in the reader's terms ------------------------------------------------------------------------------------
+
+PYTHON = re.compile(r"\w=|\bpass\b|\w\(|None|True|False|Config|numpy|tensor", re.IGNORECASE)
+
+
+@pytest.mark.parametrize("spell", [as_flag, as_command, as_label])
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_no_error_of_a_setting_speaks_python(session: Session, strategy: str, spell: Any) -> None:
+    session.draft = tiny_model(1)
+    start = Settings(strategy, spell=spell).set("length", 4)
+    errors = []
+    for item in FIELDS:
+        for value in (-1, 0, 1e-300, 0.009, 1.5, 257, 10**9, 10**30, 1e300, "x", "nan", "inf", [1], True):
+            try:
+                settings = start.set(item.name, value)
+                session.check(settings)
+                session.start(session.encode("To be"), settings)
+            except MinitransformersError as error:
+                errors.append((item.name, str(error)))
+    assert len(errors) > 50
+    for name, error in errors:
+        assert not PYTHON.search(error.replace("got True", "")), error
+        assert spell(name) in error
+
+
+def test_settings_at_the_ends_of_their_ranges_work(session: Session) -> None:
+    ends = {"temperature": (0.01, 100), "top_k": (0, 10**6), "top_p": (1e-9, 1), "min_p": (0, 1)}
+    ends |= {"typical_p": (1e-9, 1), "repetition_penalty": (0.01, 100), "no_repeat_ngram_size": (0, 1, 10**6)}
+    for name, values in ends.items():
+        for value in values:
+            settings = Settings("sample").set("length", 3).set(name, value)
+            search, _ = session.start(session.encode("To be"), settings)
+            assert list(displayed(search, session.tokenizer))
+
+
+def test_a_setting_without_effect_is_noted(directory: Path, capsys: Any) -> None:
+    options = ["generate", "--model", str(directory), "--prompt", "Hi", "--length", "2"]
+    assert cli.main([*options, "--beams", "3"]) == 0
+    note = "note: --beams has no effect with --strategy sample: add --strategy beam.\n"
+    assert capsys.readouterr().err.startswith(note)
+    assert cli.main([*options, "--strategy", "greedy", "--top-k", "3", "--penalty", "1.1"]) == 0
+    assert capsys.readouterr().err.startswith("note: --top-k has no effect with --strategy greedy.\n[2 tokens")
+
+
+# ---- help ------------------------------------------------------------------------------------------------------------
+
+
+def test_help_version_and_no_command(capsys: Any) -> None:
+    for arguments in (["--help"], ["generate", "--help"], ["--version"]):
+        with pytest.raises(SystemExit) as ended:
+            cli.main(arguments)
+        assert ended.value.code == 0
+    assert f"minitransformers {minitransformers.__version__}\n" in capsys.readouterr().out
+    assert cli.main([]) == 2
+    assert "generate and chat in a web page" in capsys.readouterr().err
+
+
+def test_the_console_script_calls_itself_by_its_name(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    for argument, name in {
+        "/bin/minitransformers": "minitransformers",
+        "x/__main__.py": "python -m minitransformers",
+    }.items():
+        monkeypatch.setattr(sys, "argv", [argument])
+        with pytest.raises(SystemExit):
+            cli.main(["chat", "--help"])
+        assert capsys.readouterr().out.startswith(f"usage: {name} chat [options]")
+
+
+def test_a_misspelt_option_names_the_nearest(capsys: Any) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["generate", "--promt", "Hi"])
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("usage: python -m minitransformers generate") or " generate [options]" in error
+    assert "unrecognized arguments: --promt Hi. Did you mean '--prompt'?" in error
