@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,6 +23,7 @@ from minitransformers.configs.checks import check_choice, check_count
 from minitransformers.errors import InputError, UnknownArgumentError, nearest
 from minitransformers.files.pushing import PushToHub
 from minitransformers.pipelines.batching import batched, collate, split, to_device, with_last
+from minitransformers.pipelines.texts import position_limit
 from minitransformers.utils.logging import tqdm
 
 Parameters = dict[str, Any]
@@ -275,6 +277,11 @@ class Pipeline(PushToHub):
         bar = tqdm(answers, total=length, desc=self.task or None, unit="input", delay=delay)
         return iter(bar)
 
+    @cached_property
+    def position_limit(self) -> int | None:
+        """How many tokens the model's position embeddings allow; None where positions are computed."""
+        return position_limit(self.model)
+
     # ---- the rest ----------------------------------------------------------------------------------------------------
 
     def transform(self, X: Any) -> Any:  # noqa: N803  # scikit-learn's name
@@ -344,7 +351,8 @@ class Answers(Iterator[Any]):
 def in_evaluation_mode(model: nn.Module) -> Iterator[None]:
     """Turn dropout off for the length of a `with` block."""
     training = [module for module in model.modules() if module.training]
-    model.eval()
+    if training:
+        model.eval()
     try:
         yield
     finally:

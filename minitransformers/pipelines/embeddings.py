@@ -67,7 +67,7 @@ class SentenceEmbeddingPipeline(Pipeline):
         """Encode a text."""
         if not isinstance(text, str):
             raise InputError(f"A text must be a str, got {text!r:.80}.")
-        return encode(self.model, self.tokenizer, text, truncation=truncation)
+        return encode(self, text, truncation=truncation)
 
     def _forward(self, model_inputs: Any, pooling: str = "mean", normalize: bool = True) -> dict[str, Tensor]:
         output = self.model(**model_inputs)

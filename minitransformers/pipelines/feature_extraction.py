@@ -33,7 +33,7 @@ class FeatureExtractionPipeline(Pipeline):
 
     def preprocess(self, text: Any, **tokenize_kwargs: Any) -> Any:
         """Encode a text."""
-        return encode(self.model, self.tokenizer, text, **tokenize_kwargs)
+        return encode(self, text, **tokenize_kwargs)
 
     def _forward(self, model_inputs: Any) -> dict[str, Any]:
         return {"features": self.model(**model_inputs)[0], "attention_mask": model_inputs.get("attention_mask")}

@@ -47,7 +47,7 @@ class FillMaskPipeline(Pipeline):
     def preprocess(self, text: Any, truncation: Any = None, tokenizer_kwargs: Mapping[str, Any] | None = None) -> Any:
         """Encode a text that has a mask."""
         options = {} if truncation is None else {"truncation": truncation}
-        encoded = encode(self.model, self.tokenizer, text, **{**options, **(tokenizer_kwargs or {})})
+        encoded = encode(self, text, **{**options, **(tokenizer_kwargs or {})})
         if not (encoded["input_ids"] == self.tokenizer.mask_token_id).any():
             raise self._error(f"No mask_token ({self.tokenizer.mask_token}) found on the input {text!r:.80}.")
         return encoded

@@ -86,7 +86,7 @@ class QuestionAnsweringPipeline(ChunkPipeline):
     ) -> Iterator[dict[str, Any]]:
         """Encode the question with each window of the context."""
         question, context = (_text_of(example, name) for name in ("question", "context"))
-        limit = length_limit(self.model, self.tokenizer) or 384
+        limit = length_limit(self) or 384
         length = min(limit, max_seq_len or 384)
         in_question = self.tokenizer(
             question, add_special_tokens=False, return_offsets_mapping=True, verbose=False
@@ -105,8 +105,7 @@ class QuestionAnsweringPipeline(ChunkPipeline):
         # Models that are padded on the left, decoders, read the context first, as in transformers 4.
         first = self.tokenizer.padding_side == "right"
         encoded = encode(
-            self.model,
-            self.tokenizer,
+            self,
             *((question, context) if first else (context, question)),
             truncation="only_second" if first else "only_first",
             max_length=length,
@@ -118,10 +117,12 @@ class QuestionAnsweringPipeline(ChunkPipeline):
         encoded.pop("overflow_to_sample_mapping")
         offsets = encoded.pop("offset_mapping")
         words = self._words(context) if align_to_words else {}
+        starts, ends = _trims(context)  # answers neither begin nor end with white space
         for number in range(len(encoded["input_ids"])):
             in_context = [sequence == int(first) for sequence in encoded.sequence_ids(number)]
-            pairs = [tuple(pair) for pair in offsets[number].tolist()]
-            spans = [_trimmed(context, *words.get(pair, pair)) for pair in pairs]
+            pairs = [words.get(pair, pair) for pair in map(tuple, offsets[number].tolist())]
+            is_context = zip(pairs, in_context, strict=True)
+            spans = [(starts[start], ends[end]) if inside else (0, 0) for (start, end), inside in is_context]
             window = {name: value[number : number + 1] for name, value in encoded.items()}
             yield {
                 **window,
@@ -228,10 +229,15 @@ def _spans(outputs: Mapping[str, Any], max_answer_len: int) -> tuple[Any, Any, A
     return all_spans, all_scores, np.full(len(all_scores), contradict), lengths
 
 
-def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
-    """A range of characters without white space at its ends."""
-    inside = text[start:end]
-    return start + len(inside) - len(inside.lstrip()), end - len(inside) + len(inside.rstrip())
+def _trims(text: str) -> tuple[list[int], list[int]]:
+    """For each place, the first character at or after it that is no white space, and the end of the last before it."""
+    ends = [0]
+    for place, character in enumerate(text):
+        ends.append(ends[-1] if character.isspace() else place + 1)
+    starts = [len(text)]
+    for place in reversed(range(len(text))):
+        starts.append(starts[-1] if text[place].isspace() else place)
+    return starts[::-1], ends
 
 
 # ---- the forms of input ----------------------------------------------------------------------------------------------

@@ -73,7 +73,7 @@ class Text2TextGenerationPipeline(GeneratingPipeline):
         if not isinstance(text, str):
             raise InputError(f"A text must be a str, got {text!r:.80}.")
         options = {} if truncation is None else {"truncation": truncation}
-        encoded = encode(self.model, self.tokenizer, prefix + text, **options)
+        encoded = encode(self, prefix + text, **options)
         return {name: encoded[name] for name in ("input_ids", "attention_mask") if name in encoded}
 
     def _forward(self, model_inputs: Any, **generate_kwargs: Any) -> dict[str, Any]:

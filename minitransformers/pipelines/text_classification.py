@@ -55,14 +55,14 @@ class TextClassificationPipeline(Pipeline):
     def preprocess(self, inputs: Any, **tokenizer_kwargs: Any) -> Any:
         """Encode a text, or a pair {"text": …, "text_pair": …}."""
         if isinstance(inputs, dict):
-            return encode(self.model, self.tokenizer, **inputs, **tokenizer_kwargs)
+            return encode(self, **inputs, **tokenizer_kwargs)
         if _is_old_pair(inputs):
-            return encode(self.model, self.tokenizer, *inputs[0], **tokenizer_kwargs)
+            return encode(self, *inputs[0], **tokenizer_kwargs)
         if not isinstance(inputs, str):
             raise InputError(
                 f"A text must be a str, and a pair of texts {{'text': …, 'text_pair': …}}; got {inputs!r:.80}."
             )
-        return encode(self.model, self.tokenizer, inputs, **tokenizer_kwargs)
+        return encode(self, inputs, **tokenizer_kwargs)
 
     def _forward(self, model_inputs: Any) -> dict[str, Tensor]:
         return {"logits": classifier_logits(self.model, model_inputs)}

@@ -107,9 +107,9 @@ class TextGenerationPipeline(GeneratingPipeline):
             options |= dict(tokenizer_encode_kwargs or {})
             text = prefix + prompt
             if text or self.tokenizer.bos_token_id is None:
-                encoded = encode(self.model, self.tokenizer, text, **options)
+                encoded = encode(self, text, **options)
             else:  # texts begin with `bos_token`
-                encoded = encode(self.model, self.tokenizer, str(self.tokenizer.bos_token), add_special_tokens=False)
+                encoded = encode(self, str(self.tokenizer.bos_token), add_special_tokens=False)
         inputs = {name: encoded[name] for name in ("input_ids", "attention_mask") if name in encoded}
         if handle_long_generation == "hole":
             inputs = self._with_room(inputs, settings or {})

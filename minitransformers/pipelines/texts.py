@@ -24,21 +24,22 @@ def position_limit(model: nn.Module) -> int | None:
     return None
 
 
-def length_limit(model: nn.Module, tokenizer: Any) -> int | None:
+def length_limit(pipeline: Any) -> int | None:
     """How many tokens a text may have: what the tokenizer says, at most what the model can read; None for any."""
-    limits = [limit for limit in (tokenizer.model_max_length, position_limit(model)) if limit and limit < _NO_LIMIT]
+    both = (pipeline.tokenizer.model_max_length, pipeline.position_limit)
+    limits = [limit for limit in both if limit and limit < _NO_LIMIT]
     return int(min(limits)) if limits else None
 
 
-def encode(model: nn.Module, tokenizer: Any, text: Any, text_pair: Any = None, **options: Any) -> BatchEncoding:
-    """Call the tokenizer for tensors (1, length), or (pieces, length) of overflowing tokens.
+def encode(pipeline: Any, text: Any, text_pair: Any = None, **options: Any) -> BatchEncoding:
+    """Call the pipeline's tokenizer for tensors (1, length), or (pieces, length) of overflowing tokens.
 
     With `truncation`, but neither `max_length` nor a limit of the tokenizer, the model's positions are the limit.
 
     Raises:
         InputError: no tokens, or more than the model has positions for.
     """
-    limit = position_limit(model)
+    tokenizer, limit = pipeline.tokenizer, pipeline.position_limit
     truncates = options.get("truncation") not in (None, False, "do_not_truncate")
     if truncates and options.get("max_length") is None and tokenizer.model_max_length > _NO_LIMIT:
         options = {**options, "max_length": limit, "truncation": options["truncation"] if limit else False}

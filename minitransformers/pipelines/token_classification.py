@@ -9,8 +9,6 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any
 
-from torch import Tensor
-
 from minitransformers.configs.checks import check_count
 from minitransformers.errors import InputError, warn
 from minitransformers.pipelines.base import ChunkPipeline, Parameters
@@ -74,7 +72,7 @@ class TokenClassificationPipeline(ChunkPipeline):
         if strategy is not None:
             strategy = given["aggregation_strategy"] = read_strategy(strategy)
         if "stride" in given:
-            limit = length_limit(self.model, self.tokenizer)
+            limit = length_limit(self)
             stride = check_count("stride", given["stride"])
             if limit is not None and stride >= limit - self.tokenizer.num_special_tokens_to_add():
                 raise InputError(f"stride={stride} must be smaller than a window, which has {limit} tokens.")
@@ -97,12 +95,11 @@ class TokenClassificationPipeline(ChunkPipeline):
             wanted = "a list of words" if is_split_into_words else "a str; a list of words needs is_split_into_words"
             raise InputError(f"A text must be {wanted}, got {sentence!r:.80}.")
         text: Any = delimiter.join(sentence) if is_split_into_words else sentence
-        limit = length_limit(self.model, self.tokenizer)
+        limit = length_limit(self)
         options: dict[str, Any] = {"truncation": True, "max_length": limit} if limit else {}
         windows = {"return_overflowing_tokens": True, "padding": True, "stride": stride} if stride is not None else {}
         encoded = encode(
-            self.model,
-            self.tokenizer,
+            self,
             sentence,
             is_split_into_words=is_split_into_words,
             return_special_tokens_mask=True,
@@ -142,7 +139,7 @@ class TokenClassificationPipeline(ChunkPipeline):
         """The tokens of a window without special ones: probabilities (labels,), characters, and place in a word."""
         text, ids, offsets = outputs["sentence"], outputs["input_ids"][0].tolist(), outputs["offset_mapping"]
         offsets = offsets[0] if isinstance(offsets, list) and offsets and isinstance(offsets[0], list) else offsets
-        probabilities = outputs["logits"][0].float().softmax(dim=-1)
+        probabilities = outputs["logits"][0].float().softmax(dim=-1).numpy()
         knows_words = getattr(self.tokenizer.backend_tokenizer.model, "continuing_subword_prefix", None)
         tokens = []
         for index, is_special in enumerate(outputs["special_tokens_mask"][0].tolist()):
@@ -181,7 +178,7 @@ class TokenClassificationPipeline(ChunkPipeline):
 
     def _word(self, tokens: list[dict[str, Any]], strategy: str) -> dict[str, Any]:
         """A word with the one label that `strategy` gives it."""
-        scores: Tensor = tokens[0]["scores"]
+        scores = tokens[0]["scores"]
         if strategy == AggregationStrategy.MAX:
             scores = max((token["scores"] for token in tokens), key=lambda each: float(each.max()))
         elif strategy == AggregationStrategy.AVERAGE:
@@ -196,7 +193,7 @@ class TokenClassificationPipeline(ChunkPipeline):
             "end": tokens[-1]["end"],
         }
 
-    def _best(self, scores: Tensor) -> tuple[str, float]:
+    def _best(self, scores: Any) -> tuple[str, float]:
         best = int(scores.argmax())
         return self.model.config.id2label[best], float(scores[best])
 

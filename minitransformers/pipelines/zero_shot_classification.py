@@ -74,10 +74,10 @@ class ZeroShotClassificationPipeline(ChunkPipeline):
             raise InputError(f"Pass a text and at least one label: got {text!r:.60} and {candidate_labels!r}.")
         if hypothesis_template.format(candidate_labels[0]) == hypothesis_template:
             raise InputError(f"hypothesis_template={hypothesis_template!r} has no {{}} where the label goes.")
-        limit = length_limit(self.model, self.tokenizer)
+        limit = length_limit(self)
         options: dict[str, Any] = {"truncation": "only_first", "max_length": limit} if limit else {}
         for label in candidate_labels:
-            pair = encode(self.model, self.tokenizer, text, hypothesis_template.format(label), **options)
+            pair = encode(self, text, hypothesis_template.format(label), **options)
             yield {"candidate_label": label, "sequence": text, **pair}
 
     def _forward(self, model_inputs: Any) -> dict[str, Any]:

@@ -13,11 +13,12 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
 
-WORDS = (
+_WORDS = (
     "the a of in Paris London Ada Lovelace wrote lives wonderful terrible film I love hate it Where who is "
     "Unbelievably rain, rain! (yes) 3.14 don't café naïve ÜBER straße 東京 東京都 日本語 مرحبا שלום привет नमस्ते "
-    "😀 👩‍👩‍👧 🇫🇷 e\u0301 \u200b \t \n — … $5 a-b x_y http://a.b/c"
-).split(" ")
+    "😀 👩‍👩‍👧 🇫🇷 e\u0301 \u200b \t \n — … $5 a-b x_y http://a.b/c "
+)
+WORDS = _WORDS.split(" ")[:-1]
 POSITIONS = 48
 
 
@@ -82,14 +83,17 @@ def byte_level(pair_ends: bool = False) -> Any:
 
 
 SMALL = {
-    "Bert": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48},
-    "GPT2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": POSITIONS},
+    "Bert": {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 48},
+    "GPT2": {"n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": POSITIONS},
     "Bart": {
-        "d_model": 32,
-        **{f"{side}_{name}": size for side in ("encoder", "decoder") for name, size in
-           (("layers", 2), ("attention_heads", 4), ("ffn_dim", 48))},
+        "d_model": 16,
+        **{
+            f"{side}_{name}": size
+            for side in ("encoder", "decoder")
+            for name, size in (("layers", 1), ("attention_heads", 2), ("ffn_dim", 48))
+        },
     },
-    "T5": {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4},
+    "T5": {"d_model": 16, "d_kv": 8, "d_ff": 48, "num_layers": 1, "num_heads": 2},
 }
 SMALL["Roberta"] = SMALL["Bert"]
 
