@@ -35,10 +35,10 @@ LOADING: dict[str, Accepted] = {
     "from_tf": Accepted((False,), "convert the checkpoint to safetensors with transformers 4"),
     "from_flax": Accepted((False,), "convert the checkpoint to safetensors with transformers 4"),
     "gguf_file": Accepted((), "load the safetensors checkpoint that the GGUF file was made from"),
+    "_is_full_config": _ALWAYS,
     "mirror": Accepted((), "set the environment variable HF_ENDPOINT"),
     # weights
     "use_safetensors": _ALWAYS,  # a checkpoint's safetensors files are read if it has them, otherwise its pickles
-    "variant": _ALWAYS,  # only weights have variants
     "low_cpu_mem_usage": _ALWAYS,  # models are always built without weights of their own
     "_fast_init": _ALWAYS,
     "weights_only": Accepted((True,), "pickles are only ever read with weights_only=True"),
@@ -58,15 +58,29 @@ LOADING: dict[str, Accepted] = {
     "experts_implementation": _ALWAYS,  # no model here has experts
     "fusion_config": Accepted(({},), "leave it out: q, k and v are fused where the checkpoint has them so"),
     "disable_mmap": _ALWAYS,  # mapped or not, the weights are the same
+    "kernel_config": Accepted((), "leave it out: attention is F.scaled_dot_product_attention"),
     "allow_all_kernels": Accepted((False,), "leave it out: attention is F.scaled_dot_product_attention"),
     # tokenizers and image processors
     "use_fast": _ALWAYS,  # there is one implementation of each
     "from_slow": _ALWAYS,
 }
 
+# What models do with their weights; nothing else has any, so that scripts may pass the same keywords to all.
+_WEIGHTS = (
+    *("variant", "device_map", "state_dict", "key_mapping", "generation_config", "adapter_name"),
+    *("ignore_mismatched_sizes", "output_loading_info"),
+)
+LOADING_WEIGHTS = dict(LOADING)
+LOADING |= dict.fromkeys(_WEIGHTS, _ALWAYS)
 
-# Models read the files of a variant.
-LOADING_WEIGHTS = {name: accepted for name, accepted in LOADING.items() if name != "variant"}
+# Of tokenizers and image processors
+LOADING_PROCESSORS: dict[str, Accepted] = {
+    **LOADING,
+    **dict.fromkeys(("dtype", "torch_dtype", "attn_implementation", "kernel_config"), _ALWAYS),
+    "backend": _ALWAYS,  # there is one implementation of each
+    "tokenizer_type": Accepted((), "call the from_pretrained of that class"),
+    "image_processor_filename": Accepted((), "rename the file to preprocessor_config.json"),
+}
 
 LOADING_ADAPTERS = {
     **LOADING,

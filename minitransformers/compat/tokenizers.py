@@ -16,6 +16,7 @@ SETTINGS: dict[str, Accepted] = {
     "do_basic_tokenize": Accepted((True,), "BERT's tokenizers split at white space and punctuation", is_ignored=True),
     "never_split": _NEVER_SPLIT,
     "spaces_between_special_tokens": _ALWAYS,
+    "add_prefix_space": _PREFIX,  # in families whose tokens have no spaces
     "use_default_system_prompt": Accepted((False,), "pass a message with the role 'system'", is_ignored=True),
     "sp_model_kwargs": Accepted(({},), "the file with the vocabulary decides", is_ignored=True),
 }

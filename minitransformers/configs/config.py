@@ -11,7 +11,7 @@ import json
 import logging
 from os import PathLike
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, overload
 
 import torch
 
@@ -31,6 +31,14 @@ ConfigType = TypeVar("ConfigType", bound="Config")
 logger = logging.getLogger(__name__)
 
 
+if TYPE_CHECKING:  # the constructor replaces None
+    Names = dict[int, Any] | Any
+    Ids = dict[Any, int] | Any
+else:
+    Names = dict[int, str | int] | None
+    Ids = dict[str | int, int] | None
+
+
 class Config(ConfigBase):
     """The base of all model configurations; reads and writes config.json.
 
@@ -45,6 +53,7 @@ class Config(ConfigBase):
     """
 
     model_type: ClassVar[str] = ""
+    keys_to_ignore_at_inference: ClassVar[list[str]] = ["past_key_values"]  # outputs that evaluation leaves out
     _former_names: ClassVar[dict[str, str]] = {  # in old files and scripts
         "torch_dtype": "dtype",
         "use_return_dict": "return_dict",
@@ -67,8 +76,8 @@ class Config(ConfigBase):
     is_encoder_decoder: bool = False
     tie_word_embeddings: bool = True
     chunk_size_feed_forward: int = count(0)  # has no effect: the result would be the same
-    id2label: dict[int, str | int] | None = None
-    label2id: dict[str | int, int] | None = None
+    id2label: Names = None
+    label2id: Ids = None
     problem_type: str | None = choice(None, ("regression", "single_label_classification", "multi_label_classification"))
 
     def __post_init__(
@@ -258,14 +267,32 @@ class Config(ConfigBase):
             ConfigError: the file is not JSON, or no object.
         """
         options = remove_no_ops(f"{cls.__name__}.from_pretrained", options)
-        if "use_auth_token" in options:
-            options.setdefault("token", options.pop("use_auth_token"))
         where = {name: options.pop(name) for name in HUB_OPTIONS if name in options}
         name = pretrained_model_name_or_path
         path = Path(name) if isinstance(name, str | PathLike) else None
         if path is None or not path.is_file():
             path = Source(pretrained_model_name_or_path, **where).file(CONFIG_FILE)
         return read_config_file(path), options
+
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls: type[ConfigType],
+        pretrained_model_name_or_path: str | PathLike[str],
+        *,
+        return_unused_kwargs: Literal[False] = False,
+        **options: Any,
+    ) -> ConfigType: ...
+
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls: type[ConfigType],
+        pretrained_model_name_or_path: str | PathLike[str],
+        *,
+        return_unused_kwargs: Literal[True],
+        **options: Any,
+    ) -> tuple[ConfigType, dict[str, Any]]: ...
 
     @classmethod
     def from_pretrained(
@@ -282,11 +309,10 @@ class Config(ConfigBase):
         return cls.from_dict(content, **{"name_or_path": str(pretrained_model_name_or_path), **overrides})
 
     @classmethod
-    def from_source(cls: type[ConfigType], source: Source, **overrides: Any) -> ConfigType:
-        """Build from the config.json of `source`."""
+    def from_source(cls: type[ConfigType], source: Source, **overrides: Any) -> Any:
+        """Build from the config.json of `source`; `overrides` are those of `from_dict`."""
         content = read_config_file(source.file(CONFIG_FILE))
-        config: ConfigType = cls.from_dict(content, **{"name_or_path": source.name_or_path, **overrides})
-        return config
+        return cls.from_dict(content, **{"name_or_path": source.name_or_path, **overrides})
 
     def to_dict(self) -> dict[str, Any]:
         """A copy of all fields and the model type, as JSON values."""

@@ -300,6 +300,7 @@ class GenerationConfig(ConfigBase):
     ) -> ConfigType:
         """Build from the generation_config.json of a directory, or of a repository of a hub; `overrides` are fields."""
         overrides = remove_no_ops(f"{cls.__name__}.from_pretrained", overrides)
+        token = overrides.pop("token", token)
         source = Source(pretrained_model_name, cache_dir, revision, subfolder, local_files_only, token, force_download)
         returns_unused = overrides.pop("return_unused_kwargs", False)
         content = read_config_file(source.file(config_file_name or GENERATION_CONFIG_FILE))

@@ -5,6 +5,7 @@ Images may be arrays, tensors or PIL images (reading.py); resizing.py has the fo
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from os import PathLike
@@ -14,7 +15,7 @@ from typing import Any, ClassVar, NoReturn, TypeVar
 import torch
 from torch import Tensor
 
-from minitransformers.compat.keywords import remove_no_ops
+from minitransformers.compat.keywords import LOADING_PROCESSORS, remove_no_ops
 from minitransformers.configs.checks import check_choice, check_flag, is_number, is_whole, refuse_unknown
 from minitransformers.configs.config import HUB_OPTIONS, read_config_file
 from minitransformers.errors import CheckpointError, InputError, nearest
@@ -106,6 +107,13 @@ class ViTImageProcessor(PushToHub):
             return settings[name]
         raise AttributeError(f"{type(self).__name__} has no {name!r}.{nearest(name, settings)}")
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        settings = self.__dict__.get("settings", {})
+        if name in settings:
+            self.settings = _checked(**{**settings, name: value})
+        else:
+            super().__setattr__(name, value)
+
     def __call__(
         self, images: Any, return_tensors: str | None = None, input_data_format: str | None = None, **overrides: Any
     ) -> BatchFeature:
@@ -140,21 +148,73 @@ class ViTImageProcessor(PushToHub):
     @classmethod
     def from_pretrained(
         cls: type[ProcessorType], pretrained_model_name_or_path: str | PathLike[str], **options: Any
-    ) -> ProcessorType:
+    ) -> Any:
         """Read preprocessor_config.json of a directory or of a hub's repository.
 
         Args:
             pretrained_model_name_or_path: a directory, or a repository of a hub.
             options: `cache_dir`, `revision`, `subfolder`, `local_files_only`, `token` and `force_download`, see
-                `Source`; and arguments of the constructor, which win over the file.
+                `Source`; arguments of the constructor, which win over the file; and `return_unused_kwargs`, see
+                `from_dict`.
         """
-        overrides = remove_no_ops(f"{cls.__name__}.from_pretrained", options)
+        content, overrides = cls.get_image_processor_dict(pretrained_model_name_or_path, **options)
+        return cls.from_dict(content, **overrides)
+
+    @classmethod
+    def get_image_processor_dict(
+        cls, pretrained_model_name_or_path: str | PathLike[str], **options: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The content of preprocessor_config.json, and those of `options` that say nothing about where it is.
+
+        Args:
+            pretrained_model_name_or_path: a directory, or a repository of a hub.
+            options: see `from_pretrained`.
+        """
+        overrides = remove_no_ops(f"{cls.__name__}.from_pretrained", options, LOADING_PROCESSORS)
+        overrides.pop("config", None)  # it only chooses a class
         where = {name: overrides.pop(name) for name in HUB_OPTIONS if name in overrides}
-        content = read_config_file(Source(pretrained_model_name_or_path, **where).file(PREPROCESSOR_FILE))
+        return read_config_file(Source(pretrained_model_name_or_path, **where).file(PREPROCESSOR_FILE)), overrides
+
+    @classmethod
+    def from_dict(
+        cls: type[ProcessorType],
+        image_processor_dict: Mapping[str, Any],
+        *,
+        return_unused_kwargs: bool = False,
+        **overrides: Any,
+    ) -> Any:
+        """Build from the content of a preprocessor_config.json; `overrides` are arguments of the constructor.
+
+        With `return_unused_kwargs=True` the result is a pair: the processor, and those of `overrides` that it has no
+        argument for.
+        """
         settings = cls().settings
+        unused = {name: value for name, value in overrides.items() if return_unused_kwargs and name not in settings}
+        overrides = {name: value for name, value in overrides.items() if name not in unused}
         refuse_unknown(cls.__name__, overrides, settings)
+        content = image_processor_dict
         known = {name: value for name, value in content.items() if name in settings and value is not None}
-        return cls(**{**known, **overrides}, unused={key: content[key] for key in content.keys() - known.keys()})
+        further = {key: content[key] for key in content.keys() - known.keys()}
+        processor = cls(**{**known, **overrides}, unused=further)
+        return (processor, unused) if return_unused_kwargs else processor
+
+    @classmethod
+    def from_json_file(cls: type[ProcessorType], json_file: str | PathLike[str]) -> ProcessorType:
+        """Build from a preprocessor_config.json at that path."""
+        processor: ProcessorType = cls.from_dict(read_config_file(Path(json_file)))
+        return processor
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of preprocessor_config.json."""
+        return {**self._unused, **copy.deepcopy(self.settings), "image_processor_type": type(self).__name__}
+
+    def to_json_string(self) -> str:
+        """The text of preprocessor_config.json."""
+        return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
+
+    def to_json_file(self, json_file_path: str | PathLike[str]) -> None:
+        """Write `to_json_string` into a file."""
+        write_text(Path(json_file_path), self.to_json_string())
 
     def save_pretrained(
         self, save_directory: str | PathLike[str], push_to_hub: bool = False, **hub_options: Any
@@ -163,10 +223,9 @@ class ViTImageProcessor(PushToHub):
 
         With `push_to_hub=True` it is pushed too; `hub_options` are `repo_id` and others of `push_to_hub`.
         """
-        content = {**self._unused, **self.settings, "image_processor_type": type(self).__name__}
         with self._pushing(save_directory, push_to_hub, hub_options):
             Path(save_directory).mkdir(parents=True, exist_ok=True)
-            write_text(Path(save_directory) / PREPROCESSOR_FILE, json.dumps(content, indent=2, sort_keys=True) + "\n")
+            self.to_json_file(Path(save_directory) / PREPROCESSOR_FILE)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__} {json.dumps(self.settings, indent=2)}"
@@ -175,25 +234,64 @@ class ViTImageProcessor(PushToHub):
 class AutoImageProcessor:
     """Loads the image processor of a checkpoint. It has no instances."""
 
+    _registered: ClassVar[dict[str, type[Any]]] = {}  # by the name of the class, and by model_type
+
     def __init__(self) -> NoReturn:
         raise InputError("AutoImageProcessor has no instances: use AutoImageProcessor.from_pretrained(name_or_path).")
 
-    @staticmethod
-    def from_pretrained(pretrained_model_name_or_path: str | PathLike[str], **options: Any) -> ViTImageProcessor:
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike[str], **options: Any) -> Any:
         """Load the processor that preprocessor_config.json names; see `ViTImageProcessor.from_pretrained`.
+
+        A user's own class is found by its name in that file or, if there is none, by the model_type of `config`.
 
         Raises:
             CheckpointError: the file names a processor that this library does not have.
         """
-        processor = ViTImageProcessor.from_pretrained(pretrained_model_name_or_path, **options)
-        kinds = [processor._unused.get(key) for key in ("image_processor_type", "feature_extractor_type")]
-        name = next((kind for kind in kinds if kind is not None), "ViTImageProcessor")
+        content, overrides = ViTImageProcessor.get_image_processor_dict(pretrained_model_name_or_path, **options)
+        kinds = [content.get(key) for key in ("image_processor_type", "feature_extractor_type")]
+        by_config = getattr(options.get("config"), "model_type", None)
+        name = next((kind for kind in kinds if kind is not None), by_config or "ViTImageProcessor")
+        if name in cls._registered:
+            return cls._registered[name].from_pretrained(pretrained_model_name_or_path, **options)
+        if name == by_config:
+            name = "ViTImageProcessor"
+        processor = ViTImageProcessor.from_dict(content, **overrides)
         if name not in ("ViTImageProcessor", "ViTImageProcessorFast", "ViTImageProcessorPil", "ViTFeatureExtractor"):
             raise CheckpointError(
                 f"{str(pretrained_model_name_or_path)!r} has the image processor {name!r}, which this library does not "
                 f"have: it has ViTImageProcessor."
             )
         return processor
+
+    @classmethod
+    def register(
+        cls,
+        config_class: Any,
+        slow_image_processor_class: type[Any] | None = None,
+        fast_image_processor_class: type[Any] | None = None,
+        image_processor_classes: Mapping[str, type[Any]] | None = None,
+        exist_ok: bool = False,
+    ) -> None:
+        """Let `from_pretrained` find a user's own image processor.
+
+        Args:
+            config_class: the configuration class of the model that it is for.
+            slow_image_processor_class, fast_image_processor_class, image_processor_classes: the class; of several, the
+                last is taken.
+            exist_ok: replace one that is registered already.
+
+        Raises:
+            InputError: there is no class, or the name is taken.
+        """
+        given = [slow_image_processor_class, fast_image_processor_class, *(image_processor_classes or {}).values()]
+        classes = [kind for kind in given if kind is not None]
+        if not classes:
+            raise InputError("AutoImageProcessor.register needs a class of an image processor besides the config's.")
+        for name in (config_class.model_type, *(kind.__name__ for kind in classes)):
+            if name in cls._registered and not exist_ok:
+                raise InputError(f"An image processor for {name!r} is registered already: pass exist_ok=True.")
+            cls._registered[name] = classes[-1]
 
 
 # ---- checking --------------------------------------------------------------------------------------------------------

@@ -95,6 +95,7 @@ class AutoTokenizer:
             TokenizationError: the files name no class, or an unknown one without a tokenizer.json.
             MissingFileError: no such directory or repository.
         """
+        token = overrides.pop("use_auth_token", None) or token
         name: Any = pretrained_model_name_or_path
         source = Source(
             name,

@@ -215,10 +215,9 @@ class PreTrainedModel(
                 f"GenerationConfig.from_pretrained or GenerationConfig(…)."
             )
         overrides = remove_no_ops(f"{cls.__name__}.from_pretrained", overrides, LOADING_WEIGHTS)
+        token = overrides.pop("token", token)  # given by its former name
         where: dict[str, Any] = {"cache_dir": cache_dir, "revision": revision, "subfolder": subfolder, "token": token}
         where |= {"local_files_only": local_files_only, "force_download": force_download}
-        if "token" in overrides:  # by its former name
-            where["token"] = overrides.pop("token")
         source: Source | None = None
         adapter: Source | None = None
         if state_dict is None:
@@ -363,24 +362,23 @@ class PreTrainedModel(
     def _find_config(
         cls, config: Config | str | PathLike[str] | None, source: Source | None, overrides: dict[str, Any]
     ) -> Config:
-        known = set(cls.config_class._known_names())
-        for key in overrides.keys() - known:
-            arguments = (
-                set(inspect.signature(PreTrainedModel.from_pretrained).parameters) | cls._constructor_arguments()
-            )
-            raise UnknownArgumentError(
-                f"{cls.__name__}.from_pretrained takes no argument {key!r}, and {cls.config_class.__name__} "
-                f"has no such field.{nearest(key, known | arguments)}"
-            )
+        unused: Any
         if isinstance(config, Config):
             config = copy.deepcopy(config)  # the caller's stays as it is
-            config.update(overrides)
-            return config
-        if config is not None or source is None:
-            read: Any = cls.config_class.from_pretrained(config or "", **overrides)
-            return read  # type: ignore[no-any-return]
-        found: Config = cls.config_class.from_source(source, **overrides)
-        return found
+            unused = {name for name in overrides if not hasattr(config, name)}
+            config.update({name: value for name, value in overrides.items() if name not in unused})
+        elif config is not None or source is None:
+            config, unused = cls.config_class.from_pretrained(config or "", return_unused_kwargs=True, **overrides)
+        else:
+            config, unused = cls.config_class.from_source(source, return_unused_kwargs=True, **overrides)
+        for name in unused:
+            arguments = set(inspect.signature(PreTrainedModel.from_pretrained).parameters)
+            known = arguments | cls._constructor_arguments() | set(cls.config_class._known_names())
+            raise UnknownArgumentError(
+                f"{cls.__name__}.from_pretrained takes no argument {name!r}, and {cls.config_class.__name__} "
+                f"has no such field.{nearest(name, known)}"
+            )
+        return config
 
     @classmethod
     def _constructor_arguments(cls) -> set[str]:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from tokenizers import AddedToken, Tokenizer, processors
 
-from minitransformers.compat.keywords import remove_no_ops
+from minitransformers.compat.keywords import LOADING_PROCESSORS, remove_no_ops
 from minitransformers.compat.tokenizers import SETTINGS
 from minitransformers.configs.checks import check_choice, refuse_unknown
 from minitransformers.errors import InputError, TokenizationError
@@ -294,6 +294,7 @@ class PreTrainedTokenizer(ChatCodec, PushToHub):
             TokenizationError: a damaged file, or one of another kind of tokenizer.
             UnknownArgumentError: an override that is no argument of the class.
         """
+        token = overrides.pop("use_auth_token", None) or token
         name: Any = pretrained_model_name_or_path
         if isinstance(name, (str, os.PathLike)) and (path := Path(name)).is_file():
             whole = path.name.endswith(TOKENIZER_FILE) or "vocab_file" not in cls.vocab_files_names
@@ -313,7 +314,7 @@ class PreTrainedTokenizer(ChatCodec, PushToHub):
 
     @classmethod
     def _load(cls: type[T], source: Source | SingleFile, overrides: Mapping[str, Any]) -> T:
-        overrides = remove_no_ops(f"{cls.__name__}.from_pretrained", overrides)
+        overrides = remove_no_ops(f"{cls.__name__}.from_pretrained", overrides, LOADING_PROCESSORS)
         if "config" not in cls._options():  # in transformers it only chooses a class
             overrides.pop("config", None)
         cls._refuse_unknown(overrides)
