@@ -39,6 +39,12 @@ def apply(
         negative: negative_prompt_ids and negative_prompt_attention_mask.
         assistant_model: the argument of the call.
     """
+    needed = prompt.before + max_length - 1  # the last token of a text is never read
+    if prompt.cache is not None and 0 <= prompt.cache.get_max_length() < needed:
+        raise InputError(
+            f"past_key_values has room for {prompt.cache.get_max_length()} tokens, and texts may have {needed}: pass a "
+            f"larger one, a DynamicCache, or a smaller max_new_tokens."
+        )
     if settings.cache_implementation is not None:
         prompt.cache = make_cache(model, settings, prompt, max_length)
     add_guidance(model, settings, prompt, max_length, processors, *negative)

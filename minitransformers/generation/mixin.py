@@ -182,7 +182,8 @@ class GenerationMixin:
             settings, prompt, copies, max_length, logits_processor or [], prefix_allowed_tokens_fn
         )
         criteria, ends, max_length = rules.stopping_rules(settings, max_length, stopping_criteria or [], tokenizer)
-        if negative_prompt_ids is not None or any(getattr(settings, name) is not None for name in further.SETTINGS):
+        is_special = any(getattr(settings, name) is not None for name in further.SETTINGS)
+        if is_special or negative_prompt_ids is not None or prompt.cache is not None:
             negative = negative_prompt_ids, negative_prompt_attention_mask
             assistant_model = further.apply(self, settings, prompt, max_length, processors, negative, assistant_model)
         if isinstance(generator, int):

@@ -320,9 +320,11 @@ class EncoderDecoderCache(Cache):
         """The layers of the self-attention's cache."""
         return self.self_attention_cache.layers
 
-    def self_layer(self, index: int) -> Any:
+    def layer(self, index: int) -> Any:
         """The cache of block `index`'s self-attention."""
         return self.self_attention_cache.layer(index)
+
+    self_layer = layer
 
     def cross_layer(self, index: int) -> Any:
         """The cache of block `index`'s cross-attention."""

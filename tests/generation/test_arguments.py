@@ -10,7 +10,7 @@ import torch
 from tiny import VOCABULARY, gpt2, left_padded
 
 import minitransformers as mt
-from minitransformers import generation
+from minitransformers import DynamicCache, StaticCache, generation
 from minitransformers.errors import ConfigError, InputError, UnknownArgumentError
 
 PROMPT = torch.tensor([[4, 5, 6]])
@@ -70,8 +70,34 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ),
     ({"max_new_token": 5}, UnknownArgumentError, "takes no argument 'max_new_token'. Did you mean 'max_new_tokens'"),
     ({"stop_string": "a"}, UnknownArgumentError, "Did you mean 'stop_strings'"),
-    ({"guidance_scale": 2.0}, InputError, "guidance_scale=2.0 is not covered: write a logits_processor"),
-    ({"negative_prompt_ids": PROMPT}, InputError, "negative_prompt_ids=.* is not covered"),
+    ({"guidance_scale": "strong"}, ConfigError, "guidance_scale='strong' must be a number"),
+    (
+        {"guidance_scale": 2.0, "negative_prompt_ids": PROMPT.repeat(2, 1)},
+        InputError,
+        r"negative_prompt_ids has shape \(2, 3\); expected \(1, length\)",
+    ),
+    (
+        {"guidance_scale": 2.0, "negative_prompt_ids": torch.ones(1, 30).long(), "max_new_tokens": 12},
+        InputError,
+        "are 41 tokens, and the model has 40 positions",
+    ),
+    ({"cache_implementation": "bad"}, ConfigError, "cache_implementation='bad' must be one of 'dynamic'"),
+    ({"cache_implementation": "quantized"}, InputError, "'quantized' is not covered: take 'offloaded'"),
+    ({"cache_implementation": "paged"}, InputError, "'paged' is not covered: call generate on batches"),
+    ({"cache_implementation": "static", "past_key_values": DynamicCache()}, InputError, "asks for another: pass one"),
+    (
+        {"past_key_values": StaticCache(gpt2().config, 4)},
+        InputError,
+        "past_key_values has room for 4 tokens, and texts may have 22",
+    ),
+    ({"watermarking_config": {"bia": 1.0}}, ConfigError, r"watermarking_config has no setting \['bia'\]"),
+    ({"watermarking_config": {"seeding_scheme": "x"}}, ConfigError, "seeding_scheme='x' must be 'lefthash'"),
+    ({"watermarking_config": {"greenlist_ratio": 1.5}}, ConfigError, "greenlist_ratio=1.5 must be"),
+    ({"watermarking_config": {"context_width": 0}}, ConfigError, "context_width=0 must be"),
+    ({"watermarking_config": 3}, ConfigError, "watermarking_config=3 must be a WatermarkingConfig"),
+    ({"compile_config": {}}, ConfigError, "compile_config={} must be a CompileConfig"),
+    ({"assistant_early_exit": 9}, InputError, "assistant_early_exit=9 must be at least 1 and less than the"),
+    ({"assistant_early_exit": 1, "num_beams": 2}, InputError, "assistant_early_exit: assisted decoding is for greedy"),
     ({"synced_gpus": True}, InputError, "synced_gpus=True is not supported"),
     ({"stop_strings": "a"}, InputError, "stop_strings needs the tokenizer"),
     ({"stop_strings": ""}, ConfigError, "stop_strings='' must be a text"),
@@ -103,7 +129,8 @@ def test_refused(arguments: dict[str, Any], error: type[Exception], message: str
     finally:
         for hook in hooks:
             hook.remove()
-    assert isinstance(caught.value, TypeError if error is UnknownArgumentError else ValueError)
+    assert isinstance(caught.value, ValueError)
+    assert isinstance(caught.value, TypeError) == (error is UnknownArgumentError)
     assert not ran
 
 
@@ -142,7 +169,7 @@ def test_no_token_to_draw() -> None:
 
 def test_a_whole_cache_leaves_nothing_to_compute() -> None:
     cache = gpt2()(PROMPT, use_cache=True).past_key_values
-    with pytest.raises(InputError, match=r"nothing is left to compute.*crop\(2\)"):
+    with pytest.raises(InputError, match=r"nothing is left to compute.*crop\(-1\)"):
         gpt2().generate(PROMPT, past_key_values=cache)
     with pytest.raises(InputError, match="use_cache=False"):
         gpt2().generate(PROMPT, past_key_values=cache, use_cache=False)

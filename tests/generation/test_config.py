@@ -132,12 +132,12 @@ def test_options_that_are_not_supported_are_refused_if_they_change_the_result() 
     harmless: dict[str, Any] = {
         "num_beam_groups": 1,
         "diversity_penalty": 0.0,
-        "guidance_scale": None,
+        "dola_layers": None,
         "cache_config": {},
     }
     gpt2().generate(PROMPT, GenerationConfig.from_dict({**harmless, "max_new_tokens": 1}))
-    with pytest.raises(InputError, match=r"guidance_scale=3\.0 is not covered: write a logits_processor"):
-        gpt2().generate(PROMPT, GenerationConfig.from_dict({"guidance_scale": 3.0}))
+    with pytest.raises(InputError, match=r"token_healing=True is not covered: leave out the last token"):
+        gpt2().generate(PROMPT, GenerationConfig.from_dict({"token_healing": True}))
 
 
 def test_fields_of_a_users_own(tmp_path: Path) -> None:

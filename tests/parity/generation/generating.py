@@ -41,6 +41,18 @@ FAMILIES = {
             "bos_token_id": 1,
         },
     ),
+    "LlamaForCausalLM": (
+        "LlamaConfig",
+        {
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "hidden_size": 8,
+            "intermediate_size": 12,
+            "max_position_embeddings": POSITIONS,
+            "bos_token_id": 1,
+        },
+    ),
     "T5ForConditionalGeneration": (
         "T5Config",
         {
