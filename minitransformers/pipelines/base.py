@@ -226,6 +226,8 @@ class Pipeline(PushToHub):
         self.call_count += 1
         if self._is_single(inputs):
             return next(self._answers([inputs], size, steps))
+        # transformers reads several inputs by a DataLoader, which draws a number: the same seed, the same sampled text.
+        torch.empty((), dtype=torch.int64).random_()
         length = len(inputs) if isinstance(inputs, Sized) else None
         stream = self._with_bar(self._answers(inputs, size, steps), length, progress)
         return list(stream) if isinstance(inputs, (list, tuple)) else Answers(stream, length)

@@ -64,25 +64,32 @@ class GeneratingPipeline(Pipeline):
             merged[1] = {name: each for name, each in merged[1].items() if name in given[1] or name not in OPTION_NAMES}
         return merged
 
-    def _settings(self, given: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """`given` with the defaults that nothing else decides; those of sampling only where tokens are drawn."""
-        decided = self._decided(given)
-        added = {name: value for name, value in {**self._defaults, **(defaults or {})}.items() if name not in decided}
-        if "max_length" in decided:
-            added.pop("max_new_tokens", None)
+    def _settings(self, given: Mapping[str, Any], of_task: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """`given`, with `of_task` and the defaults where nothing before them decides.
+
+        The defaults of sampling are added only where tokens are drawn.
+        """
+        by_user = {**self._of_config(given), **given}
+        task = _without_other_length({n: each for n, each in (of_task or {}).items() if n not in by_user}, by_user)
+        decided = {**self._decided(given), **task}
+        added = {name: value for name, value in self._defaults.items() if name not in decided}
+        added = _without_other_length(added, decided)
         if not {**decided, **added}.get("do_sample"):
             added = {name: value for name, value in added.items() if name not in _SAMPLING}
         if self.tokenizer is not None and self.tokenizer.pad_token_id is not None and "pad_token_id" not in decided:
             added["pad_token_id"] = self.tokenizer.pad_token_id
         if self.assistant_model is not None:
             added["assistant_model"] = self.assistant_model
-        return {**added, **given}
+        return {**added, **task, **given}
+
+    def _of_config(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings of a call's `generation_config`."""
+        config = given.get("generation_config")
+        return {} if config is None else dict(config.values)
 
     def _decided(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Settings by the model's generation config, by that of the call, and by the call's keywords."""
-        own = given.get("generation_config")
-        configs = [self.model.generation_config, *([] if own is None else [own])]
-        return {name: value for config in configs for name, value in config.values.items()} | dict(given)
+        return {**self.model.generation_config.values, **self._of_config(given), **given}
 
     def _generate(self, prompts: int, **arguments: Any) -> dict[str, Any]:
         """Call `generate`, and group its rows by prompt: `generated_sequence` (prompts, sequences, length).
@@ -104,3 +111,9 @@ class GeneratingPipeline(Pipeline):
 
 def _grouped(rows: Tensor, prompts: int) -> Tensor:
     return rows.reshape(prompts, rows.shape[0] // prompts, *rows.shape[1:])
+
+
+def _without_other_length(settings: dict[str, Any], decided: Mapping[str, Any]) -> dict[str, Any]:
+    """`settings` without a limit of the length where the other kind of limit is decided."""
+    others = {"max_length": "max_new_tokens", "max_new_tokens": "max_length"}
+    return {name: value for name, value in settings.items() if others.get(name) not in decided}

@@ -21,7 +21,7 @@ class Text2TextGenerationPipeline(GeneratingPipeline):
         generate("translate English to German: How are you?")
 
     `config.task_specific_params` may have settings for the task: a `prefix` before the text, and settings of
-    `generate`, which the model's generation config, the constructor and the call override.
+    `generate`, which override the model's generation config; the constructor and the call override both.
 
     Keywords of a call:
         truncation: True cuts a text that is too long.
@@ -78,8 +78,8 @@ class Text2TextGenerationPipeline(GeneratingPipeline):
 
     def _forward(self, model_inputs: Any, **generate_kwargs: Any) -> dict[str, Any]:
         names = self._further_names()
-        defaults = {name: value for name, value in self._task_settings.items() if name in names}
-        settings = self._settings(generate_kwargs, defaults)
+        of_task = {name: value for name, value in self._task_settings.items() if name in names}
+        settings = self._settings(generate_kwargs, of_task)
         if self._decided(settings).get("stop_strings") is not None:
             settings["tokenizer"] = self.tokenizer
         grouped = self._generate(model_inputs["input_ids"].shape[0], **model_inputs, **settings)
