@@ -19,6 +19,7 @@ and, where a hub answers, 550 MB for GPT-2.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -47,7 +48,7 @@ SENTENCE = "The animal didn't cross the street because it was too tired."
 
 def main() -> None:
     sys.stdout.reconfigure(errors="replace")  # a console without the character Ġ shows "?" and goes on
-    picture = Path(sys.argv[1]) if len(sys.argv) > 1 else Path("out/01_quickstart.png")
+    picture = parse().picture
     minilm = fetch("minilm")
     tokenizer = AutoTokenizer.from_pretrained(minilm)  # a BertTokenizer, because config.json says so
     model = AutoModel.from_pretrained(minilm)  # a BertModel, for the same reason, and ready to use
@@ -59,6 +60,13 @@ def main() -> None:
         fill_in_and_go_on()
         compare_architectures()
         draw_attention(tokenizer, model, gpt2_tokenizer, gpt2, gpt2_name, picture)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    default = Path("out/01_quickstart.png")
+    parser.add_argument("picture", nargs="?", type=Path, default=default, help=f"where it is saved ({default})")
+    return parser.parse_args()
 
 
 def compare_sentences(tokenizer: BertTokenizer, model: BertModel) -> None:
@@ -212,4 +220,8 @@ def headline(text: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("\nStopped. The next start begins again; downloads are kept.")
+        sys.exit(130)

@@ -10,7 +10,7 @@ What it does and prints:
   3. trains it on both tasks of the paper at once (Devlin et al., 2018, §3.1): what the masked tokens are (MLM), and
      whether the second stretch follows the first (NSP), first in short pairs, then in long ones (A.2). From time to
      time it prints, for the texts that were kept apart, how many masked tokens and how many pairs it gets right.
-     Interrupted and started again, it goes on where it was;
+     Stopped by Ctrl-C and started again, it continues from its last checkpoint;
   4. fills in masked words, and saves a directory that `from_pretrained` loads, here and in transformers, with the log
      and a picture of the losses.
 
@@ -34,6 +34,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -50,6 +51,7 @@ from minitransformers import (
 )
 from minitransformers.assets import fetch
 from minitransformers.data import SentencePair, SentencePairDataset, next_sentence_pairs, sentence_ids, train_wordpiece
+from minitransformers.trainer_utils import get_last_checkpoint
 from minitransformers.training import Hooks, Run, Settings, evaluate, parallelize, train
 from minitransformers.training.loop.distributed import is_distributed
 from minitransformers.training.loop.logs import JsonLines
@@ -71,10 +73,19 @@ SIZES = {
 
 def main() -> None:
     options = parse()
+    output = options.output or Path("out") / f"bert-{options.size}"
+    try:
+        pretrain(options, output)
+    except KeyboardInterrupt:
+        checkpoint = get_last_checkpoint(output / "run") if (output / "run").is_dir() else None
+        say(f"\nStopped. The next start {'begins again' if checkpoint is None else f'continues from {checkpoint}'}.")
+        sys.exit(130)
+
+
+def pretrain(options: argparse.Namespace, output: Path) -> None:
     (vocab_size, length, width, layers, heads), (short_length, short, batch, steps, rate) = SIZES[options.size]
     batch, steps, rate = options.batch or batch, options.steps or steps, options.learning_rate or rate
     short = short if options.short is None else options.short
-    output = options.output or Path("out") / f"bert-{options.size}"
 
     headline("1. Text and vocabulary")
     documents, unseen = read_documents(options.text)

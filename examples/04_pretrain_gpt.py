@@ -7,7 +7,8 @@ What it does and prints:
      byte-level BPE vocabulary from the others;
   2. lays the texts one behind the other, cut into blocks, and builds a GPT-2 of the chosen size;
   3. trains it to predict each next token. From time to time it prints loss, perplexity and accuracy on the texts that
-     were kept apart, and a text that the model writes. Interrupted and started again, it goes on where it was;
+     were kept apart, and a text that the model writes. Stopped by Ctrl-C and started again, it continues from its
+     last checkpoint;
   4. saves a directory that `from_pretrained` loads, here and in transformers, with the log and a picture of the losses.
 
     --size tiny       0.9 million parameters: 4 minutes of one core's time, to 2.2 bits a character (perplexity 63)
@@ -27,6 +28,7 @@ import argparse
 import json
 import math
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -36,6 +38,7 @@ from torch.utils.data import DataLoader, DistributedSampler, RandomSampler, Subs
 from minitransformers import GPT2Config, GPT2LMHeadModel, GPT2Tokenizer, get_cosine_schedule_with_warmup
 from minitransformers.assets import fetch
 from minitransformers.data import PackedDataset, train_byte_level_bpe
+from minitransformers.trainer_utils import get_last_checkpoint
 from minitransformers.training import Hooks, Run, Settings, evaluate, parallelize, train
 from minitransformers.training.loop.distributed import is_distributed
 from minitransformers.training.loop.logs import JsonLines
@@ -56,10 +59,19 @@ SIZES = {
 
 def main() -> None:
     options = parse()
+    output = options.output or Path("out") / f"gpt-{options.size}"
+    try:
+        pretrain(options, output)
+    except KeyboardInterrupt:
+        checkpoint = get_last_checkpoint(output / "run") if (output / "run").is_dir() else None
+        say(f"\nStopped. The next start {'begins again' if checkpoint is None else f'continues from {checkpoint}'}.")
+        sys.exit(130)
+
+
+def pretrain(options: argparse.Namespace, output: Path) -> None:
     shape, (batch, steps, rate) = SIZES[options.size]
     vocab_size, length, width, layers, heads = shape
     batch, steps, rate = options.batch or batch, options.steps or steps, options.learning_rate or rate
-    output = options.output or Path("out") / f"gpt-{options.size}"
 
     headline("1. Text and vocabulary")
     texts, unseen = read_texts(options.text)

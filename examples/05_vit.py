@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -105,7 +106,7 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="20 steps only, to see that everything runs")
     parser.add_argument("--digits", action="store_true", help="the digits, also where Fashion-MNIST is there")
     parser.add_argument("--out", default="out", help="where model and picture are written (out)")
@@ -210,4 +211,8 @@ def draw(images: np.ndarray, maps: Tensor, answers: list[str], path: Path) -> Pa
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("\nStopped. The next start begins again.")
+        sys.exit(130)

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -173,4 +174,8 @@ def draw(model: TransformerForConditionalGeneration, text: str, path: Path) -> P
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("\nStopped. The next start begins again.")
+        sys.exit(130)
