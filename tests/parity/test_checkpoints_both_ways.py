@@ -122,7 +122,16 @@ def test_files_have_the_names_that_the_references_have(name: str) -> None:
     assert_same_weights(ours, theirs)
 
 
-@pytest.mark.parametrize("case", CLASSES, ids=repr)
+# What is mapped, and written over, does not depend on the head: a backbone and a tied head of each family.
+OF_EACH_FAMILY = [
+    case
+    for family in FAMILIES
+    for case in (family.classes[0], *[head for head in family.classes if "LM" in head.name][:1])
+    if case in CASES
+]
+
+
+@pytest.mark.parametrize("case", OF_EACH_FAMILY, ids=repr)
 @few_examples
 @given(data=st.data())
 def test_save_into_the_directory_that_is_mapped_and_go_on(case: Case, data: st.DataObject) -> None:
