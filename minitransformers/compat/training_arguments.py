@@ -10,44 +10,39 @@ from typing import Any
 class NotCovered:
     """Arguments of transformers 5.23 that are not covered, with their defaults: only the default is accepted."""
 
-    accelerator_config: Any = None
-    auto_find_batch_size: Any = False
-    average_tokens_across_devices: Any = True
-    batch_eval_metrics: Any = False
-    bf16_full_eval: Any = False
-    dataloader_in_order: Any = True
-    dataloader_multiprocessing_context: Any = None
-    ddp_backend: Any = None
-    ddp_broadcast_buffers: Any = None
-    ddp_bucket_cap_mb: Any = None
-    ddp_static_graph: Any = None
-    ddp_timeout: Any = 1800
     debug: Any = ""
     deepspeed: Any = None
     enable_jit_checkpoint: Any = False
-    eval_use_gather_object: Any = False
-    fp16_full_eval: Any = False
-    fsdp: Any = None
-    fsdp_config: Any = None
-    ignore_data_skip: Any = False
     liger_kernel_config: Any = None
-    local_rank: Any = -1
-    logging_nan_inf_filter: Any = True
     optim_target_modules: Any = None
     parallelism_config: Any = None
     project: Any = "huggingface"
     save_on_each_node: Any = False
     skip_memory_metrics: Any = True
-    tf32: Any = None
-    torch_empty_cache_steps: Any = None
     trackio_bucket_id: Any = None
     trackio_space_id: Any = None
     trackio_static_space_id: Any = None
     use_liger_kernel: Any = False
 
 
-# Alternatives to arguments that are not covered.
-ALTERNATIVES: dict[str, str] = {"fsdp": "`training.train` with `parallelize(model, 'fsdp')`"}
+NO_EFFECT = "has no effect"
+
+# What to do instead of passing an argument that is not covered; NO_EFFECT where any value is accepted.
+ALTERNATIVES: dict[str, str] = {
+    "debug": "torch.autograd.set_detect_anomaly(True) finds the operation that gives NaN",
+    "deepspeed": "fsdp=True shards weights, gradients and the optimizer's state",
+    "enable_jit_checkpoint": "save_steps saves in time, and a run that is ended resumes from the last checkpoint",
+    "liger_kernel_config": "torch_compile=True fuses kernels",
+    "optim_target_modules": "only the optimizers GaLore and APOLLO have it: pass optimizers=(…, None)",
+    "parallelism_config": "fsdp=True shards the model; other kinds need a loop of your own",
+    "project": NO_EFFECT,  # only trackio reads it
+    "save_on_each_node": "the first process of all writes, to a disk that the machines share",
+    "skip_memory_metrics": "a callback can log torch.cuda.max_memory_allocated()",
+    "trackio_bucket_id": "report_to='wandb', 'tensorboard' or 'jsonl'",
+    "trackio_space_id": "report_to='wandb', 'tensorboard' or 'jsonl'",
+    "trackio_static_space_id": "report_to='wandb', 'tensorboard' or 'jsonl'",
+    "use_liger_kernel": "torch_compile=True fuses kernels",
+}
 
 # Arguments that older scripts and text books pass, and their replacements in transformers 5.
 REMOVED: dict[str, str] = {

@@ -22,7 +22,8 @@ from minitransformers import (
     TrainingArguments,
     UnknownArgumentError,
 )
-from minitransformers.compat.training_arguments import REMOVED
+from minitransformers.compat.trainer import NOT_CALLED
+from minitransformers.compat.training_arguments import ALTERNATIVES, REMOVED, NotCovered
 
 NAME = "BertForSequenceClassification"
 
@@ -34,9 +35,9 @@ NAME = "BertForSequenceClassification"
         ({"evaluation_strategy": "epoch"}, r"'evaluation_strategy', as in transformers 5: use eval_strategy"),
         ({"no_cuda": True}, r"'no_cuda', as in transformers 5: use use_cpu"),
         ({"warmup_ratio": 0.1}, r"'warmup_ratio'.*use warmup_steps with a number below 1"),
-        ({"fp16_full_eval": True}, r"does not cover fp16_full_eval=True: leave it out, or pass False"),
-        ({"fsdp": "full_shard"}, r"does not cover fsdp='full_shard' \(use `training.train` with `parallelize"),
-        ({"ignore_data_skip": True}, r"does not cover ignore_data_skip=True"),
+        ({"deepspeed": "zero3.json"}, r"deepspeed='zero3.json' \(fsdp=True shards .*\): leave it out, or pass None"),
+        ({"use_liger_kernel": True}, r"does not cover use_liger_kernel=True \(torch_compile=True fuses kernels\)"),
+        ({"skip_memory_metrics": False}, r"skip_memory_metrics=False \(.*max_memory_allocated.*or pass True"),
     ],
 )
 def test_unknown_arguments(arguments: dict[str, Any], message: str) -> None:
@@ -51,7 +52,14 @@ def test_unknown_arguments(arguments: dict[str, Any], message: str) -> None:
         ({"save_strategy": "always"}, r"save_strategy='always' must be one of 'no', 'steps', 'epoch', 'best'"),
         ({"lr_scheduler_type": "cosin"}, r"no schedule 'cosin'.*Did you mean 'cosine'\?"),
         ({"optim": "lion_32bit"}, r"no optimizer 'lion_32bit'"),
-        ({"report_to": "wandb"}, r"report_to='wandb' must be one of"),
+        ({"report_to": "mlflow"}, r"report_to='mlflow' must be one of .*'wandb'"),
+        ({"fsdp": True}, r"fsdp=True shards the weights over several processes: start the script with torchrun"),
+        ({"fsdp": "full_shard offload"}, r"'offload' is not covered: pass fsdp=True"),
+        ({"fsdp": True, "fsdp_config": {"cpu_offload": True}}, r"fsdp_config: cpu_offload=True is not covered"),
+        ({"accelerator_config": {"split_batches": True}}, r"accelerator_config: split_batches=True is not covered"),
+        ({"lr_scheduler_kwargs": "{num_cycles: 2}"}, r"lr_scheduler_kwargs='{num_cycles: 2}' is neither JSON"),
+        ({"torch_empty_cache_steps": 0}, r"torch_empty_cache_steps=0 must be a whole number of at least 1"),
+        ({"bf16_full_eval": True, "fp16_full_eval": True}, r"exclude each other"),
         ({"train_sampling_strategy": "batch_rebalance"}, r"train_sampling_strategy='batch_rebalance'"),
         ({"per_device_train_batch_size": 0}, r"per_device_train_batch_size=0 must be a whole number of at least 1"),
         ({"gradient_accumulation_steps": -1}, r"gradient_accumulation_steps=-1 must be"),
@@ -93,6 +101,8 @@ def test_fields_and_defaults_are_those_of_transformers() -> None:
     differing = {name for name, each in ours.items() if each.default != theirs[name].default}
     assert differing == {"restore_callback_states_from_checkpoint"}  # for exact resuming
     assert not REMOVED.keys() & theirs.keys()
+    refused = {each.name for each in dataclasses.fields(NotCovered)}
+    assert refused == ALTERNATIVES.keys()
     assert TrainingArguments("here").output_dir == "here", "the one that is passed by position"
 
 
@@ -117,8 +127,11 @@ def test_invalid_trainers(tmp_path: Path) -> None:
         Trainer(bert, TrainingArguments(str(tmp_path), eval_strategy="epoch"))
     with pytest.raises(InputError, match="cannot be a callback"):
         Trainer(bert, args, callbacks=[object()])
-    with pytest.raises(InputError, match=r"Own.training_step would never be called: override compute_loss"):
-        type("Own", (Trainer,), {"training_step": lambda self: None})
+    with pytest.raises(InputError, match=r"Own._run_epoch would never be called: override _inner_training_loop"):
+        type("Own", (Trainer,), {"_run_epoch": lambda self: None})
+    for name in NOT_CALLED:
+        assert hasattr(transformers.Trainer, name)
+        assert not hasattr(Trainer, name)
 
 
 def test_invalid_data(tmp_path: Path) -> None:
@@ -127,7 +140,7 @@ def test_invalid_data(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="train needs train_dataset"):
         made.train()
     made.train_dataset = []
-    with pytest.raises(InputError, match="The data set is empty"):
+    with pytest.raises(InputError, match="the data set is empty"):
         made.train()
     made.eval_dataset = None
     with pytest.raises(InputError, match="evaluate needs eval_dataset"):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from typing import Any
 
 import torch
@@ -26,16 +26,27 @@ Batch = Mapping[str, Any]
 LABELS = ("labels", "next_sentence_label", "mc_labels", "start_positions")  # arguments whose values count in a loss
 
 
+def take_batches(batches: Iterator[Batch], number: int) -> list[Batch]:
+    """The next `number` batches, fewer at the end."""
+    return list(islice(batches, number))
+
+
 class Batches:
     """The data of a run, epoch after epoch, in groups of micro-batches that make up one step.
 
     Exact continuation only needs a loader that gives the same batches from the same random numbers. A checkpoint holds
     the state of all generators at the start of the epoch; the batches that were already used are read again and
     dropped. A sampler of `minitransformers.data` skips them without reading, if the loader has no workers.
+
+    Args:
+        source: yields the batches of one epoch each time.
+        take: (batches, number) → the micro-batches of the next step; it is called only while there are batches.
     """
 
-    def __init__(self, source: Iterable[Batch]) -> None:
-        self.source = source
+    def __init__(
+        self, source: Iterable[Batch], take: Callable[[Iterator[Batch], int], list[Batch]] = take_batches
+    ) -> None:
+        self.source, self.take = source, take
         self._start: dict[str, Any] | None = None  # the generators at the start of this epoch
         self._later: dict[str, Any] = {}  # the loader's own generators when the checkpoint was written
 
@@ -49,8 +60,8 @@ class Batches:
     def epoch(self, progress: Progress, settings: Settings) -> Iterator[list[Batch]]:
         """The micro-batches of each remaining step of the epoch; the last step may have fewer.
 
-        A finished run still asks for the next step, to see whether the epoch is over too; the random numbers are then
-        left as they were.
+        A finished run still asks for the next batch, to see whether the epoch is over too; the random numbers are then
+        left as they were, and the step is empty.
 
         Raises:
             InputError: there is no batch.
@@ -63,15 +74,17 @@ class Batches:
             batches = even_batches(self.source)
         else:
             batches = self._rest_of_epoch(progress, self._start)
-        while True:
-            before = (random_state(), generator_state(self.source)) if progress.is_finished(settings) else None
-            micro_batches = list(islice(batches, settings.accumulation))
-            if before is not None:
-                set_random_state(before[0])
-                set_generator_state(self.source, before[1])
-            if not micro_batches:
-                break
-            yield micro_batches
+        while not progress.is_finished(settings):
+            following = next(batches, None)
+            if following is None:
+                return
+            yield self.take(chain([following], batches), settings.accumulation)
+        before = random_state(), generator_state(self.source)
+        is_over = next(batches, None) is None
+        set_random_state(before[0])
+        set_generator_state(self.source, before[1])
+        if not is_over:
+            yield []
 
     def _rest_of_epoch(self, progress: Progress, start: Mapping[str, Any]) -> Iterator[Batch]:
         now = random_state()
@@ -123,17 +136,21 @@ def even_batches(source: Iterable[Batch]) -> Iterator[Batch]:
         raise InputError("batches is empty: there is no data.")
 
 
-def to_device(batch: Batch, device: torch.device) -> dict[str, Any]:
-    """The batch with its tensors on `device`; tensors in pinned memory (DataLoader's `pin_memory`) move in parallel."""
-    return {
-        key: value.to(device, non_blocking=value.is_pinned()) if isinstance(value, Tensor) else value
-        for key, value in batch.items()
-    }
+def to_device(batch: Any, device: torch.device) -> Any:
+    """The batch with its tensors on `device`; tensors in pinned memory (DataLoader's `pin_memory`) move in parallel.
+
+    Dictionaries, lists and tuples are copied; other values stay as they are.
+    """
+    if isinstance(batch, Tensor):
+        return batch.to(device, non_blocking=batch.is_pinned())
+    if isinstance(batch, Mapping):
+        return {key: to_device(value, device) for key, value in batch.items()}
+    return type(batch)(to_device(each, device) for each in batch) if type(batch) in (list, tuple) else batch
 
 
 def sizes(batches: Sequence[Batch]) -> dict[str, int]:
     """The number of "tokens" in the batches, without padding, and of "rows"."""
-    masks = [batch.get("attention_mask") for batch in batches]
+    masks = [batch.get("attention_mask") if isinstance(batch, Mapping) else None for batch in batches]
     tokens = [
         int(mask.sum()) if isinstance(mask, Tensor) else max((v.numel() for v in _tensors(batch)), default=0)
         for mask, batch in zip(masks, batches, strict=True)
@@ -146,8 +163,10 @@ def num_rows(batch: Batch) -> int:
     return max((len(value) for value in _tensors(batch) if value.ndim), default=0)
 
 
-def _tensors(batch: Batch) -> list[Tensor]:
-    return [value for value in batch.values() if isinstance(value, Tensor)]
+def _tensors(batch: Any) -> list[Tensor]:
+    """The tensors of a batch: a dictionary, or what a collator of a user's own returns."""
+    values = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, list | tuple) else [batch]
+    return [value for value in values if isinstance(value, Tensor)]
 
 
 def _without_labels(batch: Batch | None) -> Batch:

@@ -7,10 +7,12 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 TRAINING = "training"
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 RUN, CHECKSUMS = f"{TRAINING}/run.json", f"{TRAINING}/checksums.json"
 
 
@@ -48,6 +50,8 @@ def find_damage(directory: Path) -> str | None:
     try:
         checksums = read_json(directory / CHECKSUMS)
         for name, expected in checksums.items():
+            if name == WEIGHTS and is_resharded(directory, checksums):
+                continue
             if checksum(directory / name) != expected:
                 return f"{name} is damaged (its checksum does not match the stored one)"
     except FileNotFoundError as error:
@@ -55,6 +59,17 @@ def find_damage(directory: Path) -> str | None:
     except (OSError, ValueError, AttributeError) as error:
         return str(error)
     return None
+
+
+def is_resharded(directory: Path, checksums: Mapping[str, str] | None = None) -> bool:
+    """Whether the model's file was replaced by several files and an index after the checkpoint was written.
+
+    Args:
+        directory: of the checkpoint.
+        checksums: those in the directory, by default read from it.
+    """
+    checksums = read_json(directory / CHECKSUMS) if checksums is None else checksums
+    return INDEX not in checksums and not (directory / WEIGHTS).exists() and (directory / INDEX).exists()
 
 
 def files_in(directory: Path) -> list[Path]:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from minitransformers.errors import CheckpointError, TrainingError
 from minitransformers.files.saving import write_checkpoint
@@ -54,7 +54,7 @@ from minitransformers.training.loop.distributed import (
     with_own_class,
     world_size,
 )
-from minitransformers.training.loop.hooks import Hooks
+from minitransformers.training.loop.hooks import Hooks, call_hooks
 from minitransformers.training.loop.random_state import random_state, set_random_state
 from minitransformers.training.loop.run import Run
 from minitransformers.training.loop.run_tensors import (
@@ -86,8 +86,8 @@ def save_checkpoint(run: Run, hooks: Sequence[Hooks] = ()) -> Path:
     partial = output_dir / f".{final.name}.partial"
     try:
         on_all_ranks(lambda: _make_directory(output_dir, partial))
-        weights = full_weights(run.model) if is_sharded(run.model) else None
-        on_all_ranks(lambda: _write_model(run.model, weights, partial))
+        save_model = next((hook.save_model for hook in hooks if hasattr(hook, "save_model")), _save_model)
+        on_all_ranks(lambda: save_model(run, partial))
         on_all_ranks(lambda: _write_numbers(run, hooks, partial))
         write_tensors(tensors_of(run), partial)
         on_all_ranks(lambda: _rename_to_final(partial, final))
@@ -109,10 +109,11 @@ def _make_directory(output_dir: Path, partial: Path) -> None:
         (partial / TRAINING).mkdir(parents=True)
 
 
-def _write_model(model: nn.Module, weights: Mapping[str, Tensor] | None, directory: Path) -> None:
+def _save_model(run: Run, directory: Path) -> None:
+    weights = full_weights(run.model) if is_sharded(run.model) else None
     if rank() != 0:
         return
-    with with_own_class(model) as plain:
+    with with_own_class(run.model) as plain:
         if hasattr(plain, "save_pretrained"):
             plain.save_pretrained(directory, **({} if weights is None else {"state_dict": weights}))
         else:
@@ -182,6 +183,7 @@ def resume(run: Run, hooks: Sequence[Hooks] = (), loggers: Sequence[Any] = ()) -
         numbers = read_json(directory / RUN)
         on_all_ranks(lambda: _check_identity(run, numbers, directory))
         _load(run, hooks, directory, numbers)
+        call_hooks(hooks, "on_resume", run, directory)
         logger.info("Resuming from %s, step %d.", directory, run.progress.step)
     if rank() == 0:
         for each in loggers:

@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -97,12 +98,18 @@ def parallelize(
     return model
 
 
-def join_process_group(device: torch.device) -> None:
-    """Connect this process with the others that `torchrun` started; later calls do nothing."""
+def join_process_group(device: torch.device, backend: str | None = None, timeout: timedelta | None = None) -> None:
+    """Connect this process with the others that `torchrun` started; later calls do nothing.
+
+    Args:
+        device: of this process.
+        backend: of `init_process_group`; by default "nccl" for GPUs, and "gloo" for CPUs.
+        timeout: the longest time to wait for the others; by default that of PyTorch.
+    """
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if not is_distributed() and {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        dist.init_process_group(backend or ("nccl" if device.type == "cuda" else "gloo"), timeout=timeout)
         atexit.register(_leave_process_group)
 
 

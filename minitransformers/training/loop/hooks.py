@@ -14,7 +14,11 @@ class Hooks:
 
     A hook may set `run.should_log`, `run.should_evaluate` and `run.should_save`, and `run.progress.stopped` to end the
     run. The state of a hook with `state_dict` and `load_state_dict` (values that JSON can hold) is kept in checkpoints.
+    A hook with `save_model(run, directory)` writes the model's files of a checkpoint, on all ranks.
     """
+
+    def on_resume(self, run: Run, directory: Path) -> None:
+        """Called after a checkpoint was loaded, before `on_train_begin`."""
 
     def on_train_begin(self, run: Run) -> None:
         """Called once the run is at its first step, after a checkpoint was loaded if there is one."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -36,7 +37,7 @@ def train(
     model: nn.Module,
     optimizer: Optimizer,
     schedule: LRScheduler | None,
-    batches: Iterable[Batch],
+    batches: Iterable[Batch] | Batches,
     settings: Settings,
     *,
     validation: Iterable[Batch] | None = None,
@@ -44,6 +45,8 @@ def train(
     evaluate: Callable[[nn.Module, Iterable[Batch], Settings], Mapping[str, float]] = default_evaluate,
     hooks: Sequence[Hooks] = (),
     loggers: Sequence[Logger] = (),
+    micro_step: Callable[[Run, Batch, Counts], Tensor] | None = None,
+    report: Callable[[Run], None] | None = None,
 ) -> Run:
     """Train `model` in place, and return the finished run with its `progress` and `history`.
 
@@ -55,15 +58,21 @@ def train(
         hooks: objects whose methods are called at each event, and which may request an evaluation, a checkpoint, or the
             end of the run.
         loggers: called with each record, a dictionary of numbers; see `Logger` for resuming from a checkpoint.
+        micro_step: in place of `loss`, the forward and backward pass of a micro-batch; returns its part of the loss.
+        report: in place of `evaluate` and `loggers`, called after each step and epoch to log, evaluate and save.
 
     Raises:
         InputError: settings or data that cannot be used for training.
         CheckpointError: `output_dir` belongs to another run, or none of its checkpoints can be read.
         TrainingError: the loss is not finite, and `on_nan` is "stop".
     """
-    check_evaluations(settings, schedule, validation, has_hooks=bool(hooks))
-    run = Run(model, optimizer, schedule, Batches(batches), settings, validation)
+    if report is None:
+        check_evaluations(settings, schedule, validation, has_hooks=bool(hooks))
+    data = batches if isinstance(batches, Batches) else Batches(batches)
+    run = Run(model, optimizer, schedule, data, settings, validation)
     scaler, progress, device = run.scaler, run.progress, run.device
+    micro_step = micro_step or partial(_forward_backward, loss)
+    report = report or partial(_log_evaluate_save, hooks, loggers, evaluate)
     if settings.show_progress and rank() == 0:
         hooks = [*hooks, ProgressBar()]
     resume(run, hooks, loggers)
@@ -80,11 +89,7 @@ def train(
             parts: list[Tensor] = []
             for number, batch in enumerate(micro_batches, 1):
                 with gradient_sync(model, enabled=number == len(micro_batches)):
-                    with autocast(settings.precision, device):
-                        part = loss(model, to_device(batch, device), counts)
-                    # Gradients are averaged over the ranks, but the parts of the loss must be added.
-                    scaler.scale(part * world_size()).backward()  # type: ignore[no-untyped-call]
-                parts.append(part.detach())
+                    parts.append(micro_step(run, batch, counts))
                 if number < len(micro_batches):
                     call_hooks(hooks, "on_substep_end", run)
             sums = sum_over_ranks([{"loss": float(sum(parts)), **sizes(micro_batches)}], device)
@@ -104,26 +109,36 @@ def train(
             optimizer.zero_grad()
             run.advance(len(micro_batches), **sums, grad_norm=grad_norm, learning_rate=learning_rate)
             call_hooks(hooks, "on_step_end", run)
-            _log_evaluate_save(run, hooks, loggers, evaluate)
+            report(run)
         else:
             run.next_epoch()
         progress.left_epoch = progress.batch > 0  # the run ends in the middle of the epoch
         call_hooks(hooks, "on_epoch_end", run)
-        _log_evaluate_save(run, hooks, loggers, evaluate)
+        report(run)
     call_hooks(hooks, "on_train_end", run)
     return run
 
 
+def _forward_backward(
+    loss: Callable[[nn.Module, Batch, Counts], Tensor], run: Run, batch: Batch, counts: Counts
+) -> Tensor:
+    """Add the gradients of a micro-batch, and return its part of the loss."""
+    with autocast(run.settings.precision, run.device):
+        part = loss(run.model, to_device(batch, run.device), counts)
+    # Gradients are averaged over the ranks, but the parts of the loss must be added.
+    run.scaler.scale(part * world_size()).backward()  # type: ignore[no-untyped-call]
+    return part.detach()
+
+
 def _log_evaluate_save(
-    run: Run, hooks: Sequence[Hooks], loggers: Sequence[Logger], evaluate: Callable[..., Mapping[str, float]]
+    hooks: Sequence[Hooks], loggers: Sequence[Logger], evaluate: Callable[..., Mapping[str, float]], run: Run
 ) -> None:
     """Log, evaluate and save, if the settings or a hook have requested it."""
     if run.pop_due("log"):
         _log(run, hooks, loggers, run.pop_losses())
     if run.pop_due("evaluate") and run.validation is not None:
         metrics = evaluate(run.model, run.validation, run.settings)
-        if metrics:  # the Trainer's `evaluate` logs its metrics and returns none
-            _log(run, hooks, loggers, {f"eval_{name}": value for name, value in metrics.items()})
+        _log(run, hooks, loggers, {f"eval_{name}": value for name, value in metrics.items()})
         call_hooks(hooks, "on_evaluate", run, metrics)
         run.compare(metrics)
     if run.pop_due("save"):

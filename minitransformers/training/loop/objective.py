@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from minitransformers.errors import InputError
 from minitransformers.nn.losses import IGNORED, token_cross_entropy
@@ -40,10 +39,13 @@ def count_labels(model: nn.Module, batch: Batch) -> dict[str, int]:
 
     A causal language model predicts the next token from each token, so the first label of a row does not count.
     """
-    labels = {name: batch[name] for name in LABELS if isinstance(batch.get(name), Tensor)}
-    if not labels:
+    values = batch if isinstance(batch, Mapping) else {}  # a user's collator may return something else
+    labels = {name: values[name] for name in LABELS if isinstance(values.get(name), Tensor)}
+    if not labels and "shift_labels" not in values:
         return {"rows": num_rows(batch)}
-    if "labels" in labels and shifts_labels(model):
+    if isinstance(values.get("shift_labels"), Tensor):  # the collator has shifted them
+        labels["labels"] = values["shift_labels"]
+    elif "labels" in labels and shifts_labels(model):
         labels["labels"] = labels["labels"][..., 1:]
     return {name: int(values.ne(IGNORED).sum()) for name, values in labels.items()}
 
@@ -62,23 +64,14 @@ def normalized_losses(model: nn.Module, batch: Batch, counts: Counts) -> tuple[d
     kind = next(iter(own))
     if not own[kind]:
         # Other ranks wait for the backward pass, which needs a label to be differentiable: add one, weighted 0.
-        loss, output = _loss(model, {**batch, kind: _with_one_label(batch[kind])} if kind == "labels" else batch)
+        names = [name for name in ("labels", "shift_labels") if kind == "labels" and batch.get(name) is not None]
+        loss, output = _loss(model, {**batch, **{name: _with_one_label(batch[name]) for name in names}})
         return {kind: 0 * loss}, output
     if kind == "labels" and takes_num_items(model):
         loss, output = _loss(model, {**batch, "num_items_in_batch": int(counts[kind])})
         return {kind: loss}, output
     loss, output = _loss(model, batch)
     return {kind: own[kind] / counts[kind] * loss}, output
-
-
-def smoothed_loss(outputs: Any, labels: Tensor, smoothing: float, num_items: float | int, *, shift: bool) -> Tensor:
-    """Cross-entropy with labels of which `smoothing` is spread over all classes (Szegedy et al., 2015, §7)."""
-    logits = outputs["logits"] if hasattr(outputs, "items") else outputs[int(has_loss(outputs))]
-    if shift:
-        logits, labels = logits[..., :-1, :], labels[..., 1:]
-    logits, labels = logits.flatten(0, -2), labels.flatten()
-    total = F.cross_entropy(logits, labels, ignore_index=IGNORED, label_smoothing=smoothing, reduction="sum")
-    return total / max(1, num_items)
 
 
 def shifts_labels(model: nn.Module) -> bool:

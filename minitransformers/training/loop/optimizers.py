@@ -91,20 +91,34 @@ def create_optimizer(
         betas, eps: of AdamW; the others have PyTorch's defaults.
         optim_args: further options of "sgd", "adagrad" and "rmsprop" as text; see `OPTIONS`.
     """
-    options = read_options(name, optim_args)
+    kind, options = optimizer_class(name, learning_rate=learning_rate, betas=betas, eps=eps, optim_args=optim_args)
+    optimizer: Optimizer = kind(groups, **options)
+    return optimizer
+
+
+def optimizer_class(
+    name: str | OptimizerNames,
+    *,
+    learning_rate: float | int,
+    betas: tuple[float | int, float | int],
+    eps: float | int,
+    optim_args: str | None,
+) -> tuple[Any, dict[str, Any]]:
+    """The class of the optimizer of that name, and its arguments besides the parameters; see `create_optimizer`."""
+    options: dict[str, Any] = {"lr": learning_rate, **read_options(name, optim_args)}
     match optimizer_name(name):
         case OptimizerNames.ADAMW_TORCH:
-            return torch.optim.AdamW(groups, lr=learning_rate, betas=betas, eps=eps)
+            return torch.optim.AdamW, {**options, "betas": betas, "eps": eps}
         case OptimizerNames.ADAMW_TORCH_FUSED:
-            return torch.optim.AdamW(groups, lr=learning_rate, betas=betas, eps=eps, fused=True)
+            return torch.optim.AdamW, {**options, "betas": betas, "eps": eps, "fused": True}
         case OptimizerNames.ADAFACTOR:
-            return Adafactor(groups, lr=learning_rate, scale_parameter=False, relative_step=False)
+            return Adafactor, {**options, "scale_parameter": False, "relative_step": False}
         case OptimizerNames.SGD:
-            return torch.optim.SGD(groups, lr=learning_rate, **options)
+            return torch.optim.SGD, options
         case OptimizerNames.ADAGRAD:
-            return torch.optim.Adagrad(groups, lr=learning_rate, **options)
+            return torch.optim.Adagrad, options
         case OptimizerNames.RMSPROP:
-            return torch.optim.RMSprop(groups, lr=learning_rate, **options)
+            return torch.optim.RMSprop, options
 
 
 def read_options(name: str | OptimizerNames, optim_args: str | None) -> dict[str, Any]:

@@ -7,15 +7,17 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
+from datetime import timedelta
 from enum import Enum, StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
-from minitransformers.compat.training_arguments import ALTERNATIVES, REMOVED, NotCovered
-from minitransformers.configs.checks import check_choice, check_count, check_number, check_positive, refuse_unknown
-from minitransformers.errors import InputError, UnknownArgumentError
+from minitransformers.compat.training_arguments import ALTERNATIVES, NO_EFFECT, REMOVED, NotCovered
+from minitransformers.configs.checks import check_choice, refuse_unknown
+from minitransformers.errors import UnknownArgumentError
 from minitransformers.training.loop.distributed import (
     default_device,
     join_process_group,
@@ -26,42 +28,30 @@ from minitransformers.training.loop.distributed import (
 )
 from minitransformers.training.loop.optimizers import OptimizerNames, optimizer_name, read_options
 from minitransformers.training.loop.schedules import SchedulerType, scheduler_type
+from minitransformers.training.trainer.argument_checks import check_combinations, check_numbers
+from minitransformers.training.trainer.argument_setters import Setters
+from minitransformers.training.trainer.parallel_arguments import AcceleratorConfig, read_dict, read_fsdp
+from minitransformers.training.trainer.strategies import (
+    EvaluationStrategy as EvaluationStrategy,
+    HPSearchBackend as HPSearchBackend,
+    HubStrategy as HubStrategy,
+    IntervalStrategy as IntervalStrategy,
+    ParallelMode as ParallelMode,
+    SaveStrategy as SaveStrategy,
+)
 from minitransformers.utils.logging import WARNING, get_verbosity, log_levels
+
+Strategy = TypeVar("Strategy", bound=StrEnum)
+Arguments = TypeVar("Arguments", bound="TrainingArguments")
 
 LOG_LEVELS = (*log_levels, "passive")
 SAMPLING = ("random", "sequential", "group_by_length")
-
-Strategy = TypeVar("Strategy", bound=StrEnum)
-
-
-class IntervalStrategy(StrEnum):
-    """When to log and to evaluate."""
-
-    NO = "no"
-    STEPS = "steps"
-    EPOCH = "epoch"
-
-
-class SaveStrategy(StrEnum):
-    """When to save; BEST saves the model whenever it is the best so far."""
-
-    NO = "no"
-    STEPS = "steps"
-    EPOCH = "epoch"
-    BEST = "best"
-
-
-class HubStrategy(StrEnum):
-    """What is pushed to a hub, and when: at the end or with each save, with or without the training state."""
-
-    END = "end"
-    EVERY_SAVE = "every_save"
-    CHECKPOINT = "checkpoint"
-    ALL_CHECKPOINTS = "all_checkpoints"
+REPORTS = ("tensorboard", "jsonl", "loss_curve", "wandb")
+JSON_FIELDS = ("lr_scheduler_kwargs", "activation_checkpointing_kwargs", "gradient_checkpointing_kwargs")
 
 
 @dataclass
-class TrainingArguments(NotCovered):
+class TrainingArguments(Setters, NotCovered):
     """Settings of training, evaluation, logging and saving with the `Trainer`.
 
     Names, order, defaults and meaning are those of `transformers`. Its arguments that this library does not cover, and
@@ -78,7 +68,14 @@ class TrainingArguments(NotCovered):
         max_grad_norm: gradients with a larger norm are scaled down to this norm; 0 never scales.
         label_smoothing_factor: the fraction of a label's probability that is spread over all labels.
         neftune_noise_alpha: strength of the noise that training adds to embeddings; see `noisy_embeddings`.
+        average_tokens_across_devices: with several processes, each label has the same weight; False gives each
+            process the same weight.
         bf16, fp16: compute matrix products in half precision.
+        bf16_full_eval, fp16_full_eval: `evaluate` and `predict`, outside of training, convert the whole model to that
+            type, in which it stays.
+        tf32: compute products of float32 matrices in TF32 (19 bits), on Nvidia GPUs.
+        torch_empty_cache_steps: release unused memory of the device every so many steps.
+        auto_find_batch_size: if the memory does not suffice, start again with nine tenths of the batch size.
         activation_checkpointing: recompute the blocks in the backward pass, to save memory; formerly
             `gradient_checkpointing`.
         torch_compile: run the model through `torch.compile`, with `torch_compile_backend` ("inductor" by default) and
@@ -89,12 +86,16 @@ class TrainingArguments(NotCovered):
         disable_tqdm: show no progress bars; the default is True if only errors are shown.
         logging_steps, eval_steps, save_steps: a number of steps, or, below 1, a fraction of all steps. `eval_steps`
             defaults to `logging_steps`.
-        report_to: "tensorboard", "jsonl" (a file log.jsonl in `output_dir`), "loss_curve" (a file loss.png in
+        logging_nan_inf_filter: leave losses that are not finite out of the logged means. (Their steps are skipped.)
+        report_to: "wandb", "tensorboard", "jsonl" (a file log.jsonl in `output_dir`), "loss_curve" (a file loss.png in
             `output_dir`, drawn at each evaluation and at the end), a list of these, "all" or "none".
-        run_name: the title of the loss curve.
+        run_name: the title of the loss curve, and the name of the run for "wandb".
         eval_delay: the first step, or with eval_strategy="epoch" the first epoch, with an evaluation.
         eval_do_concat_batches: False leaves predictions as a list of batches.
         eval_accumulation_steps: has no effect: predictions move to the CPU after each batch.
+        eval_use_gather_object: has no effect: predictions of any kind are gathered as objects.
+        batch_eval_metrics: call `compute_metrics` for each batch, with `compute_result=True` for the last, whose
+            result counts. Predictions are not kept.
         include_for_metrics: "inputs", "loss": further fields of the argument of `compute_metrics`.
         save_total_limit: number of checkpoints to keep; the best and the last are always kept.
         push_to_hub: push the model to a hub when it is saved; the `Trainer` creates the repository in its constructor.
@@ -104,18 +105,27 @@ class TrainingArguments(NotCovered):
             "all_checkpoints" pushes each checkpoint under its own name.
         hub_always_push: push a checkpoint even if an earlier push is still in progress.
         hub_token, hub_private_repo, hub_revision: as `token`, `private` and `revision` of a model's `push_to_hub`.
-        restore_callback_states_from_checkpoint: restore the counters of callbacks when a run is resumed. It is on by
-            default, because a resumed run should end like an uninterrupted one.
+        ignore_data_skip: a resumed run starts its epoch's data from the beginning, in place of where it stopped.
+        restore_callback_states_from_checkpoint: when a run is resumed, replace each `ExportableState` callback by one
+            with the arguments and counters of the checkpoint (True), or leave it as it is (False). By default only the
+            counters are restored: a resumed run ends like an uninterrupted one.
         data_seed: seed of the order of the training data; `seed` by default.
         train_sampling_strategy: "random", "sequential", or "group_by_length" for batches of similar lengths.
         length_column_name: the column with the lengths for "group_by_length"; without it they are measured.
+        accelerator_config: see `AcceleratorConfig`; only values that change nothing here.
+        fsdp: True shards the weights over all processes (see `parallelize`); needs `torchrun`.
+        fsdp_config: "reshard_after_forward" and "activation_checkpointing"; others only with values of no effect.
+        ddp_bucket_cap_mb, ddp_broadcast_buffers, ddp_static_graph: of `DistributedDataParallel`, if they are not None.
+        ddp_backend, ddp_timeout: of `init_process_group`; the time is in seconds.
+        dataloader_multiprocessing_context: how workers start, "fork" or "spawn".
+        dataloader_in_order: False lets batches of several workers come in the order in which they are ready.
         ddp_find_unused_parameters: let each process find the weights that the loss does not depend on, and not wait for
             their gradients. By default it is on, unless blocks are recomputed, which is incompatible.
         save_only_model: leave the optimizer's state out of checkpoints: no run can resume from them.
         include_num_input_tokens_seen: log the number of training tokens: "all" (True) or "non_padding".
         remove_unused_columns: drop the columns that are no arguments of the model's forward.
         label_names: the columns that are labels; by default found by the names of forward's arguments.
-        do_train, do_eval, do_predict, resume_from_checkpoint: for scripts; the `Trainer` does not read them.
+        do_train, do_eval, do_predict, resume_from_checkpoint, local_rank: for scripts; a `Trainer` does not read them.
     """
 
     output_dir: str | None = None
@@ -124,7 +134,7 @@ class TrainingArguments(NotCovered):
     max_steps: int = -1
     learning_rate: int | float = 5e-5
     lr_scheduler_type: SchedulerType | str = "linear"
-    lr_scheduler_kwargs: dict[str, Any] | None = None
+    lr_scheduler_kwargs: dict[str, Any] | str | None = None
     warmup_steps: int | float = 0
     optim: OptimizerNames | str = "adamw_torch_fused"
     optim_args: str | None = None
@@ -133,22 +143,29 @@ class TrainingArguments(NotCovered):
     adam_beta2: int | float = 0.999
     adam_epsilon: int | float = 1e-8
     gradient_accumulation_steps: int = 1
+    average_tokens_across_devices: bool = True
     max_grad_norm: int | float = 1.0
     label_smoothing_factor: int | float = 0.0
     neftune_noise_alpha: int | float | None = None
     bf16: bool = False
     fp16: bool = False
+    bf16_full_eval: bool = False
+    fp16_full_eval: bool = False
+    tf32: bool | None = None
     activation_checkpointing: bool | None = None
-    activation_checkpointing_kwargs: dict[str, Any] | None = None
+    activation_checkpointing_kwargs: dict[str, Any] | str | None = None
     gradient_checkpointing: bool | None = None
-    gradient_checkpointing_kwargs: dict[str, Any] | None = None
+    gradient_checkpointing_kwargs: dict[str, Any] | str | None = None
     torch_compile: bool = False
     torch_compile_backend: str | None = None
     torch_compile_mode: str | None = None
+    torch_empty_cache_steps: int | None = None
+    auto_find_batch_size: bool = False
     use_cache: bool = False
     logging_strategy: IntervalStrategy | str = "steps"
     logging_steps: int | float = 500
     logging_first_step: bool = False
+    logging_nan_inf_filter: bool = True
     log_on_each_node: bool = True
     log_level: str = field(default="passive", metadata={"choices": LOG_LEVELS})
     log_level_replica: str = field(default="warning", metadata={"choices": LOG_LEVELS})
@@ -162,7 +179,9 @@ class TrainingArguments(NotCovered):
     prediction_loss_only: bool = False
     eval_on_start: bool = False
     eval_do_concat_batches: bool = True
+    eval_use_gather_object: bool = False
     eval_accumulation_steps: int | None = None
+    batch_eval_metrics: bool = False
     include_for_metrics: list[str] = field(default_factory=list)
     include_num_input_tokens_seen: str | bool = "no"
     save_strategy: SaveStrategy | str = "steps"
@@ -179,17 +198,28 @@ class TrainingArguments(NotCovered):
     load_best_model_at_end: bool = False
     metric_for_best_model: str | None = None
     greater_is_better: bool | None = None
-    restore_callback_states_from_checkpoint: bool = True
+    ignore_data_skip: bool = False
+    restore_callback_states_from_checkpoint: bool | None = None
     full_determinism: bool = False
     seed: int = 42
     data_seed: int | None = None
     use_cpu: bool = False
+    accelerator_config: dict[str, Any] | str | Any = None
     ddp_find_unused_parameters: bool | None = None
+    ddp_bucket_cap_mb: int | None = None
+    ddp_broadcast_buffers: bool | None = None
+    ddp_static_graph: bool | None = None
+    ddp_backend: str | None = None
+    ddp_timeout: int = 1800
+    fsdp: bool | str | None = None
+    fsdp_config: dict[str, Any] | str | None = None
     dataloader_drop_last: bool = False
     dataloader_num_workers: int = 0
     dataloader_pin_memory: bool = True
     dataloader_persistent_workers: bool = False
     dataloader_prefetch_factor: int | None = None
+    dataloader_multiprocessing_context: str | None = None
+    dataloader_in_order: bool = True
     remove_unused_columns: bool = True
     label_names: list[str] | None = None
     train_sampling_strategy: str = field(default="random", metadata={"choices": SAMPLING})
@@ -198,6 +228,7 @@ class TrainingArguments(NotCovered):
     do_eval: bool = False
     do_predict: bool = False
     resume_from_checkpoint: str | None = None
+    local_rank: int = -1
 
     def __new__(cls, *args: Any, **arguments: Any) -> Any:
         """Refuse unknown arguments before `__init__` does, whose error has no alternatives."""
@@ -211,22 +242,48 @@ class TrainingArguments(NotCovered):
         return super().__new__(cls)
 
     def __post_init__(self) -> None:
-        for each in fields(NotCovered):
-            value = getattr(self, each.name)
-            if value != each.default:
-                other = f" (use {ALTERNATIVES[each.name]})" if each.name in ALTERNATIVES else ""
-                raise UnknownArgumentError(
-                    f"{type(self).__name__} does not cover {each.name}={value!r}{other}: leave it out, or pass "
-                    f"{each.default!r}."
-                )
+        self._refuse_not_covered()
         self.output_dir = str(Path(self.output_dir or "trainer_output").expanduser())
+        self._read_dicts()
         self._read_names()
         self._fill_in()
-        self._check_numbers()
-        self._check_combinations()
-        join_process_group(self.device)
+        check_numbers(self)
+        join_process_group(self.device, self.ddp_backend, self.ddp_timeout_delta)
+        check_combinations(self)
+        if self.tf32 is not None and self.device.type == "cuda":
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self.tf32
+
+    def _set(self: Arguments, **values: Any) -> Arguments:
+        """Assign several fields and check them; returns these arguments."""
+        for name, value in values.items():
+            setattr(self, name, value)
+        self._refuse_not_covered()
+        self._read_names()
+        check_numbers(self)
+        return self
+
+    def _refuse_not_covered(self) -> None:
+        for each in fields(NotCovered):
+            value = getattr(self, each.name)
+            asks_for_nothing = value == each.default or (not value and not each.default)
+            if not asks_for_nothing and ALTERNATIVES[each.name] is not NO_EFFECT:
+                raise UnknownArgumentError(
+                    f"{type(self).__name__} does not cover {each.name}={value!r} ({ALTERNATIVES[each.name]}): leave it "
+                    f"out, or pass {each.default!r}."
+                )
 
     # ---- reading -----------------------------------------------------------------------------------------------------
+
+    def _read_dicts(self) -> None:
+        """Read the arguments that are dictionaries, also from JSON text."""
+        for name in JSON_FIELDS:
+            if isinstance(getattr(self, name), str):
+                setattr(self, name, read_dict(name, getattr(self, name)))
+        self.accelerator_config = AcceleratorConfig.read(self.accelerator_config)
+        if self.fsdp:
+            self.fsdp_config = read_fsdp(self.fsdp, self.fsdp_config)
+            if self.activation_checkpointing is None and "activation_checkpointing" in self.fsdp_config:
+                self.activation_checkpointing = self.fsdp_config["activation_checkpointing"]
 
     def _read_names(self) -> None:
         """Convert strings to enum members, and check the others."""
@@ -245,11 +302,11 @@ class TrainingArguments(NotCovered):
         check_choice("include_num_input_tokens_seen", self.include_num_input_tokens_seen, ("no", "all", "non_padding"))
         for name in self.include_for_metrics:
             check_choice("include_for_metrics", name, ("inputs", "loss"))
-        known = ("tensorboard", "jsonl", "loss_curve")
         report_to = [self.report_to] if isinstance(self.report_to, str) else list(self.report_to or [])
         for name in report_to:
-            check_choice("report_to", name, (*known, "all", "none"))
-        self.report_to = list(known) if "all" in report_to else [name for name in report_to if name != "none"]
+            check_choice("report_to", name, (*REPORTS, "all", "none"))
+        available = [name for name in REPORTS if name != "wandb" or find_spec("wandb") is not None]
+        self.report_to = available if "all" in report_to else [name for name in report_to if name != "none"]
 
     def _fill_in(self) -> None:
         """Set the defaults that depend on other arguments."""
@@ -278,88 +335,17 @@ class TrainingArguments(NotCovered):
         if self.torch_compile and self.torch_compile_backend is None:
             self.torch_compile_backend = "inductor"
 
-    # ---- checks ------------------------------------------------------------------------------------------------------
-
-    def _check_numbers(self) -> None:
-        for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
-            check_count(name, getattr(self, name), least=1)
-        for name in ("save_total_limit", "eval_accumulation_steps", "dataloader_prefetch_factor"):
-            if getattr(self, name) is not None:
-                check_count(name, getattr(self, name), least=1)
-        for name in ("dataloader_num_workers", "seed"):
-            check_count(name, getattr(self, name))
-        if self.data_seed is not None:
-            check_count("data_seed", self.data_seed)
-        if self.max_steps != -1:
-            check_count("max_steps", self.max_steps, least=1, otherwise=", or −1 to use num_train_epochs")
-        for name in (
-            "num_train_epochs",
-            "learning_rate",
-            "warmup_steps",
-            "weight_decay",
-            "max_grad_norm",
-            "eval_delay",
-        ):
-            check_number(name, getattr(self, name), least=0)
-        for name in ("adam_beta1", "adam_beta2", "label_smoothing_factor"):
-            check_number(name, getattr(self, name), least=0, most=1)
-        if self.neftune_noise_alpha is not None:
-            check_number("neftune_noise_alpha", self.neftune_noise_alpha, least=0)
-        check_positive("adam_epsilon", self.adam_epsilon, otherwise=": it prevents a division by 0")
-        for name, strategy in (("logging", self.logging_strategy), ("eval", self.eval_strategy), ("save", None)):
-            steps = getattr(self, f"{name}_steps")
-            is_used = (self.save_strategy if strategy is None else strategy) == "steps"
-            if is_used and (isinstance(steps, bool) or not steps > 0 or (steps > 1 and steps != int(steps))):
-                raise InputError(
-                    f"{name}_steps={steps!r} must be a whole number of steps, or, below 1, a fraction of all steps."
-                )
-            if is_used and steps > 1:
-                setattr(self, f"{name}_steps", int(steps))
-
-    def _check_combinations(self) -> None:
-        if self.fp16 and self.bf16:
-            raise InputError("fp16=True and bf16=True exclude each other: choose one.")
-        if self.dataloader_num_workers == 0 and self.dataloader_prefetch_factor is not None:
-            raise InputError("dataloader_prefetch_factor needs dataloader_num_workers above 0: workers prefetch.")
-        if self.dataloader_num_workers == 0 and self.dataloader_persistent_workers:
-            raise InputError("dataloader_persistent_workers=True needs dataloader_num_workers above 0.")
-        if self.lr_scheduler_type is SchedulerType.REDUCE_ON_PLATEAU and self.eval_strategy == IntervalStrategy.NO:
-            raise InputError("lr_scheduler_type='reduce_lr_on_plateau' needs evaluations: set eval_strategy.")
-        if self.save_strategy == SaveStrategy.BEST:
-            if self.eval_strategy == IntervalStrategy.NO:
-                raise InputError("save_strategy='best' needs evaluations: set eval_strategy.")
-            if self.metric_for_best_model is None:
-                raise InputError("save_strategy='best' needs metric_for_best_model, the metric that decides.")
-        elif self.load_best_model_at_end:
-            self._check_best()
-
-    def _check_best(self) -> None:
-        """The best model is found by an evaluation, and can be loaded only if it was saved at the same step."""
-        if self.eval_strategy == IntervalStrategy.NO or self.eval_strategy != self.save_strategy:
-            raise InputError(
-                f"load_best_model_at_end=True needs models that are evaluated and saved at the same steps, but "
-                f"eval_strategy={str(self.eval_strategy)!r} and save_strategy={str(self.save_strategy)!r}: set both to "
-                f"'steps' or 'epoch', or save_strategy='best'."
-            )
-        if self.eval_strategy == IntervalStrategy.STEPS and self.eval_steps is not None:
-            ratio = self.save_steps / self.eval_steps
-            if (self.save_steps < 1) != (self.eval_steps < 1) or not math.isclose(ratio, round(ratio), rel_tol=1e-6):
-                raise InputError(
-                    f"load_best_model_at_end=True needs an evaluation at each step that is saved, but "
-                    f"save_steps={self.save_steps} is not a multiple of eval_steps={self.eval_steps}."
-                )
-
     # ---- derived values ----------------------------------------------------------------------------------------------
 
     @property
     def train_batch_size(self) -> int:
         """Examples in a training batch of one process."""
-        return self.per_device_train_batch_size
+        return self.per_device_train_batch_size * max(1, self.n_gpu)
 
     @property
     def eval_batch_size(self) -> int:
         """Examples in an evaluation batch."""
-        return self.per_device_eval_batch_size
+        return self.per_device_eval_batch_size * max(1, self.n_gpu)
 
     @property
     def output_path(self) -> Path:
@@ -380,6 +366,31 @@ class TrainingArguments(NotCovered):
     def world_size(self) -> int:
         """The number of processes that train together."""
         return world_size()
+
+    @property
+    def n_gpu(self) -> int:
+        """The number of devices that this process uses: 1, or 0 for the CPU. More need `torchrun`."""
+        return 0 if self.device.type == "cpu" else 1
+
+    @property
+    def parallel_mode(self) -> ParallelMode:
+        """Whether the run has several processes."""
+        return ParallelMode.DISTRIBUTED if world_size() > 1 else ParallelMode.NOT_PARALLEL
+
+    @property
+    def mixed_precision(self) -> str:
+        """`precision`, with "no" for float32, as accelerate names it."""
+        return "no" if self.precision == "fp32" else self.precision
+
+    @property
+    def place_model_on_device(self) -> bool | None:
+        """Whether the `Trainer` moves the model; None for its own choice. A subclass may override it."""
+        return None
+
+    @property
+    def ddp_timeout_delta(self) -> timedelta:
+        """`ddp_timeout` as a timedelta."""
+        return timedelta(seconds=self.ddp_timeout)
 
     @property
     def process_index(self) -> int:
@@ -409,11 +420,19 @@ class TrainingArguments(NotCovered):
                 wait_for_all()
 
     @property
-    def find_unused_parameters(self) -> bool:
-        """`ddp_find_unused_parameters`, or its default."""
-        if self.ddp_find_unused_parameters is not None:
-            return self.ddp_find_unused_parameters
-        return not self.activation_checkpointing
+    def parallel_options(self) -> dict[str, Any]:
+        """The arguments of `parallelize`."""
+        if self.fsdp:
+            config: Any = self.fsdp_config
+            return {"kind": "fsdp", "reshard_after_forward": config.get("reshard_after_forward", True)}
+        find = self.ddp_find_unused_parameters
+        options = {
+            "find_unused_parameters": not self.activation_checkpointing if find is None else find,
+            "bucket_cap_mb": self.ddp_bucket_cap_mb,
+            "broadcast_buffers": self.ddp_broadcast_buffers,
+            "static_graph": self.ddp_static_graph,
+        }
+        return {name: value for name, value in options.items() if value is not None}
 
     @property
     def should_save(self) -> bool:
@@ -439,7 +458,15 @@ class TrainingArguments(NotCovered):
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         if self.hub_token is not None:
             values["hub_token"] = "<HUB_TOKEN>"
+        if isinstance(self.accelerator_config, AcceleratorConfig):
+            values["accelerator_config"] = self.accelerator_config.to_dict()
         return {name: value.value if isinstance(value, Enum) else value for name, value in values.items()}
+
+    def to_sanitized_dict(self) -> dict[str, Any]:
+        """`to_dict()` with the batch sizes, in which values are numbers, booleans or text, for hyperparameter logs."""
+        values = {**self.to_dict(), "train_batch_size": self.train_batch_size, "eval_batch_size": self.eval_batch_size}
+        plain = (bool, int, float, str, torch.Tensor)
+        return {name: value if type(value) in plain else str(value) for name, value in values.items()}
 
     def to_json_string(self) -> str:
         """`to_dict()` as JSON."""

@@ -12,31 +12,14 @@ name `model`, `processing_class`, `optimizer`, `lr_scheduler`, `train_dataloader
 from __future__ import annotations
 
 import logging
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from minitransformers.errors import InputError
 from minitransformers.training.trainer.arguments import TrainingArguments
-from minitransformers.training.trainer.state import TrainerControl, TrainerState
+from minitransformers.training.trainer.state import ExportableState as ExportableState, TrainerControl, TrainerState
 
 logger = logging.getLogger(__name__)
-
-
-class ExportableState(ABC):
-    """A callback whose counters are kept in checkpoints: `state()` returns {"args": …, "attributes": …}."""
-
-    @abstractmethod
-    def state(self) -> dict[str, Any]:
-        """The arguments of the constructor, and the attributes that change."""
-
-    @classmethod
-    def from_state(cls, state: dict[str, Any]) -> Any:
-        """A new callback with the state that `state()` returned."""
-        instance = cls(**state["args"])
-        for name, value in state["attributes"].items():
-            setattr(instance, name, value)
-        return instance
 
 
 class TrainerCallback:
@@ -129,18 +112,40 @@ CLEARED: dict[str, tuple[str, ...]] = {
 }
 
 
-class CallbackHandler:
-    """Calls all callbacks at each event, in the order in which they were added."""
+class CallbackHandler(TrainerCallback):
+    """Calls all callbacks at each event, in the order in which they were added.
 
-    def __init__(self, callbacks: Sequence[Any]) -> None:
+    Its methods `on_init_end` … `on_prediction_step` call those of the callbacks, and return the control that they
+    leave. Assigning another control to `Trainer.control` is up to the caller:
+
+        self.control = self.callback_handler.on_log(self.args, self.state, self.control, logs)
+
+    Attributes:
+        callbacks: the list.
+        model, processing_class, optimizer, lr_scheduler, train_dataloader, eval_dataloader: what callbacks receive by
+            name.
+    """
+
+    def __init__(
+        self,
+        callbacks: Sequence[Any],
+        model: Any = None,
+        processing_class: Any = None,
+        optimizer: Any = None,
+        lr_scheduler: Any = None,
+    ) -> None:
+        self.model, self.processing_class = model, processing_class
+        self.optimizer, self.lr_scheduler = optimizer, lr_scheduler
+        self.train_dataloader: Any = None
+        self.eval_dataloader: Any = None
         self.callbacks: list[Any] = []
         for callback in callbacks:
-            self.add(callback)
+            self.add_callback(callback)
 
-    def add(self, callback: Any) -> None:
+    def add_callback(self, callback: Any) -> None:
         """Add a callback, or a new object of a class of callbacks."""
         callback = callback() if isinstance(callback, type) else callback
-        missing = [event for event in vars(TrainerCallback) if event.startswith("on_") and not hasattr(callback, event)]
+        missing = [event for event in EVENTS if not hasattr(callback, event)]
         if missing:
             raise InputError(
                 f"{callback!r} cannot be a callback, it has no {missing[0]}(): derive it from TrainerCallback."
@@ -149,7 +154,7 @@ class CallbackHandler:
             logger.warning("The callbacks already contain a %s; now there are two.", type(callback).__name__)
         self.callbacks.append(callback)
 
-    def pop(self, callback: Any) -> Any:
+    def pop_callback(self, callback: Any) -> Any:
         """Remove a callback, or the first one of a class, and return it; None if there is none."""
         matches: Callable[[Any], bool] = (
             (lambda each: isinstance(each, callback)) if isinstance(callback, type) else (lambda each: each == callback)
@@ -159,17 +164,64 @@ class CallbackHandler:
             self.callbacks.remove(found)
         return found
 
-    def call(
+    def remove_callback(self, callback: Any) -> None:
+        """Remove a callback, or the first one of a class."""
+        self.pop_callback(callback)
+
+    @property
+    def callback_list(self) -> str:
+        """The names of the callbacks, one a line."""
+        return "\n".join(type(each).__name__ for each in self.callbacks)
+
+    def call_event(
         self, event: str, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
         """Call the method named `event` of all callbacks; return the control that they leave."""
         for name in CLEARED.get(event, ()):
             setattr(control, name, False)
         for callback in self.callbacks:
-            control = getattr(callback, event)(args, state, control, **kwargs) or control
+            method = getattr(callback, event)
+            control = method(args, state, control, **{**self._parts(), **kwargs}) or control
         return control
 
-    @property
-    def exportable(self) -> list[Any]:
-        """The callbacks whose state is kept in checkpoints."""
-        return [each for each in self.callbacks if isinstance(each, ExportableState)]
+    def _parts(self) -> dict[str, Any]:
+        names = ("model", "processing_class", "optimizer", "lr_scheduler", "train_dataloader", "eval_dataloader")
+        return {name: getattr(self, name) for name in names}
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **kwargs: Any
+    ) -> Any:
+        """Call `on_log` of all callbacks with the record."""
+        return self.call_event("on_log", args, state, control, logs=logs, **kwargs)
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: Any = None, **kwargs: Any
+    ) -> Any:
+        """Call `on_evaluate` of all callbacks with the metrics."""
+        return self.call_event("on_evaluate", args, state, control, metrics=metrics, **kwargs)
+
+    def on_predict(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: Any, **kwargs: Any
+    ) -> Any:
+        """Call `on_predict` of all callbacks with the metrics."""
+        return self.call_event("on_predict", args, state, control, metrics=metrics, **kwargs)
+
+
+EVENTS = [name for name in vars(TrainerCallback) if name.startswith("on_")]
+
+
+def _calling(event: str) -> Any:
+    """The method of `CallbackHandler` for an event without further arguments."""
+
+    def method(
+        self: CallbackHandler, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        return self.call_event(event, args, state, control, **kwargs)
+
+    method.__name__, method.__doc__ = event, f"Call `{event}` of all callbacks."
+    return method
+
+
+for _event in EVENTS:
+    if _event not in vars(CallbackHandler):
+        setattr(CallbackHandler, _event, _calling(_event))

@@ -7,6 +7,7 @@ each batch, and joins the results of all.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,6 @@ from torch.utils._pytree import tree_map_only
 
 from minitransformers.errors import InputError
 from minitransformers.training.loop.objective import has_loss
-from minitransformers.training.loop.precision import autocast
 from minitransformers.training.trainer.arguments import TrainingArguments
 from minitransformers.training.trainer.predictions import (
     BatchResult,
@@ -42,6 +42,7 @@ class Evaluator:
         label_names: Sequence[str],
         ignore_keys: Collection[str] | None,
         only_loss: bool,
+        context: Callable[[], AbstractContextManager[None]],
     ) -> tuple[Tensor | None, Any, Any]:
         """Loss, predictions and labels of one batch; None for each that does not exist or is not needed.
 
@@ -52,11 +53,12 @@ class Evaluator:
             label_names: the entries of a batch that are labels.
             ignore_keys: fields of the output that are no predictions; None means `past_key_values`.
             only_loss: return only the loss.
+            context: the context of the forward pass: its precision.
         """
         labels: Any = tuple(inputs.get(name) for name in label_names)
         has_labels = bool(labels) and all(each is not None for each in labels)
         ignored = {*(["past_key_values"] if ignore_keys is None else ignore_keys), *(["loss"] if has_labels else [])}
-        with torch.no_grad(), autocast(self.args.precision, self.args.device):
+        with torch.no_grad(), context():
             if has_labels:
                 loss, outputs = compute_loss(model, inputs)
                 loss = loss.detach().mean()
@@ -78,6 +80,8 @@ class Evaluator:
         description: str,
         prefix: str,
         compute_metrics: Callable[[EvalPrediction], Any] | None,
+        *,
+        metrics: Mapping[str, Any] | None = None,
     ) -> EvalLoopOutput:
         """Predictions, labels and metrics of all batches.
 
@@ -86,6 +90,7 @@ class Evaluator:
             description: the name of the evaluation, for errors.
             prefix: of each metric's name, without the "_" after it.
             compute_metrics: see `Trainer`.
+            metrics: those that were computed batch by batch.
 
         Raises:
             InputError: there is no batch, or `compute_metrics` returns no dictionary.
@@ -100,19 +105,18 @@ class Evaluator:
 
         predictions, labels = column("predictions"), column("labels")
         losses = [np.full(each.loss_weight, each.loss, np.float32) for each in results if each.loss is not None]
-        metrics: dict[str, Any] = {}
+        found: dict[str, Any] = {}
         if losses:
             per_example = np.concatenate(losses)
-            finite = per_example[np.isfinite(per_example)]
-            metrics["loss"] = float((finite if len(finite) else per_example).mean())
+            finite = per_example[np.isfinite(per_example)] if self.args.logging_nan_inf_filter else per_example
+            found["loss"] = float((finite if len(finite) else per_example).mean())
+        found |= metrics or {}
         if compute_metrics is not None and predictions is not None and labels is not None:
             given_losses = per_example if losses and "loss" in self.args.include_for_metrics else None
-            metrics |= check_metrics(
-                compute_metrics(EvalPrediction(predictions, labels, column("inputs"), given_losses))
-            )
+            found |= check_metrics(compute_metrics(EvalPrediction(predictions, labels, column("inputs"), given_losses)))
         begin = f"{prefix}_"
-        metrics = {name if name.startswith(begin) else begin + name: value for name, value in metrics.items()}
-        return EvalLoopOutput(predictions, labels, metrics, num_samples)
+        found = {name if name.startswith(begin) else begin + name: value for name, value in found.items()}
+        return EvalLoopOutput(predictions, labels, found, num_samples)
 
 
 def _single(values: Any) -> Any:

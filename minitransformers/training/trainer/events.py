@@ -10,17 +10,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from torch.optim.lr_scheduler import ReduceLROnPlateau
+import torch
 
-from minitransformers.errors import InputError, nearest
-from minitransformers.training.loop.checkpoint_directories import checkpoints_in, remove_checkpoint
-from minitransformers.training.loop.checkpoints import load_weights
-from minitransformers.training.loop.distributed import from_main, rank, sum_over_ranks
+from minitransformers.training.loop.distributed import rank
 from minitransformers.training.loop.hooks import Hooks
 from minitransformers.training.loop.logs import Logger
 from minitransformers.training.loop.run import Run
-from minitransformers.training.trainer.arguments import SaveStrategy, TrainingArguments
-from minitransformers.training.trainer.callbacks import CallbackHandler, name_of_best_metric
+from minitransformers.training.trainer.accelerator import Accelerator
+from minitransformers.training.trainer.arguments import TrainingArguments
+from minitransformers.training.trainer.callbacks import CallbackHandler
 from minitransformers.training.trainer.plan import Plan
 from minitransformers.training.trainer.predictions import speed_metrics
 from minitransformers.training.trainer.publisher import Publisher
@@ -28,8 +26,6 @@ from minitransformers.training.trainer.state import TrainerControl, TrainerState
 from minitransformers.training.trainer.training_loss import TrainingLoss
 
 logger = logging.getLogger(__name__)
-
-STATE = "trainer_state.json"
 
 # The loop ignores requests after these events: `on_step_end` comes first.
 WITHIN_STEPS = ("on_step_begin", "on_substep_end", "on_pre_optimizer_step", "on_optimizer_step")
@@ -40,51 +36,75 @@ class EventReceiver(Protocol):
     """The parts and methods of a Trainer that its events use; subclasses may override the methods."""
 
     args: TrainingArguments
-    model: Any
+    accelerator: Accelerator
     lr_scheduler: Any
     state: TrainerState
     control: TrainerControl
     callback_handler: CallbackHandler
     loggers: list[Logger]
     publisher: Publisher
-    ignore_keys: list[str] | None
-    tokens_at_start: int
+    _run: Run | None
+    _initial_num_input_tokens_seen: int
+    _globalstep_last_logged: int
 
-    def call_callbacks(self, event: str) -> None: ...  # noqa: D102
-    def evaluate(self, *, ignore_keys: list[str] | None = ...) -> dict[str, float]: ...  # noqa: D102
+    def _evaluate(self, trial: Any, ignore_keys_for_eval: Any, skip_scheduler: bool = False) -> dict[str, float]: ...
+    def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None: ...
+    def _share_requests(self) -> None: ...
+    def _note_callback_states(self) -> None: ...
+    def _load_callback_state(self) -> None: ...
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None: ...
+    def _load_best_model(self) -> None: ...
+    def _get_output_dir(self, trial: Any) -> str: ...
     def log(self, logs: dict[str, Any], start_time: float | None = ...) -> None: ...  # noqa: D102
-    def save_companions(self, directory: Path) -> None: ...  # noqa: D102
+    def store_flos(self) -> None: ...  # noqa: D102
+    def save_model(self, output_dir: Any = ..., _internal_call: bool = ...) -> None: ...  # noqa: D102
 
 
 class Events(Hooks):
     """Hooks of the loop that update the state of a Trainer and call its callbacks.
 
     In checkpoints, the state of these hooks is the state of the Trainer.
+
+    Args:
+        trainer: whose methods are called.
+        plan: the length of the run.
+        loss: the loop's micro-step.
+        trial, ignore_keys: of `train`.
     """
 
-    def __init__(self, trainer: EventReceiver, plan: Plan, loss: TrainingLoss) -> None:
-        self.trainer, self.plan, self.loss = trainer, plan, loss
-        self.total_loss, self.num_losses, self.step_at_start, self.last_logged = 0.0, 0, 0, 0
+    def __init__(
+        self, trainer: EventReceiver, plan: Plan, loss: TrainingLoss, trial: Any, ignore_keys: list[str] | None
+    ) -> None:
+        self.trainer, self.plan, self.loss, self.trial, self.ignore_keys = trainer, plan, loss, trial, ignore_keys
+        self.total_loss, self.num_losses, self.step_at_start = 0.0, 0, 0
         self.metrics: dict[str, Any] = {}
 
     # ---- events, in the loop's order ---------------------------------------------------------------------------------
 
+    def on_resume(self, run: Run, directory: Path) -> None:
+        """Let the Trainer load the weights its own way, and start the epoch anew if `ignore_data_skip` says so."""
+        self.trainer._load_from_checkpoint(str(directory))
+        if self.trainer.args.ignore_data_skip:
+            run.progress.batch = run.progress.rows = 0
+
     def on_train_begin(self, run: Run) -> None:
         """Note the first step, and evaluate if `eval_on_start` says so."""
         trainer = self.trainer
+        trainer._run, trainer.accelerator.scaler = run, run.scaler
         self.started = time.time()
-        self.step_at_start = self.last_logged = trainer.state.global_step
-        trainer.tokens_at_start = trainer.state.num_input_tokens_seen
+        self.step_at_start = trainer._globalstep_last_logged = trainer.state.global_step
+        trainer._initial_num_input_tokens_seen = trainer.state.num_input_tokens_seen
         run.progress.stopped = False  # a callback may have stopped the run before it was resumed
         if rank() == 0:
             for each in trainer.loggers:
                 each.rewind(len(trainer.state.log_history))
         self._call("on_train_begin", run)
         if trainer.args.eval_on_start and not self.step_at_start:
-            trainer.evaluate(ignore_keys=trainer.ignore_keys)
+            trainer._evaluate(self.trial, self.ignore_keys, skip_scheduler=True)
 
     def on_epoch_begin(self, run: Run) -> None:
         """Call the callbacks."""
+        self.loss.begin_epoch(run.progress.batch)
         self._call("on_epoch_begin", run)
 
     def on_step_begin(self, run: Run) -> None:
@@ -108,39 +128,34 @@ class Events(Hooks):
         progress, state = run.progress, self.trainer.state
         state.global_step = progress.step
         state.epoch = progress.epoch + progress.batch / self.plan.batches_per_epoch
-        counts = sum_over_ranks([self.loss.pop_counts()], run.device)
-        state.total_flos += counts["flos"]
-        state.num_input_tokens_seen += int(counts["tokens"])
+        self.trainer.store_flos()
         if math.isfinite(progress.loss):
             self.total_loss, self.num_losses = self.total_loss + progress.loss, self.num_losses + 1
+        elif not self.trainer.args.logging_nan_inf_filter:
+            progress.loss_sum, progress.loss_steps = progress.loss_sum + progress.loss, progress.loss_steps + 1
         self._call("on_step_end", run)
 
     def on_epoch_end(self, run: Run) -> None:
         """Call the callbacks."""
         self._call("on_epoch_end", run)
 
-    def on_log(self, run: Run, record: dict[str, Any]) -> None:
-        """Log the record through the Trainer."""
-        self.last_logged = run.progress.step
-        logs = {name: value for name, value in record.items() if name not in ("step", "epoch")}
-        self.trainer.log(logs, start_time=self.started)
-        self._pass_requests(run)
-
-    def on_evaluate(self, run: Run, metrics: Mapping[str, float]) -> None:
-        """Pass on the requests of the callbacks of the evaluation."""
-        self._pass_requests(run)
-
-    def on_save(self, run: Run, directory: Path) -> None:
-        """Complete the checkpoint with the files of the Trainer, and remove old ones."""
-        trainer = self.trainer
-        if rank() == 0:
-            trainer.save_companions(directory)
-            trainer.state.save_to_json(directory / STATE)
-            self._push(directory)
-            self._remove_old(directory)
-        # Set by the process that wrote the checkpoint, and needed by all at the end.
-        trainer.state.best_model_checkpoint = from_main(trainer.state.best_model_checkpoint)
-        self._call("on_save", run)
+    def report(self, run: Run) -> None:
+        """The loop's `report`: log, evaluate and save through the Trainer, as its control says."""
+        progress = run.progress
+        losses = torch.tensor(progress.loss_sum, dtype=torch.float64)
+        self.trainer._maybe_log_save_evaluate(
+            losses,
+            progress.grad_norm,
+            run.model,
+            self.trial,
+            progress.epoch,
+            self.ignore_keys,
+            self.started,
+            learning_rate=progress.learning_rate,
+        )
+        if progress.loss_sum and not losses:  # an override has logged them
+            progress.loss_sum, progress.loss_steps = 0.0, 0
+        self.trainer._share_requests()
 
     def on_train_end(self, run: Run) -> None:
         """Log the metrics of the training, and load the best model if `load_best_model_at_end` says so."""
@@ -152,33 +167,23 @@ class Events(Hooks):
         trainer.log(self.metrics)
         trainer.publisher.finish()
         if trainer.args.load_best_model_at_end and state.best_model_checkpoint is not None:
-            load_weights(trainer.model, state.best_model_checkpoint)
+            trainer._load_best_model()
         self._call("on_train_end", run)
 
-    def evaluate(self) -> dict[str, float]:
-        """The loop's `evaluate`. The Trainer logs the metrics itself, so none are returned to the loop."""
-        trainer = self.trainer
-        metrics = trainer.evaluate(ignore_keys=trainer.ignore_keys)
-        if isinstance(trainer.lr_scheduler, ReduceLROnPlateau):
-            trainer.lr_scheduler.step(self._best_metric(metrics))
-        args = trainer.args
-        is_best = args.metric_for_best_model is not None and trainer.state.update_best(self._best_metric(metrics), args)
-        if args.save_strategy == SaveStrategy.BEST:
-            trainer.control.should_save = is_best
-        return {}
+    # ---- checkpoints -------------------------------------------------------------------------------------------------
 
-    # ---- state, for checkpoints --------------------------------------------------------------------------------------
+    def save_model(self, run: Run, directory: Path) -> None:
+        """Write the model's files of a checkpoint."""
+        self.trainer.save_model(str(directory), _internal_call=True)
 
     def state_dict(self) -> dict[str, Any]:
         """The Trainer's state for the checkpoint that is being written."""
         trainer, state = self.trainer, self.trainer.state
         if state.best_global_step is not None:
-            best = trainer.args.output_path / f"checkpoint-{state.best_global_step}"
+            best = Path(trainer._get_output_dir(self.trial)) / f"checkpoint-{state.best_global_step}"
             if best.is_dir() or state.best_global_step == state.global_step:
                 state.best_model_checkpoint = str(best)
-        state.stateful_callbacks = {}
-        for callback in trainer.callback_handler.exportable:
-            state.stateful_callbacks.setdefault(type(callback).__name__, []).append(callback.state())
+        trainer._note_callback_states()
         return {"state": asdict(state), "losses": [self.total_loss, self.num_losses]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -193,54 +198,12 @@ class Events(Hooks):
             logger.warning("The best checkpoint %s no longer exists: it cannot be loaded at the end.", best)
             trainer.state.best_model_checkpoint = None
         self.total_loss, self.num_losses = state["losses"]
-        if trainer.args.restore_callback_states_from_checkpoint:
-            saved = {name: list(states) for name, states in trainer.state.stateful_callbacks.items()}
-            for callback in trainer.callback_handler.exportable:
-                for attributes in saved.get(type(callback).__name__, [])[:1]:
-                    saved[type(callback).__name__].pop(0)
-                    for name, value in attributes["attributes"].items():
-                        setattr(callback, name, value)
+        trainer._load_callback_state()
 
     # ---- helpers -----------------------------------------------------------------------------------------------------
 
     def _call(self, event: str, run: Run) -> None:
-        self.trainer.call_callbacks(event)
+        trainer = self.trainer
+        trainer.control = getattr(trainer.callback_handler, event)(trainer.args, trainer.state, trainer.control)
         if event not in WITHIN_STEPS:
-            self._pass_requests(run)
-
-    def _pass_requests(self, run: Run) -> None:
-        """Pass the requests of the callbacks to the loop, on all processes those of any process."""
-        control, progress = self.trainer.control, run.progress
-        for name, number in sum_over_ranks([asdict(control)], run.device).items():
-            setattr(control, name, number > 0)
-        run.should_log = control.should_log and progress.step > self.last_logged
-        run.should_evaluate, run.should_save = control.should_evaluate, control.should_save
-        progress.stopped = control.should_training_stop
-
-    def _best_metric(self, metrics: Mapping[str, float]) -> float:
-        name = name_of_best_metric(self.trainer.args)
-        if name not in metrics:
-            raise InputError(
-                f"metric_for_best_model={self.trainer.args.metric_for_best_model!r}: there is no {name!r} among the "
-                f"metrics {sorted(metrics)}.{nearest(name, metrics)}"
-            )
-        return float(metrics[name])
-
-    def _push(self, directory: Path) -> None:
-        trainer, state = self.trainer, self.trainer.state
-        if trainer.publisher.takes_checkpoint():
-            trainer.call_callbacks("on_push_begin")
-            by_steps = trainer.args.save_strategy == SaveStrategy.STEPS
-            position = f"step {state.global_step}" if by_steps else f"epoch {int(state.epoch)}"
-            trainer.publisher.push_checkpoint(directory, f"Training in progress, {position}")
-
-    def _remove_old(self, latest: Path) -> None:
-        """Keep `save_total_limit` checkpoints, and always the best and the latest."""
-        limit, best = self.trainer.args.save_total_limit, self.trainer.state.best_model_checkpoint
-        if limit is None:
-            return
-        kept = {latest, *([] if best is None else [Path(best)])}
-        found = checkpoints_in(latest.parent)
-        removable = [directory for directory in found if directory not in kept]
-        for directory in removable[: max(0, len(found) - max(limit, len(kept)))]:
-            remove_checkpoint(directory)
+            trainer._share_requests()

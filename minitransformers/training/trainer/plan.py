@@ -22,13 +22,12 @@ class Plan:
     num_samples: float | int
 
     @classmethod
-    def of(cls, args: TrainingArguments, loader: Any, num_examples: int) -> Plan:
+    def of(cls, args: TrainingArguments, loader: Any, num_examples: int, samples_per_step: int) -> Plan:
         """The plan of the arguments for that data.
 
         Raises:
             InputError: the data has not even one batch.
         """
-        samples_per_step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
         if not has_length(loader):
             steps = args.max_steps
             return cls(steps, sys.maxsize, steps * args.gradient_accumulation_steps, steps * samples_per_step)

@@ -12,6 +12,8 @@ from typing import Any
 from minitransformers.files.atomic import write_text
 from minitransformers.training.loop.logs import JsonLines, Logger, TensorBoard
 from minitransformers.training.trainer.arguments import TrainingArguments
+from minitransformers.training.trainer.standard_callbacks import DefaultFlowCallback, LossCurveCallback
+from minitransformers.training.trainer.wandb_callback import WandbCallback
 
 
 def create_loggers(args: TrainingArguments) -> list[Logger]:
@@ -24,21 +26,36 @@ def create_loggers(args: TrainingArguments) -> list[Logger]:
     return loggers
 
 
+def create_callbacks(args: TrainingArguments) -> list[Any]:
+    """The callbacks that every Trainer has first, and those of `report_to`."""
+    callbacks: list[Any] = [DefaultFlowCallback]
+    if "loss_curve" in (args.report_to or ()):
+        callbacks.append(LossCurveCallback)
+    if "wandb" in (args.report_to or ()):
+        callbacks.append(WandbCallback)
+    return callbacks
+
+
+def metrics_format(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Metrics as people read them: seconds as 0:00:00.00, operations in 2³⁰ (GF), other numbers with 4 decimals."""
+    return {name: _readable(name, value) for name, value in metrics.items()}
+
+
+def _readable(name: str, value: Any) -> Any:
+    if "_runtime" in name:
+        return f"{timedelta(seconds=int(value))}.{int(abs(value - int(value)) * 100):02d}"
+    if name == "total_flos":
+        return f"{int(value) >> 30}GF"
+    return round(value, 4) if isinstance(value, float) else value
+
+
 def print_metrics(split: str, metrics: Mapping[str, Any]) -> None:
-    """Print one metric per line, aligned: times as h:mm:ss.cc, operations in 2³⁰."""
+    """Print one metric per line, aligned."""
     print(f"***** {split} metrics *****")
-    shown = {name: _as_text(name, value) for name, value in metrics.items()}
+    shown = {name: str(value) for name, value in metrics_format(metrics).items()}
     name_width, value_width = max(map(len, shown)), max(map(len, shown.values()))
     for name in sorted(shown):
         print(f"  {name: <{name_width}} = {shown[name]:>{value_width}}")
-
-
-def _as_text(name: str, value: Any) -> str:
-    if "_runtime" in name:
-        return f"{timedelta(seconds=int(value))}.{int(value % 1 * 100):02d}"
-    if name == "total_flos":
-        return f"{int(value) >> 30}GF"
-    return f"{round(value, 4) if isinstance(value, float) else value}"
 
 
 def write_metrics(directory: Path, split: str, metrics: Mapping[str, Any], combined: bool) -> None:

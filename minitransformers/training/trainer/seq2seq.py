@@ -30,9 +30,7 @@ from minitransformers.configs.checks import check_count
 from minitransformers.errors import InputError, UnknownArgumentError
 from minitransformers.generation.config import GenerationConfig
 from minitransformers.generation.mixin import split_arguments
-from minitransformers.training.loop.batches import to_device
-from minitransformers.training.loop.objective import count_labels, shifts_labels, smoothed_loss
-from minitransformers.training.loop.precision import autocast
+from minitransformers.training.loop.objective import shifts_labels
 from minitransformers.training.trainer.arguments import TrainingArguments
 from minitransformers.training.trainer.predictions import EvalPrediction, PredictionOutput
 from minitransformers.training.trainer.trainer import Trainer
@@ -75,6 +73,8 @@ class Seq2SeqTrainingArguments(TrainingArguments):
                 f"{type(self.generation_config).__module__}.{type(self.generation_config).__name__}."
             )
         super().__post_init__()
+        if self.fsdp and self.predict_with_generate:
+            raise InputError("predict_with_generate=True needs whole weights: leave fsdp out, or generate afterwards.")
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, including those of `generation_config`."""
@@ -106,7 +106,7 @@ class Seq2SeqTrainer(Trainer):
         train_dataset: Any = None,
         eval_dataset: Any = None,
         processing_class: Any = None,
-        model_init: Callable[[], Any] | None = None,
+        model_init: Callable[..., Any] | None = None,
         compute_loss_func: Callable[..., Any] | None = None,
         compute_metrics: Callable[[EvalPrediction], Any] | None = None,
         callbacks: Sequence[Any] | None = None,
@@ -193,9 +193,9 @@ class Seq2SeqTrainer(Trainer):
         """Loss, predictions and labels of one batch; with `predict_with_generate`, predictions are generated ids."""
         if not self.args.predict_with_generate or prediction_loss_only:
             return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
-        inputs = to_device(inputs, self.args.device)
+        inputs = self._prepare_inputs(inputs)
         labels = inputs.get("labels")
-        with torch.no_grad(), autocast(self.args.precision, self.args.device):
+        with torch.no_grad(), self.compute_loss_context_manager():
             options = self._with_length(gen_kwargs or self._gen_kwargs or self._with_defaults({}))
             generated = self.model.generate(**_prompt(inputs), **options, return_dict_in_generate=False)
             loss = None if labels is None else self._own_loss(model, inputs, labels)
@@ -203,10 +203,9 @@ class Seq2SeqTrainer(Trainer):
 
     def _own_loss(self, model: nn.Module, inputs: dict[str, Any], labels: Tensor) -> Tensor:
         """The model's loss, smoothed as in training."""
-        outputs, smoothing = model(**inputs), self.args.label_smoothing_factor
-        if smoothing:
-            count = count_labels(model, inputs)["labels"]
-            return smoothed_loss(outputs, labels, smoothing, count, shift=shifts_labels(model))
+        outputs = model(**inputs)
+        if self.label_smoother is not None:
+            return self.label_smoother(outputs, labels, shift_labels=shifts_labels(model))
         loss: Tensor = outputs["loss"] if hasattr(outputs, "items") else outputs[0]
         return loss.mean()
 

@@ -6,13 +6,13 @@ Each is a `TrainerCallback` (callbacks.py) as a user would write one.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sized
 from pathlib import Path
 from typing import Any
 
 from minitransformers.errors import InputError
 from minitransformers.training.trainer.arguments import IntervalStrategy, SaveStrategy, TrainingArguments
 from minitransformers.training.trainer.callbacks import ExportableState, TrainerCallback, name_of_best_metric
+from minitransformers.training.trainer.data_loaders import has_length
 from minitransformers.training.trainer.state import TrainerControl, TrainerState
 from minitransformers.utils.logging import tqdm
 
@@ -77,10 +77,13 @@ class ProgressCallback(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Advance the bar of an evaluation by one batch; the first batch opens it."""
-        if state.is_world_process_zero and isinstance(eval_dataloader, Sized):
-            if self.prediction_bar is None:
-                is_alone = self.training_bar is None
-                self.prediction_bar = tqdm(total=len(eval_dataloader), leave=is_alone, dynamic_ncols=True)
+        if state.is_world_process_zero:
+            if self.prediction_bar is None:  # a stream has no length: its bar counts
+                total, is_alone = (
+                    len(eval_dataloader) if has_length(eval_dataloader) else None,
+                    self.training_bar is None,
+                )
+                self.prediction_bar = tqdm(total=total, leave=is_alone, dynamic_ncols=True)
             self.prediction_bar.update(1)
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:

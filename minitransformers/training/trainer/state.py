@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,23 @@ from typing import Any
 from minitransformers.errors import CheckpointError
 from minitransformers.files.atomic import write_text
 from minitransformers.training.loop.distributed import local_rank, rank
-from minitransformers.training.trainer.arguments import SaveStrategy, TrainingArguments
+from minitransformers.training.trainer.arguments import TrainingArguments
+
+
+class ExportableState(ABC):
+    """An object whose counters are kept in checkpoints: `state()` returns {"args": …, "attributes": …}."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """The arguments of the constructor, and the attributes that change."""
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Any:
+        """A new object with the state that `state()` returned."""
+        instance = cls(**state["args"])
+        for name, value in state["attributes"].items():
+            setattr(instance, name, value)
+        return instance
 
 
 @dataclass
@@ -74,20 +91,9 @@ class TrainerState:
             if steps is not None:
                 setattr(self, name, math.ceil(max_steps * steps) if steps < 1 else steps)
 
-    def update_best(self, value: float, args: TrainingArguments) -> bool:
-        """Record the metric of an evaluation if it is the best so far, and return whether it is."""
-        if self.best_metric is None:
-            self.best_metric = -math.inf if args.greater_is_better else math.inf
-        if not (value > self.best_metric if args.greater_is_better else value < self.best_metric):
-            return False
-        self.best_metric = value
-        if args.save_strategy != SaveStrategy.NO:
-            self.best_global_step = self.global_step
-        return True
-
 
 @dataclass
-class TrainerControl:
+class TrainerControl(ExportableState):
     """Requests of callbacks: a callback sets a field to True, and the `Trainer` resets it.
 
     All processes do what a callback of any of them requests, because they must run the same steps.
@@ -98,3 +104,7 @@ class TrainerControl:
     should_save: bool = False
     should_evaluate: bool = False
     should_log: bool = False
+
+    def state(self) -> dict[str, Any]:
+        """The requests, as they are in a checkpoint."""
+        return {"args": asdict(self), "attributes": {}}

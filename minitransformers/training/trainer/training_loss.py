@@ -1,94 +1,125 @@
-"""TrainingLoss: the loop's `loss`, made of a Trainer's `compute_loss`."""
+"""TrainingLoss: the loop's micro-step, made of a Trainer's `training_step`, and the normalization of its loss."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from minitransformers.errors import InputError
 from minitransformers.training.loop.batches import Batch
+from minitransformers.training.loop.distributed import world_size
 from minitransformers.training.loop.objective import Counts, count_labels
+from minitransformers.training.loop.run import Run
+from minitransformers.training.trainer.arguments import TrainingArguments
+
+
+@runtime_checkable
+class Stepper(Protocol):
+    """The methods of a Trainer that make up a step; subclasses may override them."""
+
+    args: TrainingArguments
+    loss_is_scaled_for_ga: bool | None
+    current_gradient_accumulation_steps: int
+    current_flos: float
+
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any: ...  # noqa: D102
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any: ...  # noqa: D102
+    def floating_point_ops(self, inputs: Any) -> float | int: ...  # noqa: D102
+    def _track_num_input_tokens(self, inputs: Any) -> None: ...
 
 
 class TrainingLoss:
-    """Calls `compute_loss`, and normalizes its result by the number of labels of all accumulated batches.
+    """Takes the batches of each step, and calls `training_step` for each of them.
+
+    A loss is normalized if the losses of a step's batches, averaged over the processes, add up to the mean over all of
+    its labels.
 
     Args:
-        compute_loss: the method of the Trainer.
-        is_normalized: whether `compute_loss` divides by `num_items_in_batch`; None if it sets that attribute itself.
-        input_name: the entry of a batch with the ids.
-        padding: the id of padding, which is not counted as a token; None counts all tokens.
-        skip_padding: whether to leave padding out of the number of tokens.
-        num_parameters: of the model, without embeddings.
+        trainer: whose methods are called.
+        model: as it is trained.
+        batches_per_epoch: of this process; None if it is not known.
 
     Attributes:
-        counts: the labels of all accumulated batches, while a loss is computed.
+        counts: the labels of all batches of the step, while a loss is computed.
+        own: the labels of the current batch.
         is_normalized: whether the loss that was computed last is divided by these counts.
     """
 
-    def __init__(
-        self,
-        compute_loss: Callable[..., Any],
-        is_normalized: bool | None,
-        *,
-        input_name: str,
-        padding: int | None,
-        skip_padding: bool,
-        num_parameters: int,
-    ) -> None:
-        self.compute_loss, self.always_normalized = compute_loss, is_normalized
-        self.input_name, self.padding, self.skip_padding = input_name, padding, skip_padding
-        self.num_parameters = num_parameters
+    def __init__(self, trainer: Stepper, model: Any, batches_per_epoch: int | None) -> None:
+        self.trainer, self.model, self.batches_per_epoch = trainer, model, batches_per_epoch
         self.counts: Counts | None = None
+        self.own: Counts = {}
         self.is_normalized = False
-        self._flos, self._tokens = 0.0, 0
+        self.processes = 1  # whose labels are counted together
+        self._number: Any = None  # returned by `get_batch_samples`
+        self._local: dict[str, int] = {}  # the labels of the step's batches in this process
+        self._left = 0  # batches in the epoch
 
-    def __call__(self, model: nn.Module, batch: Batch, counts: Counts) -> Tensor:
-        """The loss of a micro-batch; see `normalized_loss`.
+    def begin_epoch(self, num_used: int) -> None:
+        """Note how many batches of the epoch are used already."""
+        self._left = (self.batches_per_epoch or 0) - num_used
 
-        Raises:
-            InputError: an empty batch, or a loss that is not one number.
-        """
-        if not batch:
-            raise InputError("The collator returned an empty batch: does the data set have the model's arguments?")
-        own = count_labels(model, batch)
-        ids = batch.get(self.input_name)
-        if isinstance(ids, Tensor):
-            self._flos += 6.0 * ids.numel() * self.num_parameters
-            self._tokens += self._num_tokens(ids, batch.get("attention_mask"))
-        self.counts, self.is_normalized = counts, False
+    def take(self, batches: Iterator[Batch], number: int) -> list[Batch]:
+        """The batches of the next step."""
+        trainer = self.trainer
+        if self.batches_per_epoch is not None:
+            number = max(1, min(number, self._left))
+        taken, self._number = trainer.get_batch_samples(batches, number, trainer.args.device)
+        self._left -= number
+        self._local = {}
+        for batch in taken:
+            for kind, count in count_labels(self.model, batch).items():
+                self._local[kind] = self._local.get(kind, 0) + count
+        trainer.current_gradient_accumulation_steps = len(taken)
+        return list(taken)
+
+    def __call__(self, run: Run, batch: Batch, counts: Counts) -> Tensor:
+        """The forward and backward pass of a batch; returns its part of the loss."""
+        trainer, self.own = self.trainer, count_labels(run.model, batch)
+        is_shared = trainer.args.average_tokens_across_devices
+        counts, self.processes = (counts, world_size()) if is_shared else (self._local, 1)
+        self.counts = counts if self._number is None else {**counts, "labels": float(self._number)}
+        number = self._number if self._number is not None else number_of_labels(self.counts, batch)
+        self.is_normalized = False
         try:
-            loss = self.compute_loss(model, dict(batch), **num_items(self.compute_loss, counts, batch))
+            loss = trainer.training_step(run.model, batch, number)
         finally:
             self.counts = None
+        trainer.current_flos += float(trainer.floating_point_ops(batch))
+        trainer._track_num_input_tokens(batch)
+        # Gradients are averaged over the processes, and so are the losses, which the loop adds.
+        return torch.as_tensor(loss).detach() / world_size()
+
+    def normalized(self, loss: Tensor) -> Tensor:
+        """The loss of the current batch, normalized, if that has not been done.
+
+        Raises:
+            InputError: a loss that is not one number.
+        """
         if not isinstance(loss, Tensor) or loss.numel() != 1:
             raise InputError(f"compute_loss must return one number, a tensor, not {loss!r:.80}.")
-        is_normalized = self.is_normalized if self.always_normalized is None else self.always_normalized
-        return loss if is_normalized else loss * (sum(own.values()) / max(1, sum(counts.values())))
-
-    def pop_counts(self) -> dict[str, float]:
-        """The floating-point operations and tokens of this process since the last call."""
-        counts = {"flos": self._flos, "tokens": self._tokens}
-        self._flos, self._tokens = 0.0, 0
-        return counts
-
-    def _num_tokens(self, ids: Tensor, mask: Tensor | None) -> int:
-        if self.skip_padding and mask is not None:
-            return int(mask.sum())
-        if self.skip_padding and self.padding is not None:
-            return int(ids.ne(self.padding).sum())
-        return ids.numel()
+        if self.counts is None:
+            return loss
+        given, factor = self.trainer.loss_is_scaled_for_ga, 1.0
+        if not (self.is_normalized if given is None else given):  # a mean over the batch: weighted by its labels
+            factor = sum(self.own.values()) / max(1, sum(self.counts.values()))
+        return loss * (factor if self.is_normalized else factor * self.processes)
 
 
-def num_items(compute_loss: Callable[..., Any], counts: Counts, batch: Batch) -> dict[str, Any]:
-    """`num_items_in_batch`, on the device of the batch, if `compute_loss` takes it by name or in `**kwargs`."""
+def number_of_labels(counts: Counts, batch: Any) -> Tensor | None:
+    """The number of labels as a tensor on the device of the batch; None for a batch without labels."""
+    if "labels" not in counts:
+        return None
+    values = batch.values() if hasattr(batch, "values") else ()
+    device = next((value.device for value in values if isinstance(value, Tensor)), None)
+    return torch.tensor(int(counts["labels"]), device=device)
+
+
+def takes_number(compute_loss: Callable[..., Any]) -> bool:
+    """Whether an override of `compute_loss` takes `num_items_in_batch`, by name or in `**kwargs`."""
     parameters = inspect.signature(compute_loss).parameters
-    if "num_items_in_batch" not in parameters and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return {}
-    device = next((value.device for value in batch.values() if isinstance(value, Tensor)), None)
-    items = torch.tensor(int(counts["labels"]), device=device) if "labels" in counts else None
-    return {"num_items_in_batch": items}
+    return "num_items_in_batch" in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
