@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any, ClassVar, Literal, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, ClassVar, Literal, ParamSpec, Protocol, TypeVar, overload, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -42,6 +42,7 @@ Arguments = ParamSpec("Arguments")
 Output = TypeVar("Output", covariant=True)
 
 
+@runtime_checkable  # for the test run, which checks annotations
 class HasForward(Protocol[Arguments, Output]):
     """Gives a call of a model the arguments and the result of its `forward`, for type checkers and editors."""
 
