@@ -165,7 +165,8 @@ class TokenEmbeddings(nn.Module):
             new_num_tokens: the new vocabulary size, `len(tokenizer)`; None changes nothing.
             pad_to_multiple_of: round it up to a multiple of this.
             mean_resizing: new tokens start at the mean of the old ones with a tiny spread, so that they are neither
-                likelier nor less likely than those (Hewitt, 2021); otherwise as in a new model.
+                likelier nor less likely than those (Hewitt, 2021); otherwise as in a new model. The bias of a tied
+                head is 0 for them.
 
         Returns:
             The token embedding.
@@ -183,17 +184,22 @@ class TokenEmbeddings(nn.Module):
         if embeddings.padding_idx is not None and embeddings.padding_idx >= size:
             raise InputError(f"new_num_tokens={size} would drop the padding token {embeddings.padding_idx}.")
         head, pairs = self.get_output_embeddings(), self._tied()
-        tied = head is not None and head.weight is embeddings.weight
+        old = embeddings.weight
+        self._resize(embeddings, size, mean_resizing)
         for table in self._token_embeddings():
-            self._resize(table, "weight", size, mean_resizing)
+            if table.weight is old:
+                table.weight = embeddings.weight
+            elif table is not embeddings:
+                self._resize(table, size, mean_resizing)
             table.num_embeddings = size
         if head is not None:
-            if tied:
+            if head.weight is old:
                 head.weight = embeddings.weight
+                if head.bias is not None:
+                    head.bias = _with_zeros(head.bias, size)
             else:
-                self._resize(head, "weight", size, mean_resizing)
+                self._resize(head, size, mean_resizing)
             if head.bias is not None:
-                self._resize(head, "bias", size, mean_resizing)
                 bias, twins = f"{self._output_embeddings}.bias", self._pairs()
                 self._tie({twins[bias]: bias} if bias in twins else {})  # the head's own parameter is the new one
             head.out_features = size
@@ -206,21 +212,43 @@ class TokenEmbeddings(nn.Module):
         return [self.get_input_embeddings()]
 
     @torch.no_grad()
-    def _resize(self, module: nn.Module, name: str, size: int, mean_resizing: bool) -> None:
-        old: nn.Parameter = getattr(module, name)
-        kept = min(size, old.shape[0])
-        new = old.new_empty(size, *old.shape[1:])
-        if mean_resizing:
-            spread = old.float().std(dim=0, correction=0) * 1e-9**0.5
-            new.copy_((old.float().mean(dim=0) + spread * torch.randn_like(new, dtype=torch.float32)).to(new.dtype))
-        elif old.ndim == 1:
-            new.zero_()
+    def _resize(self, module: Any, size: int, mean_resizing: bool) -> None:
+        """Give an embedding, or a head, `size` rows. It draws as transformers does, a whole new layer first."""
+        (rows, width), like = module.weight.shape, {"dtype": module.weight.dtype, "device": module.weight.device}
+        bias = getattr(module, "bias", None)
+        new: Any
+        if isinstance(module, nn.Embedding):
+            new = nn.Embedding(size, width, **like)
         else:
-            drawn = nn.Embedding(size, old.shape[1], dtype=old.dtype, device=old.device)
-            self._init_weights(drawn)
-            new = drawn.weight.data
-        new[:kept] = old[:kept]
-        setattr(module, name, nn.Parameter(new, requires_grad=old.requires_grad))
+            new = nn.Linear(width, size, bias=bias is not None, **like)
+        if size > rows and mean_resizing:
+            new.weight[rows:] = _draws_like(module.weight, size - rows)
+            if bias is not None:
+                new.bias[rows:] = torch.randn_like(new.bias[rows:]) * 1e-9 * bias.std() + bias.mean()
+        elif size > rows:
+            self._init_weights(new)
+        for name, old in (("weight", module.weight), ("bias", bias)):
+            if old is not None:
+                grown = getattr(new, name)
+                grown[: min(size, rows)] = old[:size]
+                setattr(module, name, nn.Parameter(grown.detach(), requires_grad=old.requires_grad))
+
+
+def _with_zeros(bias: nn.Parameter, size: int) -> nn.Parameter:
+    grown = bias.new_zeros(size)
+    grown[: len(bias)] = bias.detach()[:size]
+    return nn.Parameter(grown, requires_grad=bias.requires_grad)
+
+
+def _draws_like(old: Tensor, count: int) -> Tensor:
+    """Rows from a normal distribution with the old rows' mean, and 1e-9 of their covariance (Hewitt, 2021)."""
+    mean = old.float().mean(dim=0)
+    centered = old.float() - mean
+    covariance = centered.T @ centered / len(old) * 1e-9
+    factor, failed = torch.linalg.cholesky_ex(covariance)
+    if old.is_meta or failed:  # not of full rank, as where there are fewer tokens than features
+        return mean.expand(count, -1).to(old.dtype)
+    return torch.distributions.MultivariateNormal(mean, scale_tril=factor).sample((count,)).to(old.dtype)
 
 
 def _replace(model: nn.Module, path: str, module: nn.Module) -> None:
