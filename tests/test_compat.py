@@ -17,6 +17,7 @@ from minitransformers.compat.device_map import device_of
 from minitransformers.compat.keywords import LOADING, remove_no_ops
 from minitransformers.compat.modules import COLLECTIONS, SAME_MODULES
 from minitransformers.errors import InputError
+from minitransformers.training.trainer.predictions import speed_metrics
 
 LIBRARIES = pytest.mark.parametrize("library", [mt, transformers], ids=["ours", "theirs"])
 # Paths of transformers 4, which version 5 does not have
@@ -230,7 +231,7 @@ def test_chunks_must_divide_the_length() -> None:
 
 def test_speed_metrics_have_the_references_names() -> None:
     start = time.time() - 2
-    ours = helpers.speed_metrics("eval", start, num_samples=10, num_steps=5, num_tokens=100)
+    ours = speed_metrics("eval", start, num_samples=10, num_steps=5, num_tokens=100)
     theirs = transformers.trainer_utils.speed_metrics("eval", start, num_samples=10, num_steps=5, num_tokens=100)
     assert ours.keys() == theirs.keys()
     for name, value in ours.items():

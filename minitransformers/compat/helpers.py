@@ -6,10 +6,9 @@ import io
 import logging
 import os
 import re
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import nn
@@ -22,44 +21,33 @@ GENERATION_CONFIG_NAME = "generation_config.json"
 WEIGHTS_NAME = "pytorch_model.bin"
 SAFE_WEIGHTS_NAME = "model.safetensors"
 SAFE_WEIGHTS_INDEX_NAME = "model.safetensors.index.json"
+WEIGHTS_INDEX_NAME = "pytorch_model.bin.index.json"
+ADAPTER_CONFIG_NAME = "adapter_config.json"
+ADAPTER_WEIGHTS_NAME = "adapter_model.bin"
+ADAPTER_SAFE_WEIGHTS_NAME = "adapter_model.safetensors"
+IMAGE_PROCESSOR_NAME = FEATURE_EXTRACTOR_NAME = "preprocessor_config.json"
+TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
+FULL_TOKENIZER_FILE = TOKENIZER_FILE = "tokenizer.json"
+SPECIAL_TOKENS_MAP_FILE = "special_tokens_map.json"
+ADDED_TOKENS_FILE = "added_tokens.json"
+CHAT_TEMPLATE_FILE = "chat_template.jinja"
+TRAINING_ARGS_NAME = "training_args.bin"
+TRAINER_STATE_NAME = "trainer_state.json"
+OPTIMIZER_NAME = "optimizer.pt"
+SCHEDULER_NAME = "scheduler.pt"
+SCALER_NAME = "scaler.pt"
 MODEL_CARD_NAME = "modelcard.json"
 PREFIX_CHECKPOINT_DIR = "checkpoint"
-SPIECE_UNDERLINE = "▁"
+SPIECE_UNDERLINE = SENTENCEPIECE_UNDERLINE = "▁"
 IMAGENET_DEFAULT_MEAN = [0.485, 0.456, 0.406]
 IMAGENET_DEFAULT_STD = [0.229, 0.224, 0.225]
 IMAGENET_STANDARD_MEAN = [0.5, 0.5, 0.5]
 IMAGENET_STANDARD_STD = [0.5, 0.5, 0.5]
-
-
-class EvalLoopOutput(NamedTuple):
-    """The result of an evaluation: predictions and labels as arrays, metrics, and the number of examples."""
-
-    predictions: Any
-    label_ids: Any
-    metrics: dict[str, float] | None
-    num_samples: int | None
-
-
-def speed_metrics(
-    split: str,
-    start_time: float,
-    num_samples: int | None = None,
-    num_steps: int | None = None,
-    num_tokens: int | None = None,
-) -> dict[str, float]:
-    """The seconds since `start_time` (of time.time()), and samples, steps and tokens a second.
-
-    Args:
-        split: the beginning of the names: "train" gives "train_runtime", "train_samples_per_second" …
-        start_time: when the measured work began.
-        num_samples, num_steps, num_tokens: what was processed; those that are None are left out.
-    """
-    runtime = time.time() - start_time
-    metrics = {f"{split}_runtime": round(runtime, 4)}
-    for name, number in {"samples": num_samples, "steps": num_steps, "tokens": num_tokens}.items():
-        if number is not None and runtime > 0:
-            metrics[f"{split}_{name}_per_second"] = round(number / runtime, 3)
-    return metrics
+OPENAI_CLIP_MEAN = [0.48145466, 0.4578275, 0.40821073]
+OPENAI_CLIP_STD = [0.26862954, 0.26130258, 0.27577711]
+TextInput, PreTokenizedInput, EncodedInput = str, list[str], list[int]  # what a tokenizer takes
+VERY_LARGE_INTEGER = int(1e30)  # the model_max_length of a tokenizer without a limit
+LARGE_INTEGER = int(1e20)
 
 
 def enable_full_determinism(seed: int, warn_only: bool = False) -> None:

@@ -54,7 +54,7 @@ _PARTS = (
     "batch_sampler",
     "batch_sampler.sampler",
     "collate_fn",
-    "collate_fn.collator",  # inside DropColumns
+    "collate_fn.data_collator",  # inside RemoveColumnsCollator
     "dataset",
     "dataset.dataset",  # inside ShardedStream, or torch's Subset
 )

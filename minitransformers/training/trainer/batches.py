@@ -15,7 +15,7 @@ from minitransformers.training.loop.batches import take_batches, to_device
 from minitransformers.training.loop.distributed import sum_over_ranks
 from minitransformers.training.loop.objective import count_labels
 from minitransformers.training.trainer.data_loaders import (
-    DropColumns,
+    RemoveColumnsCollator,
     has_length,
     make_loader,
     train_sampler,
@@ -124,7 +124,7 @@ class TrainerBatches(Parts):
         if not self.args.remove_unused_columns:
             return data_collator
         self._set_signature_columns_if_needed()
-        return DropColumns(data_collator, self._signature_columns or ())
+        return RemoveColumnsCollator(data_collator, self._signature_columns or ())
 
     def _without_unused_columns(self, dataset: Any) -> tuple[Any, Any]:
         """The data set and the collator, of which one drops the columns."""

@@ -25,17 +25,30 @@ from minitransformers.training.trainer.samplers import (
 )
 
 
-class DropColumns:
-    """A collator that first drops the columns of each example that are not in `columns`."""
+class RemoveColumnsCollator:
+    """A collator that first drops the columns of each example that are not in `signature_columns`.
 
-    def __init__(self, collator: Callable[[list[Any]], Any], columns: Iterable[str]) -> None:
-        self.collator, self.columns = collator, frozenset(columns)
+    Args:
+        data_collator: makes a batch of what is left.
+        signature_columns: the columns to keep.
+        logger, model_name, description: have no effect.
+    """
+
+    def __init__(
+        self,
+        data_collator: Callable[[list[Any]], Any],
+        signature_columns: Iterable[str],
+        logger: Any = None,
+        model_name: str | None = None,
+        description: str | None = None,
+    ) -> None:
+        self.data_collator, self.signature_columns = data_collator, frozenset(signature_columns)
 
     def __call__(self, features: list[Any]) -> Any:
         """Collate the examples into a batch."""
-        return self.collator(
+        return self.data_collator(
             [
-                {name: value for name, value in feature.items() if name in self.columns}
+                {name: value for name, value in feature.items() if name in self.signature_columns}
                 if isinstance(feature, Mapping)
                 else feature
                 for feature in features
@@ -98,7 +111,7 @@ def without_columns(dataset: Any, collator: Any, columns: Iterable[str]) -> tupl
     """
     columns = list(columns)
     if not (hasattr(dataset, "column_names") and hasattr(dataset, "remove_columns")):  # of the datasets library
-        return dataset, DropColumns(collator, columns)
+        return dataset, RemoveColumnsCollator(collator, columns)
     names = list(dataset.column_names or ())
     unused = [name for name in names if name not in columns]
     if names and len(unused) == len(names):

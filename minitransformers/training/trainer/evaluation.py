@@ -14,6 +14,7 @@ from minitransformers.errors import InputError
 from minitransformers.training.loop.batches import num_rows
 from minitransformers.training.loop.distributed import from_main, gather_interleaved, is_sharded, world_size
 from minitransformers.training.trainer.data_loaders import batches_of_this_rank, in_lockstep
+from minitransformers.training.trainer.nested import nested_numpify
 from minitransformers.training.trainer.parts import Parts
 from minitransformers.training.trainer.predictions import (
     BatchResult,
@@ -22,7 +23,6 @@ from minitransformers.training.trainer.predictions import (
     PredictionOutput,
     check_metrics,
     speed_metrics,
-    to_numpy,
 )
 from minitransformers.training.trainer.steps import set_optimizer_mode
 
@@ -96,7 +96,7 @@ class TrainerEvaluation(Parts):
             self.control = self.callback_handler.on_prediction_step(self.args, self.state, self.control)
             inputs = batch[self._input_name] if "inputs" in self.args.include_for_metrics else None
             kept = (logits, labels, inputs) if keeps_all else (None, None, None)
-            arrays = (None if values is None else to_numpy(values) for values in kept)
+            arrays = (None if values is None else nested_numpify(values) for values in kept)
             rows, number = num_rows(batch), None if loss is None else float(loss)
             if counts:
                 results.append(BatchResult(rows, number, self._loss_weight(rows), *arrays))

@@ -7,11 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from minitransformers.errors import InputError
-from minitransformers.nn.losses import IGNORED
+from minitransformers.training.trainer.nested import denumpify_detensorize, expand_like
 
 
 class EvalPrediction:
@@ -76,16 +74,6 @@ class TrainOutput(NamedTuple):
     metrics: dict[str, Any]
 
 
-def to_numpy(values: Any) -> Any:
-    """Tensors as arrays, in tuples and dictionaries too. NumPy has no bfloat16; float32 holds each of its values."""
-    if isinstance(values, list | tuple):
-        return type(values)(to_numpy(each) for each in values)
-    if isinstance(values, Mapping):
-        return {name: to_numpy(each) for name, each in values.items()}
-    tensor = values.detach().cpu()
-    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
-
-
 def concatenate(batches: list[Any]) -> Any:
     """Concatenate the arrays of all batches, also inside tuples and dictionaries; None without batches.
 
@@ -101,16 +89,8 @@ def concatenate(batches: list[Any]) -> Any:
     arrays = [np.atleast_1d(batch) for batch in batches]
     if arrays[0].ndim > 1:
         length = max(array.shape[1] for array in arrays)
-        arrays = [_padded(array, length) for array in arrays]
+        arrays = [expand_like(array, length) for array in arrays]
     return np.concatenate(arrays)
-
-
-def _padded(array: np.ndarray, length: int) -> np.ndarray:
-    if array.shape[1] == length:
-        return array
-    padded = np.full_like(array, IGNORED, shape=(array.shape[0], length, *array.shape[2:]))
-    padded[:, : array.shape[1]] = array
-    return padded
 
 
 def check_metrics(metrics: Any) -> dict[str, Any]:
@@ -127,15 +107,7 @@ def check_metrics(metrics: Any) -> dict[str, Any]:
     for name in metrics:
         if not isinstance(name, str):
             raise InputError(f"compute_metrics must name its metrics by strings, not {name!r}.")
-    return {name: _plain(value) for name, value in metrics.items()}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic) or (isinstance(value, Tensor) and value.numel() == 1):
-        return value.item()
-    if isinstance(value, Mapping):
-        return {name: _plain(each) for name, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
+    return {name: denumpify_detensorize(value) for name, value in metrics.items()}
 
 
 def speed_metrics(

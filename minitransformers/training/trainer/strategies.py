@@ -45,6 +45,18 @@ class ParallelMode(Enum):
     TPU = "tpu"
 
 
+class FSDPOption(StrEnum):
+    """The words of the argument `fsdp` in older scripts; here FULL_SHARD and AUTO_WRAP are covered."""
+
+    FULL_SHARD = "full_shard"
+    SHARD_GRAD_OP = "shard_grad_op"
+    NO_SHARD = "no_shard"
+    HYBRID_SHARD = "hybrid_shard"
+    HYBRID_SHARD_ZERO2 = "hybrid_shard_zero2"
+    OFFLOAD = "offload"
+    AUTO_WRAP = "auto_wrap"
+
+
 class HPSearchBackend(StrEnum):
     """The libraries that search for hyperparameters; here OPTUNA can."""
 
