@@ -13,6 +13,7 @@ OPTIONS: dict[str, Accepted] = {
     "disable_compile": _ALWAYS,
     "continuous_batching_config": _ALWAYS,
     "low_memory": _ALWAYS,
+    "transformers_version": _ALWAYS,
     "prefill_chunk_size": _ALWAYS,
     "is_assistant": _ALWAYS,
     "assistant_lookbehind": _ALWAYS,  # read where the assistant has another tokenizer, which is refused

@@ -1,5 +1,8 @@
 """Text generation: `model.generate(…)`, its strategies and their settings. Read loop.py first."""
 
+from typing import Any
+
+from minitransformers.compat.names import explanation
 from minitransformers.generation.config import GenerationConfig
 from minitransformers.generation.consistency import CompileConfig, GenerationMode
 from minitransformers.generation.loop import Search
@@ -61,7 +64,7 @@ from minitransformers.generation.streaming import (
     TextStreamer,
 )
 from minitransformers.generation.synthid import SynthIDTextWatermarkingConfig, SynthIDTextWatermarkLogitsProcessor
-from minitransformers.generation.watermarking import (
+from minitransformers.generation.watermarks import (
     BaseWatermarkingConfig,
     WatermarkDetector,
     WatermarkDetectorOutput,
@@ -127,3 +130,7 @@ __all__ = [
     "WatermarkingConfig",
     "set_seed",
 ]
+
+
+def __getattr__(name: str) -> Any:  # names that are not here
+    raise AttributeError(explanation(__name__, name, __all__))

@@ -28,7 +28,7 @@ from minitransformers.generation.consistency import (
     mode_of,
 )
 from minitransformers.generation.synthid import is_watermarking_config, watermarking_config_from
-from minitransformers.generation.watermarking import BaseWatermarkingConfig
+from minitransformers.generation.watermarks import BaseWatermarkingConfig
 
 GENERATION_CONFIG_FILE = "generation_config.json"
 

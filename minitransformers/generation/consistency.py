@@ -107,13 +107,11 @@ def mode_of(settings: Any, assistant_model: Any = None) -> GenerationMode:
         if (settings.num_beam_groups or 1) > 1:
             return GenerationMode.GROUP_BEAM_SEARCH
         return GenerationMode.BEAM_SAMPLE if settings.do_sample else GenerationMode.BEAM_SEARCH
-    if settings.dola_layers is not None:
-        return GenerationMode.DOLA_GENERATION
+    if not settings.do_sample and (settings.penalty_alpha or 0) > 0 and (settings.top_k or 0) > 1:
+        return GenerationMode.CONTRASTIVE_SEARCH
     guesses = (assistant_model, settings.prompt_lookup_num_tokens, settings.assistant_early_exit)
     if any(guess is not None for guess in guesses):
         return GenerationMode.ASSISTED_GENERATION
-    if settings.do_sample:
-        return GenerationMode.SAMPLE
-    if (settings.penalty_alpha or 0) > 0 and (settings.top_k or 0) > 1:
-        return GenerationMode.CONTRASTIVE_SEARCH
-    return GenerationMode.GREEDY_SEARCH
+    if settings.dola_layers is not None:
+        return GenerationMode.DOLA_GENERATION
+    return GenerationMode.SAMPLE if settings.do_sample else GenerationMode.GREEDY_SEARCH

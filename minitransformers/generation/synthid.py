@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from minitransformers.errors import ConfigError, InputError
 from minitransformers.generation.processors.base import Ids, LogitsProcessor, Scores
-from minitransformers.generation.watermarking import BaseWatermarkingConfig, WatermarkingConfig
+from minitransformers.generation.watermarks import BaseWatermarkingConfig, WatermarkingConfig
 
 MULTIPLIER = 6364136223846793005  # of the linear congruential generator by which ids are hashed, modulo 2**64
 
