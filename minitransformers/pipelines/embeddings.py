@@ -41,6 +41,7 @@ class SentenceEmbeddingPipeline(Pipeline):
 
     _load_tokenizer = True
     _load_image_processor = False
+    padding_side = "right"  # which leaves the tokens' positions as they are
 
     def __init__(self, *args: Any, batch_size: int | None = None, **kwargs: Any) -> None:
         super().__init__(*args, batch_size=_BATCH if batch_size is None else batch_size, **kwargs)

@@ -30,6 +30,7 @@ class FeatureExtractionPipeline(Pipeline):
 
     _load_tokenizer = True
     _load_image_processor = False
+    padding_side = "right"  # which leaves the tokens' positions as they are
 
     def preprocess(self, text: Any, **tokenize_kwargs: Any) -> Any:
         """Encode a text."""

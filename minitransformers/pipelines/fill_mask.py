@@ -56,18 +56,18 @@ class FillMaskPipeline(Pipeline):
         return {"logits": self.model(**model_inputs).logits, "input_ids": model_inputs["input_ids"]}
 
     def postprocess(
-        self, model_outputs: Mapping[str, Tensor], top_k: int = 5, target_ids: list[int] | None = None
+        self, model_outputs: Mapping[str, Tensor], top_k: int = 5, targets: list[int] | None = None
     ) -> list[Any]:
         """Choose the tokens, and write the text with each."""
         ids = model_outputs["input_ids"][0]
         masks = (ids == self.tokenizer.mask_token_id).nonzero()[:, 0]
         probabilities = model_outputs["logits"][0, masks].float().softmax(dim=-1)
-        if target_ids is not None:
-            probabilities = probabilities[:, target_ids]
+        if targets is not None:  # their ids
+            probabilities = probabilities[:, targets]
         scores, choices = probabilities.topk(min(top_k, probabilities.shape[-1]))
         rows = []
         for mask, mask_scores, mask_choices in zip(masks.tolist(), scores.tolist(), choices.tolist(), strict=True):
-            tokens = mask_choices if target_ids is None else [target_ids[choice] for choice in mask_choices]
+            tokens = mask_choices if targets is None else [targets[choice] for choice in mask_choices]
             rows.append([self._filled(ids, mask, *pair, len(masks)) for pair in zip(mask_scores, tokens, strict=True)])
         return rows[0] if len(rows) == 1 else rows
 
@@ -80,9 +80,8 @@ class FillMaskPipeline(Pipeline):
         return {"score": score, "token": token, "token_str": self.tokenizer.decode([token]), "sequence": text}
 
     def _sanitize_parameters(self, **parameters: Any) -> tuple[Parameters, Parameters, Parameters]:
-        targets = parameters.pop("targets", None)
-        if targets is not None:
-            parameters["target_ids"] = self.get_target_ids(targets)
+        if parameters.get("targets") is not None:
+            parameters["targets"] = self.get_target_ids(parameters["targets"])
         if self.tokenizer.mask_token_id is None:
             raise self._error("The tokenizer has no mask_token: use the tokenizer that the model was trained with.")
         given = {name: value for name, value in parameters.items() if value is not None}
