@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import io
 import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 
 import minitransformers
-from minitransformers.app import session as sessions
-from minitransformers.app.server import serve
-from minitransformers.app.settings import FIELDS, STRATEGIES, Settings, as_flag
-from minitransformers.app.terminal import Chatting, Terminal, Writing, lines_of
+from minitransformers.app.settings import FIELDS, STRATEGIES, Settings
 from minitransformers.errors import MinitransformersError, nearest
 
 DESCRIPTION = """\
@@ -80,14 +77,14 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run, parser=command)
         return command
 
-    generate = add("generate", "continue a text, in the terminal", _generate)
+    generate = add("generate", "continue a text, in the terminal", _later("generate"))
     generate.add_argument("--prompt", metavar="TEXT", help="the beginning of the text; prints the whole text and ends")
-    chat = add("chat", "talk to the model, in the terminal", _chat)
+    chat = add("chat", "talk to the model, in the terminal", _later("chat"))
     chat.add_argument("--prompt", metavar="TEXT", help="a single message; prints the answer and ends")
     chat.add_argument(
         "--system", metavar="TEXT", default="", help="an instruction for the model, such as 'You are a pirate.'"
     )
-    app = add("app", "generate and chat in a web page, with the probability of each token", _app)
+    app = add("app", "generate and chat in a web page, with the probability of each token", _later("app"))
     app.add_argument("--host", default="127.0.0.1", help="address; 0.0.0.0 is open to other machines (127.0.0.1)")
     app.add_argument("--port", type=int, default=8000, help="0 chooses a free one (8000)")
     add("shapes", "the published sizes of GPT, GPT-2 and GPT-3, and their numbers of parameters", _shapes)
@@ -118,53 +115,14 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
         group.add_argument(*names, dest=item.name, metavar="VALUE", help=item.help.replace("%", "%%") + default)
 
 
-def _prepare(options: argparse.Namespace) -> tuple[sessions.Session, Settings]:
-    settings = Settings(spell=as_flag)
-    for name in ("strategy", *(item.name for item in FIELDS)):
-        if getattr(options, name) is not None:
-            settings = settings.set(name, getattr(options, name))
-    for item in FIELDS:
-        if getattr(options, item.name) is not None and not settings.applies(item):
-            remedy = f": add {as_flag('strategy', item.strategies[0])}" if options.strategy is None else ""
-            flags = f"{as_flag(item.name)} has no effect with {as_flag('strategy', settings.strategy)}"
-            print(f"note: {flags}{remedy}.", file=sys.stderr)
-    session = sessions.load(options.model, random_weights=options.random, draft=options.draft)
-    session.check(settings)
-    return session, settings
+def _later(command: str) -> Callable[[argparse.Namespace], int]:
+    """A function of `app/commands.py`, which is imported when it is called: `--help` need not wait for PyTorch."""
 
+    def run(options: argparse.Namespace) -> int:
+        status: int = getattr(import_module("minitransformers.app.commands"), command)(options)
+        return status
 
-def _generate(options: argparse.Namespace) -> int:
-    terminal = Writing(*_prepare(options))
-    if options.prompt is None and sys.stdin.isatty():
-        return _interact(terminal)
-    prompt: str = sys.stdin.read().removesuffix("\n") if options.prompt is None else options.prompt
-    terminal.answer(prompt)
-    return 0
-
-
-def _chat(options: argparse.Namespace) -> int:
-    terminal = Chatting(*_prepare(options), system=options.system)
-    if options.prompt is not None:
-        terminal.answer(options.prompt)
-        return 0
-    if sys.stdin.isatty():
-        return _interact(terminal)
-    terminal.read = lines_of(sys.stdin)
-    terminal.run()
-    return 1 if terminal.errors else 0
-
-
-def _interact(terminal: Terminal) -> int:
-    with contextlib.suppress(ImportError):
-        import readline  # noqa: F401  # adds line editing and history to `input`
-    terminal.interact()
-    return 0
-
-
-def _app(options: argparse.Namespace) -> int:
-    session, settings = _prepare(options)
-    serve(session, settings, host=options.host, port=options.port)
-    return 0
+    return run
 
 
 def _shapes(options: argparse.Namespace) -> int:

@@ -41,6 +41,7 @@ from minitransformers.app.settings import FIELDS, STRATEGIES, Settings, as_comma
 from minitransformers.app.terminal import Chatting, Terminal, Writing, lines_of
 from minitransformers.app.tokens import Change, displayed
 
+ROOT = str(Path(cli.__file__).parents[1])
 GREEDY = Settings("greedy", spell=as_command).set("length", 8)
 
 
@@ -356,7 +357,7 @@ def test_as_a_program(directory: Path) -> None:
         "1",
         "--prompt",
     ]
-    environment = os.environ | {"PYTHONPATH": str(Path(cli.__file__).parents[1]), "PYTHONIOENCODING": "utf-8"}
+    environment = os.environ | {"PYTHONPATH": ROOT, "PYTHONIOENCODING": "utf-8"}
     done = subprocess.run([*command, "To be"], env=environment, capture_output=True, encoding="utf-8")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("To be")
@@ -511,6 +512,12 @@ def test_help_version_and_no_command(capsys: Any) -> None:
     assert f"minitransformers {minitransformers.__version__}\n" in capsys.readouterr().out
     assert cli.main([]) == 2
     assert "generate and chat in a web page" in capsys.readouterr().err
+
+
+def test_help_does_not_wait_for_pytorch() -> None:
+    code = "import sys, minitransformers.cli as cli; cli.main([]); sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env={**os.environ, "PYTHONPATH": ROOT})
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_console_script_calls_itself_by_its_name(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:

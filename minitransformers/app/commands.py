@@ -1,0 +1,64 @@
+"""The commands `generate`, `chat` and `app`: from the options of the command line to a session that runs."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+
+from minitransformers.app import session as sessions
+from minitransformers.app.server import serve
+from minitransformers.app.settings import FIELDS, Settings, as_flag
+from minitransformers.app.terminal import Chatting, Terminal, Writing, lines_of
+
+
+def generate(options: argparse.Namespace) -> int:
+    """Continue the prompt, each line of a terminal, or the whole of a piped input."""
+    terminal = Writing(*_prepare(options))
+    if options.prompt is None and sys.stdin.isatty():
+        return _interact(terminal)
+    prompt: str = sys.stdin.read().removesuffix("\n") if options.prompt is None else options.prompt
+    terminal.answer(prompt)
+    return 0
+
+
+def chat(options: argparse.Namespace) -> int:
+    """Answer one message, or each line of a terminal or a piped input; 1 if a line could not be answered."""
+    terminal = Chatting(*_prepare(options), system=options.system)
+    if options.prompt is not None:
+        terminal.answer(options.prompt)
+        return 0
+    if sys.stdin.isatty():
+        return _interact(terminal)
+    terminal.read = lines_of(sys.stdin)
+    terminal.run()
+    return 1 if terminal.errors else 0
+
+
+def app(options: argparse.Namespace) -> int:
+    """Serve the page until Ctrl-C."""
+    session, settings = _prepare(options)
+    serve(session, settings, host=options.host, port=options.port)
+    return 0
+
+
+def _prepare(options: argparse.Namespace) -> tuple[sessions.Session, Settings]:
+    settings = Settings(spell=as_flag)
+    for name in ("strategy", *(item.name for item in FIELDS)):
+        if getattr(options, name) is not None:
+            settings = settings.set(name, getattr(options, name))
+    for item in FIELDS:
+        if getattr(options, item.name) is not None and not settings.applies(item):
+            remedy = f": add {as_flag('strategy', item.strategies[0])}" if options.strategy is None else ""
+            flags = f"{as_flag(item.name)} has no effect with {as_flag('strategy', settings.strategy)}"
+            print(f"note: {flags}{remedy}.", file=sys.stderr)
+    session = sessions.load(options.model, random_weights=options.random, draft=options.draft)
+    session.check(settings)
+    return session, settings
+
+
+def _interact(terminal: Terminal) -> int:
+    with contextlib.suppress(ImportError):
+        import readline  # noqa: F401  # adds line editing and history to `input`
+    terminal.interact()
+    return 0
