@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from minitransformers.app.examples import EXAMPLES
 from minitransformers.app.session import Session
-from minitransformers.app.settings import FIELDS, STRATEGIES, Settings, as_command
+from minitransformers.app.settings import FIELDS, STRATEGIES, Field, Settings, as_command
 from minitransformers.app.tokens import Token, apply, displayed
 from minitransformers.errors import InputError, MinitransformersError, UnknownNameError, nearest
 from minitransformers.tokenization.chat.prompt_templates import Message, chat_stops
@@ -105,7 +105,7 @@ class Terminal(ABC):
         """By name: the help text, and the function that gets the rest of the line."""
         return {
             "strategy": (f"NAME: {', '.join(STRATEGIES)}; /strategy beam 8 sets the beams too", self._set_strategy),
-            **{item.alias: (f"VALUE  {item.help}", self._setter(item.name)) for item in FIELDS},
+            **{item.alias: (f"VALUE  {item.help}", self._setter(item)) for item in FIELDS},
             "show": ("show all settings", lambda _: self._show_settings()),
             "alternatives": (
                 "the tokens of the latest text, and the likeliest others at each place",
@@ -132,11 +132,12 @@ class Terminal(ABC):
             )
         commands[aliases.get(name, name)][1](rest.strip())
 
-    def _setter(self, name: str) -> Command:
+    def _setter(self, item: Field) -> Command:
         def set_it(value: str) -> None:
-            self._try(self.settings.set(name, value))
-            value_now = self.settings.values[name]
-            self.note(f"{name} = {'another each time' if value_now is None else value_now}")
+            self._try(self.settings.set(item.name, value))
+            value_now = self.settings.values[item.name]
+            idle = "" if self.settings.applies(item) else f" (not used by {self.settings.strategy})"
+            self.note(f"{item.alias} = {'another each time' if value_now is None else value_now}{idle}")
 
         return set_it
 
@@ -156,11 +157,11 @@ class Terminal(ABC):
         self.settings = settings
 
     def _show_settings(self) -> None:
-        self.note(f"  {'model':<22}{self.session.name}\n  {'strategy':<22}{self.settings.strategy}")
+        self.note(f"  {'model':<14}{self.session.name}\n  {'strategy':<14}{self.settings.strategy}")
         for item in FIELDS:
             value = self.settings.values[item.name]
             idle = "" if self.settings.applies(item) else f"   (not used by {self.settings.strategy})"
-            self.note(f"  {item.name:<22}{'another each time' if value is None else value}{idle}")
+            self.note(f"  {item.alias:<14}{'another each time' if value is None else value}{idle}")
 
     def _show_alternatives(self, _: str) -> None:
         if not self.tokens:

@@ -105,7 +105,7 @@ def test_settings_hold_from_then_on(session: Session) -> None:
     ]
     assert printed(terminal) == "".join(f"{text}\n" for text in expected)
     for note in (
-        "max_new_tokens = 3",
+        "length = 3",
         "strategy = beam: several texts",
         "seed = 5",
         "top_k = 7",
@@ -150,8 +150,9 @@ def test_show_help_and_alternatives(session: Session) -> None:
     assert "There is no text yet." in notes
     for name in terminal.commands:
         assert f"  /{name} " in notes
-    assert "temperature           0.8   (not used by greedy)" in notes
-    assert "seed                  another each time" in notes
+    assert "temperature   0.8   (not used by greedy)" in notes
+    assert "seed          another each time" in notes
+    assert f"\n  {'length':<14}8\n" in notes
     for token in terminal.tokens:
         assert f"  {token.probability:6.3f}  {token.label!r}" in notes
 
