@@ -64,7 +64,7 @@ def test_a_misspelt_argument_is_no_extra() -> None:
     batch = example_batch(model)
     with pytest.raises(UnknownArgumentError, match="'special_token_masks'"):
         model(**batch, offset_mapping=None, special_token_masks=1)
-    with pytest.raises(UnknownArgumentError, match="'attention_masks'. Did you mean 'attention_mask'"):
+    with pytest.raises(UnknownArgumentError, match=r"'attention_masks'\. Did you mean 'attention_mask'"):
         model(batch["input_ids"], attention_masks=batch["attention_mask"])
     with pytest.raises(UnknownArgumentError, match="'head_mask'"):  # which would change numbers
         model(**batch, head_mask=torch.ones(2, 3))
