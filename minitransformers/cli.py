@@ -12,11 +12,12 @@ from importlib import import_module
 from pathlib import Path
 
 import minitransformers
+from minitransformers import task_commands
 from minitransformers.app.settings import FIELDS, STRATEGIES, Settings
 from minitransformers.errors import MinitransformersError, nearest
 
 DESCRIPTION = """\
-Generate text with a language model.
+Generate text with a language model, and run tasks on texts: fill masks, classify, tag, answer, embed, search.
 
 In a terminal and without --prompt, `generate` and `chat` are interactive: commands such as /temperature 0.7 or
 /strategy beam 4 change the settings, and /help lists them. With piped input, `generate` continues all of it as one
@@ -88,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     app.add_argument("--host", default="127.0.0.1", help="address; 0.0.0.0 is open to other machines (127.0.0.1)")
     app.add_argument("--port", type=int, default=8000, help="0 chooses a free one (8000)")
     add("shapes", "the published sizes of GPT, GPT-2 and GPT-3, and their numbers of parameters", _shapes)
+    task_commands.add_commands(add)
     for command in (generate, chat, app):
         _add_model(command)
         _add_settings(command)
