@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -74,6 +75,8 @@ class TrainerSteps(Parts):
         else:
             losses, outputs = normalized_losses(model, inputs, counts)
             loss = sum(losses.values())
+            if step is None and not any(counts.values()):
+                loss = loss * math.nan  # a mean over no label; an evaluation's mean leaves it out
         if step is not None:
             step.is_normalized = True
             loss = loss * step.processes
