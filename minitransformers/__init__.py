@@ -154,7 +154,7 @@ PUBLIC = {
         "ElectraTokenizerFast GPT2Tokenizer GPT2TokenizerFast GPTNeoXTokenizer GPTNeoXTokenizerFast LlamaTokenizer "
         "LlamaTokenizerFast OpenAIGPTTokenizer OpenAIGPTTokenizerFast PreTrainedTokenizer PreTrainedTokenizerBase "
         "PreTrainedTokenizerFast Qwen2Tokenizer Qwen2TokenizerFast RobertaTokenizer RobertaTokenizerFast T5Tokenizer "
-        "T5TokenizerFast TensorType TokenSpan XLMRobertaTokenizer XLMRobertaTokenizerFast"
+        "T5TokenizerFast TensorType TokenizersBackend TokenSpan XLMRobertaTokenizer XLMRobertaTokenizerFast"
     ),
     "training.loop.adafactor": "Adafactor AdafactorSchedule get_adafactor_schedule",
     "training.loop.schedules": (
@@ -173,12 +173,15 @@ PUBLIC = {
     "training.trainer.trainer": "Trainer",
     "utils": "logging",
     "utils.availability": (
-        "is_apex_available is_bitsandbytes_available is_clearml_available is_comet_available is_datasets_available "
-        "is_faiss_available is_matplotlib_available is_optuna_available is_psutil_available is_ray_available "
-        "is_scipy_available is_sentencepiece_available is_sklearn_available is_tensorboard_available "
-        "is_timm_available is_tokenizers_available is_torch_available is_torch_hpu_available is_torch_mlu_available "
-        "is_torch_musa_available is_torch_npu_available is_torch_xla_available is_torch_xpu_available "
-        "is_torchvision_available is_trackio_available is_vision_available is_wandb_available"
+        "is_apex_available is_av_available is_bitsandbytes_available is_clearml_available is_comet_available "
+        "is_datasets_available is_dvclive_available is_faiss_available is_matplotlib_available is_mlx_available "
+        "is_neptune_available is_optuna_available is_phonemizer_available is_psutil_available is_py3nvml_available "
+        "is_pyctcdecode_available is_ray_available is_ray_tune_available is_sacremoses_available is_scipy_available "
+        "is_sentencepiece_available is_sklearn_available is_speech_available is_swanlab_available "
+        "is_tensorboard_available is_timm_available is_tokenizers_available is_torch_available "
+        "is_torch_hpu_available is_torch_mlu_available is_torch_musa_available is_torch_neuroncore_available "
+        "is_torch_npu_available is_torch_xla_available is_torch_xpu_available is_torchvision_available "
+        "is_trackio_available is_vision_available is_wandb_available requires_backends"
     ),
 }
 _MODULES = {name: module for module, names in PUBLIC.items() for name in names.split()}

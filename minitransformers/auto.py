@@ -76,6 +76,10 @@ class ClassTable(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(list(iter(self)))
 
+    def names(self) -> dict[str, str]:
+        """model_type -> name of the class."""
+        return {name: PREFIXES[name][0] + ending for name, ending in self._endings.items()}
+
     def register(self, model_type: str, value: type, exist_ok: bool = False) -> None:
         """Add a user's class.
 
@@ -420,3 +424,19 @@ MODEL_FOR_MULTIPLE_CHOICE_MAPPING = AutoModelForMultipleChoice._model_mapping
 MODEL_FOR_TEXT_ENCODING_MAPPING = AutoModelForTextEncoding._model_mapping
 MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING = AutoModelForImageClassification._model_mapping
 MODEL_FOR_MASKED_IMAGE_MODELING_MAPPING = AutoModelForMaskedImageModeling._model_mapping
+
+# model_type -> name of the class, for each table
+CONFIG_MAPPING_NAMES = CONFIG_MAPPING.names()
+MODEL_MAPPING_NAMES = AutoModel.models.names()
+MODEL_FOR_PRETRAINING_MAPPING_NAMES = AutoModelForPreTraining.models.names()
+MODEL_FOR_MASKED_LM_MAPPING_NAMES = AutoModelForMaskedLM.models.names()
+MODEL_FOR_CAUSAL_LM_MAPPING_NAMES = AutoModelForCausalLM.models.names()
+MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES = AutoModelForSeq2SeqLM.models.names()
+MODEL_FOR_NEXT_SENTENCE_PREDICTION_MAPPING_NAMES = AutoModelForNextSentencePrediction.models.names()
+MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES = AutoModelForSequenceClassification.models.names()
+MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES = AutoModelForTokenClassification.models.names()
+MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES = AutoModelForQuestionAnswering.models.names()
+MODEL_FOR_MULTIPLE_CHOICE_MAPPING_NAMES = AutoModelForMultipleChoice.models.names()
+MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES = AutoModelForTextEncoding.models.names()
+MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES = AutoModelForImageClassification.models.names()
+MODEL_FOR_MASKED_IMAGE_MODELING_MAPPING_NAMES = AutoModelForMaskedImageModeling.models.names()

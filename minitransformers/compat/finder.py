@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from minitransformers.compat.modules import COLLECTIONS, FAMILIES, SAME_MODULES
+from minitransformers.compat.modules import COLLECTIONS, FAMILIES, FURTHER_NAMES, SAME_MODULES
 from minitransformers.compat.names import explanation
 
 PACKAGE = __name__.partition(".")[0]
@@ -28,35 +29,48 @@ class Collection(ModuleType):
     """A module path of the reference: its names are fetched from our modules when they are asked for."""
 
     def __getattr__(self, name: str) -> Any:
-        package = sys.modules[PACKAGE]
-        if name in package.__all__:
-            return getattr(package, name)
         return lookup(self.__name__, name, COLLECTIONS[self.__name__.removeprefix(f"{PACKAGE}.")])
 
 
 def lookup(owner: str, name: str, sources: Iterable[str]) -> Any:
-    """The attribute `name` of the first of our modules that has it.
+    """The public name `name` of the package, or the attribute of the first of our modules that has it.
 
     Raises:
-        AttributeError: none of them has it; the message says what to use instead.
+        AttributeError: there is none; the message says what to use instead.
     """
+    if name.startswith("__"):
+        raise AttributeError(f"module {owner!r} has no attribute {name!r}")
+    package = sys.modules[PACKAGE]
+    if name in package.__all__:
+        return getattr(package, name)
     names: set[str] = set()
-    for source in () if name.startswith("__") else sources:
+    for source in sources:
         module = import_module(f"{PACKAGE}.{source}")
         value = getattr(module, name, None)
         if value is not None and not isinstance(value, ModuleType):  # such as the `logging` that it imports
             return value
         names |= vars(module).keys()
-    raise AttributeError(explanation(owner, name, [*sys.modules[PACKAGE].__all__, *names]))
+    raise AttributeError(explanation(owner, name, [*package.__all__, *names]))
 
 
 class SameModuleLoader(Loader):
     """Puts one of our modules under another path."""
 
     def exec_module(self, module: ModuleType) -> None:
-        """Import our module and enter it in `sys.modules` in the place of the empty one."""
+        """Import our module and enter it in `sys.modules` in the place of the empty one.
+
+        A name that it lacks is looked for where the reference's scripts find it; as a package without files, it lets
+        `MissingNameFinder` explain one that is nowhere.
+        """
         path = module.__name__.removeprefix(f"{PACKAGE}.")
-        sys.modules[module.__name__] = import_module(f"{PACKAGE}.{SAME_MODULES[path]}")
+        ours = sys.modules[module.__name__] = import_module(f"{PACKAGE}.{SAME_MODULES[path]}")
+        if "__path__" not in vars(ours):
+            ours.__path__ = []
+        if "__getattr__" not in vars(ours):
+            vars(ours)["__getattr__"] = partial(
+                lookup, ours.__name__, sources=FURTHER_NAMES.get(SAME_MODULES[path], ())
+            )
+            _LOOKED_UP.add(ours.__name__.removeprefix(f"{PACKAGE}."))
 
 
 class CollectionLoader(Loader):
@@ -91,8 +105,9 @@ class PathFinder(MetaPathFinder):
         return spec
 
 
+_LOOKED_UP = {*COLLECTIONS, "utils"}  # modules whose names are those of other modules
 _FAMILY_MODULES = {f"models.{module}" for module in FAMILIES.values()}
-_EXPLAINED = {*COLLECTIONS, *_FAMILY_MODULES, "data", "generation", "utils"}
+_EXPLAINED = {*_FAMILY_MODULES, "data", "generation"}
 
 
 class MissingNameFinder(MetaPathFinder):
@@ -109,11 +124,11 @@ class MissingNameFinder(MetaPathFinder):
         """
         owner, _, name = fullname.rpartition(".")
         path_in_package = owner.removeprefix(PACKAGE).removeprefix(".")
-        if not (owner == PACKAGE or (owner.startswith(f"{PACKAGE}.") and path_in_package in _EXPLAINED)):
+        if not (owner == PACKAGE or (owner.startswith(f"{PACKAGE}.") and path_in_package in _EXPLAINED | _LOOKED_UP)):
             return
         module = sys.modules[owner]
         message = explanation(owner, name, [*self._public(), *vars(module)])
-        if path_in_package in COLLECTIONS or path_in_package == "utils":  # its names are those of other modules
+        if path_in_package in _LOOKED_UP:
             try:
                 getattr(module, name)
             except AttributeError as error:

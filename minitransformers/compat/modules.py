@@ -43,16 +43,31 @@ SAME_MODULES = {
     "trainer_seq2seq": "training.trainer.seq2seq",
     "training_args_seq2seq": "training.trainer.seq2seq",
     "hf_argparser": "training.trainer.argument_parser",
+    "pipelines.pt_utils": "pipelines.datasets",
     "utils.import_utils": "utils.availability",
 }
 SAME_MODULES |= {f"models.{theirs}.modeling_{theirs}": f"models.{ours}" for theirs, ours in FAMILIES.items()}
 SAME_MODULES |= {f"models.{theirs}.configuration_{theirs}": f"models.{ours}" for theirs, ours in FAMILIES.items()}
+
+# One of our modules -> modules that have further names of its paths
+FURTHER_NAMES: dict[str, tuple[str, ...]] = {
+    "configs.config": ("compat.helpers",),
+    "models.bart": ("models.base.encoder_decoder",),
+    "models.base.pretrained": ("compat.generic", "compat.layers"),
+    "training.trainer.trainer": (
+        "compat.helpers",
+        "compat.generic",
+        "training.loop.checkpoint_directories",
+        "utils.availability",
+    ),
+}
 
 # Names that the reference's `utils` has and that are elsewhere here
 UTILS = (
     "utils.availability",
     "utils.versions",
     "compat.helpers",
+    "compat.generic",
     "tokenization",
     "tokenization.base.arguments",
     "outputs",
@@ -62,7 +77,7 @@ UTILS = (
 COLLECTIONS: dict[str, tuple[str, ...]] = {
     "activations": ("compat.layers",),
     "cache_utils": ("nn.cache", "nn.static_cache"),
-    "data.data_collator": ("data", "compat.helpers"),
+    "data.data_collator": ("data", "compat.helpers", "compat.generic"),
     "feature_extraction_utils": ("images.processor",),
     "file_utils": UTILS,
     "generation.candidate_generator": ("generation",),
@@ -70,33 +85,61 @@ COLLECTIONS: dict[str, tuple[str, ...]] = {
     "generation.logits_process": ("generation",),
     "generation.stopping_criteria": ("generation",),
     "generation.streamers": ("generation",),
-    "generation.utils": ("generation",),
+    "generation.utils": ("generation", "generation.outputs", "nn.cache", "nn.static_cache"),
+    "generation.watermarking": ("generation",),
     "image_processing_utils": ("images.processor",),
     "image_utils": ("images.processor",),
-    "integrations": ("utils.availability",),
+    "integrations": ("utils.availability", "compat.helpers", "training.trainer.wandb_callback"),
+    "integrations.deepspeed": ("utils.availability",),
+    "integrations.fsdp": ("utils.availability",),
+    "integrations.integration_utils": ("training.trainer.wandb_callback", "utils.availability", "compat.helpers"),
+    "integrations.peft": ("models.base.adapters",),
     "modeling_layers": ("models.base.checkpointing",),
     "models.auto": ("auto", "tokenization.auto"),
     "models.openai": ("models.openai_gpt",),
     "optimization": ("training.loop.schedules", "training.loop.adafactor"),
     "pytorch_utils": ("compat.layers",),
     "testing_utils": ("compat.helpers", "utils.availability"),
-    "tokenization_python": ("tokenization",),
+    "tokenization_python": ("tokenization", "compat.helpers"),
     "tokenization_utils": ("tokenization", "tokenization.base.arguments"),
-    "tokenization_utils_base": ("tokenization", "tokenization.base.arguments"),
+    "tokenization_utils_base": ("tokenization", "tokenization.base.arguments", "compat.helpers"),
     "tokenization_utils_fast": ("tokenization",),
-    "tokenization_utils_tokenizers": ("tokenization",),
+    "tokenization_utils_tokenizers": ("tokenization", "compat.helpers"),
     "trainer_callback": ("training.trainer.callbacks", "training.trainer.standard_callbacks"),
-    "trainer_pt_utils": ("compat.helpers",),
-    "trainer_utils": (
+    "trainer_pt_utils": (
+        "training.trainer.nested",
+        "training.trainer.samplers",
+        "training.trainer.label_smoothing",
+        "training.trainer.checkpoint_files",
+        "training.trainer.reports",
+        "training.trainer.parallel_arguments",
         "compat.helpers",
+    ),
+    "trainer_utils": (
+        "training.trainer.predictions",
+        "training.trainer.nested",
+        "training.trainer.checkpoint_files",
+        "training.trainer.search",
+        "training.trainer.batch_size_finder",
+        "training.trainer.data_loaders",
+        "training.trainer.samplers",
+        "training.trainer.strategies",
         "training.loop.checkpoint_directories",
         "training.trainer.arguments",
-        "training.trainer.predictions",
+        "compat.helpers",
+        "compat.generic",
     ),
-    "training_args": ("training.trainer.arguments",),
+    "training_args": (
+        "training.trainer.arguments",
+        "training.trainer.strategies",
+        "training.trainer.parallel_arguments",
+        "training.loop.optimizers",
+    ),
     "utils.constants": ("compat.helpers",),
-    "utils.generic": ("outputs", "compat.helpers", "tokenization", "tokenization.base.arguments"),
-    "utils.hub": ("compat.helpers", "files.pushing"),
+    "utils.doc": ("compat.helpers",),
+    "utils.generic": ("outputs", "compat.generic", "compat.helpers", "tokenization", "tokenization.base.arguments"),
+    "utils.hub": ("compat.generic", "compat.helpers", "files.pushing"),
+    "utils.quantization_config": (),
 }
 COLLECTIONS |= {f"models.{family}.tokenization_{family}": ("tokenization",) for family in FAMILIES}
 COLLECTIONS |= {f"models.{family}.tokenization_{family}_fast": ("tokenization",) for family in FAMILIES}

@@ -40,6 +40,7 @@ from minitransformers.tokenization.families.xlm_roberta import XLMRobertaTokeniz
 
 PreTrainedTokenizerBase = PreTrainedTokenizer
 PreTrainedTokenizerFast = PreTrainedTokenizer
+TokenizersBackend = PreTrainedTokenizer  # its name in transformers 5
 
 __all__ = [
     "AddedToken",
@@ -76,6 +77,7 @@ __all__ = [
     "T5TokenizerFast",
     "TensorType",
     "TokenSpan",
+    "TokenizersBackend",
     "TruncationStrategy",
     "XLMRobertaTokenizer",
     "XLMRobertaTokenizerFast",
