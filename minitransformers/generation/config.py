@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar, overload
 
 from torch import Tensor
 
@@ -22,6 +22,7 @@ from minitransformers.files.hub import Source
 from minitransformers.generation.consistency import (
     ARGUMENTS_OF_GENERATE,
     CACHES,
+    DEFAULTS,
     CompileConfig,
     GenerationMode,
     check_strictly,
@@ -31,31 +32,6 @@ from minitransformers.generation.synthid import is_watermarking_config, watermar
 from minitransformers.generation.watermarks import BaseWatermarkingConfig
 
 GENERATION_CONFIG_FILE = "generation_config.json"
-
-# The values of fields that are not set. Without max_length and max_new_tokens, 20 tokens are generated.
-DEFAULTS: dict[str, Any] = {
-    "min_length": 0,
-    "do_sample": False,
-    "num_beams": 1,
-    "early_stopping": False,
-    "length_penalty": 1.0,
-    "use_cache": True,
-    "temperature": 1.0,
-    "top_k": 50,
-    "top_p": 1.0,
-    "typical_p": 1.0,
-    "epsilon_cutoff": 0.0,
-    "eta_cutoff": 0.0,
-    "repetition_penalty": 1.0,
-    "encoder_repetition_penalty": 1.0,
-    "no_repeat_ngram_size": 0,
-    "encoder_no_repeat_ngram_size": 0,
-    "num_return_sequences": 1,
-    "return_dict_in_generate": False,
-    "output_scores": False,
-    "remove_invalid_values": False,
-}
-
 
 TokenIds = int | list[int]
 ConfigType = TypeVar("ConfigType", bound="GenerationConfig")
@@ -187,7 +163,7 @@ class GenerationConfig(ConfigBase):
             ConfigError: they do not.
         """
         if strict:
-            check_strictly(self, DEFAULTS)
+            check_strictly(self)
         wanted, beams = self.num_return_sequences or 1, self.num_beams or 1
         if beams == 1 and wanted > 1 and not self.do_sample:
             raise ConfigError(
@@ -262,8 +238,28 @@ class GenerationConfig(ConfigBase):
 
     # ---- files ----
 
+    @overload
     @classmethod
-    def from_dict(cls: type[ConfigType], config_dict: Mapping[str, Any], **overrides: Any) -> ConfigType:
+    def from_dict(
+        cls: type[ConfigType],
+        config_dict: Mapping[str, Any],
+        *,
+        return_unused_kwargs: Literal[False] = False,
+        **overrides: Any,
+    ) -> ConfigType: ...
+
+    @overload
+    @classmethod
+    def from_dict(
+        cls: type[ConfigType],
+        config_dict: Mapping[str, Any],
+        *,
+        return_unused_kwargs: Literal[True],
+        **overrides: Any,
+    ) -> tuple[ConfigType, dict[str, Any]]: ...
+
+    @classmethod
+    def from_dict(cls: type[ConfigType], config_dict: Mapping[str, Any], **overrides: Any) -> Any:
         """Build from the content of a generation_config.json; `overrides` take precedence over it.
 
         With `return_unused_kwargs=True`, the result is a pair with an empty dict: names that are no field are kept.
@@ -273,7 +269,7 @@ class GenerationConfig(ConfigBase):
         known = {name: content.pop(name) for name in content.keys() & cls._fields.keys()}
         config = cls(**{**known, **overrides})
         vars(config).update({name: value for name, value in content.items() if name not in overrides})
-        return (config, {}) if returns_unused else config  # type: ignore[return-value]
+        return (config, {}) if returns_unused else config
 
     @classmethod
     def from_model_config(cls: type[ConfigType], model_config: Config | dict[str, Any]) -> ConfigType:
@@ -283,6 +279,28 @@ class GenerationConfig(ConfigBase):
         if config.output_attentions or config.output_hidden_states:
             config.return_dict_in_generate = True
         return config._as_loaded()
+
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls: type[ConfigType],
+        pretrained_model_name: str | PathLike[str],
+        config_file_name: str | None = None,
+        *,
+        return_unused_kwargs: Literal[False] = False,
+        **options: Any,
+    ) -> ConfigType: ...
+
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls: type[ConfigType],
+        pretrained_model_name: str | PathLike[str],
+        config_file_name: str | None = None,
+        *,
+        return_unused_kwargs: Literal[True],
+        **options: Any,
+    ) -> tuple[ConfigType, dict[str, Any]]: ...
 
     @classmethod
     def from_pretrained(
@@ -297,7 +315,7 @@ class GenerationConfig(ConfigBase):
         *,
         subfolder: str = "",
         **overrides: Any,
-    ) -> ConfigType:
+    ) -> Any:
         """Build from the generation_config.json of a directory, or of a repository of a hub; `overrides` are fields."""
         overrides = remove_no_ops(f"{cls.__name__}.from_pretrained", overrides)
         token = overrides.pop("token", token)
@@ -305,7 +323,7 @@ class GenerationConfig(ConfigBase):
         returns_unused = overrides.pop("return_unused_kwargs", False)
         content = read_config_file(source.file(config_file_name or GENERATION_CONFIG_FILE))
         config = cls.from_dict(content, **overrides)._as_loaded()
-        return (config, {}) if returns_unused else config  # type: ignore[return-value]
+        return (config, {}) if returns_unused else config
 
     @classmethod
     def of_checkpoint(cls: type[ConfigType], source: Source, model_config: Config) -> ConfigType:

@@ -1,8 +1,8 @@
-"""Settings of `generate` that do not fit each other, and the strategy that they choose."""
+"""The defaults of settings of `generate`, settings that do not fit each other, and the strategy that they choose."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -42,6 +42,30 @@ class CompileConfig:
         return dict(vars(self))
 
 
+# The values of fields that are not set. Without max_length and max_new_tokens, 20 tokens are generated.
+DEFAULTS: dict[str, Any] = {
+    "min_length": 0,
+    "do_sample": False,
+    "num_beams": 1,
+    "early_stopping": False,
+    "length_penalty": 1.0,
+    "use_cache": True,
+    "temperature": 1.0,
+    "top_k": 50,
+    "top_p": 1.0,
+    "typical_p": 1.0,
+    "epsilon_cutoff": 0.0,
+    "eta_cutoff": 0.0,
+    "repetition_penalty": 1.0,
+    "encoder_repetition_penalty": 1.0,
+    "no_repeat_ngram_size": 0,
+    "encoder_no_repeat_ngram_size": 0,
+    "num_return_sequences": 1,
+    "return_dict_in_generate": False,
+    "output_scores": False,
+    "remove_invalid_values": False,
+}
+
 # Settings that have no effect unless another has a value of at least so much, and how to say that.
 NEEDED: dict[tuple[str, float, str], tuple[str, ...]] = {
     ("do_sample", True, "do_sample=True"): (
@@ -69,27 +93,23 @@ CACHES: dict[str, str | None] = {
 }
 
 
-def without_effect(settings: Any, names: Iterable[str], defaults: Mapping[str, Any]) -> list[str]:
+def without_effect(settings: Any, names: Iterable[str]) -> list[str]:
     """What to say of those of `names` that are set and have no effect beside the other settings."""
-    names, found = list(names), []
+    names, found = set(names), []
     for (field, least, condition), needing in NEEDED.items():
-        unused = [
-            name
-            for name in needing
-            if name in names and getattr(settings, name) not in (None, False, defaults.get(name))
-        ]
+        unused = [n for n in needing if n in names and getattr(settings, n) not in (None, False, DEFAULTS.get(n))]
         if unused and (getattr(settings, field) or 0) < least:
             found.append(f"{', '.join(unused)} has no effect without {condition}.")
     return found
 
 
-def check_strictly(settings: Any, defaults: Mapping[str, Any]) -> None:
+def check_strictly(settings: Any) -> None:
     """Refuse settings that are set and have no effect.
 
     Raises:
         ConfigError: there are some.
     """
-    found = without_effect(settings, list(vars(settings)), defaults)
+    found = without_effect(settings, vars(settings))
     if settings.use_cache is False:
         caches = [name for name in ("cache_implementation", "cache_config") if getattr(settings, name) is not None]
         found += [f"{name} has no effect with use_cache=False." for name in caches]

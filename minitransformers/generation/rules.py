@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from minitransformers.errors import InputError, warn
-from minitransformers.generation.config import DEFAULTS, GenerationConfig, as_list
-from minitransformers.generation.consistency import NEEDED
+from minitransformers.generation.config import GenerationConfig, as_list
+from minitransformers.generation.consistency import without_effect
 from minitransformers.generation.inputs import Prompt
 from minitransformers.generation.processors import base as p, constraints as c, warpers as w
 from minitransformers.generation.stopping import (
@@ -166,10 +166,8 @@ def stopping_rules(
 
 def warn_of_unused(settings: GenerationConfig, arguments: Mapping[str, Any]) -> None:
     """Warn of arguments of the call that have no effect in its strategy."""
-    for (field, least, condition), names in NEEDED.items():
-        unused = [name for name in names if arguments.get(name) not in (None, False, DEFAULTS.get(name))]
-        if unused and (getattr(settings, field) or 0) < least:
-            warn(f"{', '.join(unused)} has no effect without {condition}.")
+    for message in without_effect(settings, arguments):
+        warn(message)
 
 
 def _source_ids(prompt: Prompt) -> Tensor:

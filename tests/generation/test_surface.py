@@ -112,12 +112,19 @@ def test_an_asynchronous_streamer(name: str) -> None:
         def decode(self, ids: Any, **_: Any) -> str:
             return " ".join("abcdefghijk"[int(i)] for i in ids)
 
+    def feed(streamer: Any) -> None:
+        streamer.put(IDS[:1])
+        for token in gpt2().generate(IDS[:1], max_new_tokens=6)[0, 3:]:
+            streamer.put(token[None])
+        streamer.end()
+
     async def read(timeout: float | None, generates: bool) -> list[str]:
         streamer = lib.AsyncTextIteratorStreamer(Letters(), skip_prompt=True, timeout=timeout)
-        if generates:
+        if generates and lib is mt:
             arguments = {"inputs": IDS[:1], "max_new_tokens": 6, "streamer": streamer}
-            thread = Thread(target=gpt2().generate, kwargs=arguments)
-            thread.start()
+            Thread(target=gpt2().generate, kwargs=arguments).start()
+        elif generates:
+            Thread(target=feed, args=(streamer,)).start()
         return [piece async for piece in streamer]
 
     pieces = asyncio.run(read(30, generates=True))
