@@ -35,17 +35,7 @@ class ModelAttributes(nn.Module):
         if found and "_loss_function" not in vars(cls):
             cls._loss_function = staticmethod(LOSS_MAPPING[found[0]])
 
-    # ---- sizes and types ---------------------------------------------------------------------------------------------
-
-    @property
-    def device(self) -> torch.device:
-        """Where the first parameter is."""
-        return next(self.parameters()).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The type of the first floating-point parameter."""
-        return next(parameter.dtype for parameter in self.parameters() if parameter.is_floating_point())
+    # ---- sizes -------------------------------------------------------------------------------------------------------
 
     @property
     def name_or_path(self) -> str:
@@ -61,6 +51,11 @@ class ModelAttributes(nn.Module):
     def dummy_inputs(self) -> dict[str, Tensor]:
         """Ids of a small batch, (3, 5), for trying a forward pass."""
         return {"input_ids": torch.tensor(DUMMY_IDS)}
+
+    @classmethod
+    def can_generate(cls) -> bool:
+        """Whether the model has `generate`."""
+        return hasattr(cls, "generate")
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
         """The number of parameters, tied ones counted once.
