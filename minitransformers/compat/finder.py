@@ -43,7 +43,7 @@ def lookup(owner: str, name: str, sources: Iterable[str]) -> Any:
     package = sys.modules[PACKAGE]
     if name in package.__all__:
         return getattr(package, name)
-    names: set[str] = set()
+    names = set(vars(sys.modules[owner]))
     for source in sources:
         module = import_module(f"{PACKAGE}.{source}")
         value = getattr(module, name, None)
