@@ -65,13 +65,13 @@ class Terminal(ABC):
     # ---- reading -----------------------------------------------------------------------------------------------------
 
     def interact(self) -> None:
-        """Greet, and run until the input ends. From here on, errors name commands."""
-        self.settings = replace(self.settings, spell=as_command)
+        """Greet, and run until the input ends."""
         self.note(f"Model: {self.session.name}\n{self.greeting} /help lists the commands; Ctrl-C stops a text.\n")
         self.run()
 
     def run(self) -> None:
-        """Obey or answer every line. Errors are printed, and the next line is read."""
+        """Obey or answer every line. Errors are printed in the terms of commands, and the next line is read."""
+        self.settings = replace(self.settings, spell=as_command)
         while not self._at_end:
             try:
                 line = self._line()

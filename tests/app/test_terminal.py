@@ -321,6 +321,9 @@ def test_chat_by_prompt_and_pipe(directory: Path, capsys: Any, monkeypatch: pyte
     captured = capsys.readouterr()
     assert captured.out == answer
     assert "There is no command /rest. Did you mean 'reset'?" in captured.err
+    monkeypatch.setattr(sys, "stdin", io.StringIO("/temperature 0\n"))
+    assert cli.main(["chat", *options]) == 1
+    assert "error: /temperature must be" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
