@@ -188,3 +188,8 @@ OWN = ("transformers.generation", "transformers.cache_utils")
 
 def module_of(module: Any, name: str) -> str:
     return getattr(getattr(module, name), "__module__", None) or ""
+
+
+def test_a_static_cache_under_compile(run_script: Any) -> None:
+    """Its memory stays where it is, and few graphs serve all lengths."""
+    assert run_script("compile_static_cache.py") == "2 graphs\n"
