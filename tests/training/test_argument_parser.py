@@ -440,8 +440,9 @@ def test_command_lines_of_scripts(line: str) -> None:
     # The default differs: a resumed run should end like an uninterrupted one.
     for name in set(COVERED) - {"restore_callback_states_from_checkpoint"}:
         value = getattr(theirs, name)
-        value = value.to_dict() if hasattr(value, "to_dict") else value.value if isinstance(value, Enum) else value
-        assert own.to_dict()[name] == value, name
+        if name == "accelerator_config":  # transformers removes a field once it is read
+            value = {**value.to_dict(), "use_configured_state": False}
+        assert own.to_dict()[name] == (value.value if isinstance(value, Enum) else value), name
 
 
 def test_the_class_refuses_arguments_that_are_not_covered() -> None:

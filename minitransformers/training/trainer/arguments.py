@@ -305,8 +305,9 @@ class TrainingArguments(Setters, NotCovered):
         report_to = [self.report_to] if isinstance(self.report_to, str) else list(self.report_to or [])
         for name in report_to:
             check_choice("report_to", name, (*REPORTS, "all", "none"))
-        available = [name for name in REPORTS if name != "wandb" or find_spec("wandb") is not None]
-        self.report_to = available if "all" in report_to else [name for name in report_to if name != "none"]
+        if "all" in report_to:
+            report_to = [name for name in REPORTS if name != "wandb" or find_spec("wandb") is not None]
+        self.report_to = [name for name in report_to if name != "none"]
 
     def _fill_in(self) -> None:
         """Set the defaults that depend on other arguments."""

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
-from minitransformers.errors import CheckpointError
-from minitransformers.files.reading import read_weights
 from minitransformers.training.loop.checkpoint_directories import remove_checkpoint
 
 
@@ -60,30 +57,6 @@ def rotate_checkpoints(
     number = len(paths) - max(save_total_limit, len(kept & {*paths}))
     for path in [path for path in paths if path not in kept][: max(0, number)]:
         remove_checkpoint(Path(path))
-
-
-def load_sharded_checkpoint(
-    model: nn.Module, folder: str | os.PathLike[str], strict: bool = True, prefer_safe: bool = True
-) -> Any:
-    """Load the weights of a directory, in several files with an index, or in one; returns what `load_state_dict` does.
-
-    Args:
-        model: whose weights are replaced.
-        folder: the directory.
-        strict: refuse missing and unexpected weights.
-        prefer_safe: has no effect: safetensors are read if there are any, and pickles only with weights_only=True.
-
-    Raises:
-        CheckpointError: no weights, or with `strict` others than the model's.
-    """
-    weights = read_weights(Path(folder))
-    result = model.load_state_dict(weights, strict=False)
-    if strict and (result.missing_keys or result.unexpected_keys):
-        raise CheckpointError(
-            f"{folder} does not fit {type(model).__name__}: missing {result.missing_keys}, unexpected "
-            f"{result.unexpected_keys}. Pass strict=False to ignore them."
-        )
-    return result
 
 
 # ---- models ----------------------------------------------------------------------------------------------------------
