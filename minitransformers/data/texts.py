@@ -2,40 +2,58 @@
 
 from __future__ import annotations
 
+import bz2
 import codecs
+import glob
+import gzip
 import io
-from collections.abc import Iterable, Iterator, Mapping
+import lzma
+import os
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from minitransformers.errors import CorpusError, InputError, MissingFileError, UnknownNameError, nearest
+from minitransformers.errors import CorpusError, InputError, MissingFileError, UnknownNameError, nearest, warn
 
 _DOCUMENTS = ("file", "line", "blank line")
+_ERRORS = ("strict", "replace", "ignore", "skip")
+_COMPRESSED: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _PIECE = 1 << 18  # bytes that are read at a time
 
 
 class TextFiles:
-    """The documents of text files, in order; every iteration reads the files anew.
+    """The documents of text files, in order; every iteration reads the files again.
 
     A document must fit in memory, a file need not. Files are UTF-8; a byte order mark is left out, and line ends of any
     system are "\\n", so a file's text is what `Path(…).read_text("utf-8-sig")` gives. Documents with nothing but white
     space are left out.
 
     Args:
-        files: a path, or several.
+        files: a path, or several. A directory stands for all files in it and below it, by name, but for hidden ones; a
+            pattern such as "texts/*.txt" for the files that it fits. Files that end in .gz, .bz2 or .xz are compressed.
         documents: "file": each file is one document; "line": each line; "blank line": they are parted by lines that
             are empty or white space.
         delimiter: parts documents, in place of the above; such as "<|endoftext|>". It belongs to none of them.
+        errors: what to do where a file is no UTF-8 text: "strict" raises an error; "replace" reads U+FFFD in place of
+            wrong bytes, "ignore" nothing; "skip" leaves out the file, which is then read twice. A file that can't be
+            read is left out too. After each reading a warning says how many were left out.
+
+    Attributes:
+        files: the paths, one a file.
+        skipped: the files that the last reading left out, each with the reason.
 
     Raises:
-        MissingFileError: a file that does not exist.
-        InputError: no file, a directory, an unknown way to part documents.
-        CorpusError: (when it is read) a file that is no UTF-8 text.
+        MissingFileError: a file that does not exist, or a pattern that fits none.
+        InputError: no file, a directory without any, an unknown way to part documents.
+        CorpusError: (when it is read) a file that is no UTF-8 text, or is damaged.
     """
 
-    def __init__(self, files: Any, *, documents: Any = "file", delimiter: Any = None) -> None:
-        self.files = [_existing(file) for file in ([files] if isinstance(files, (str, Path)) else files)]
+    def __init__(self, files: Any, *, documents: Any = "file", delimiter: Any = None, errors: Any = "strict") -> None:
+        named = [files] if isinstance(files, (str, os.PathLike)) else files
+        self.files = [path for name in named for path in _existing(name)]
+        self.skipped: dict[Path, str] = {}
         if not self.files:
             raise InputError("files is empty: name at least one text file.")
         if documents not in _DOCUMENTS:
@@ -47,18 +65,34 @@ class TextFiles:
             raise InputError(f"delimiter={delimiter!r} must be a text of at least one character.")
         if delimiter is not None and documents != "file":
             raise InputError(f"documents={documents!r} and delimiter={delimiter!r} contradict each other: pass one.")
-        self.documents, self.delimiter = documents, delimiter
+        if errors not in _ERRORS:
+            raise InputError(
+                f"errors={errors!r} must be one of {', '.join(map(repr, _ERRORS))}.{nearest(str(errors), _ERRORS)}"
+            )
+        self.documents, self.delimiter, self.errors = documents, delimiter, errors
 
     @property
-    def num_bytes(self) -> int:
-        """The size of all files together."""
+    def num_bytes(self) -> int | None:
+        """The size of all files together; None where one is compressed, whose text is longer."""
+        if any(file.suffix in _COMPRESSED for file in self.files):
+            return None
         return sum(map(_size, self.files))
 
     def __iter__(self) -> Iterator[str]:
+        self.skipped = {}
         for file in self.files:
-            for document in self._documents(_read(file)):
+            if self.errors == "skip" and (reason := _problem_of(file)):
+                self.skipped[file] = reason
+                continue
+            for document in self._documents(_read(file, "strict" if self.errors == "skip" else self.errors)):
                 if document and not document.isspace():
                     yield document
+        if self.skipped:
+            first, reason = next(iter(self.skipped.items()))
+            warn(
+                f"{len(self.skipped)} of {len(self.files)} files were left out, the first of them {str(first)!r}: "
+                f"{reason} `TextFiles.skipped` lists them."
+            )
 
     def _documents(self, pieces: Iterator[str]) -> Iterator[str]:
         if self.delimiter is not None:
@@ -106,6 +140,23 @@ def _with_files(source: Any) -> Any:
     return source
 
 
+def _refuse_names_of_files(texts: list[Any] | tuple[Any, ...]) -> None:
+    """A list of names, such as glob.glob gives, would become a corpus of names."""
+    if texts and all(isinstance(text, str) and _is_name_of_a_file(text) for text in texts):
+        raise InputError(
+            f"Each of the {len(texts)} texts is the name of a file that exists, the first {texts[0]!r}. Pass "
+            f"TextFiles(names) to read the files; texts that only look like names can come from an iterator, "
+            f"iter(texts)."
+        )
+
+
+def _is_name_of_a_file(text: str) -> bool:
+    try:
+        return "\n" not in text and Path(text).is_file()
+    except (OSError, ValueError):  # too long for a name, or with a null character
+        return False
+
+
 def _items(source: Any, text_column: Any) -> Iterator[Any]:
     if isinstance(source, (str, bytes)):
         start = source[:40]
@@ -122,6 +173,8 @@ def _items(source: Any, text_column: Any) -> Iterator[Any]:
         if hasattr(source, "select_columns"):
             source = source.select_columns([text_column])  # so that the others need not be decoded
     source = _with_files(source)
+    if isinstance(source, (list, tuple)):
+        _refuse_names_of_files(source)
     if hasattr(source, "__iter__"):
         return iter(source)
     if hasattr(source, "__getitem__") and hasattr(source, "__len__"):  # a map-style data set need not know its end
@@ -157,24 +210,47 @@ def _check_column(text_column: Any, columns: Any) -> None:
         )
 
 
-def _existing(file: Any) -> Path:
+def _existing(file: Any) -> list[Path]:
+    """The files that a path, a directory or a pattern stands for."""
     path = Path(file)
     if path.is_dir():
-        raise InputError(
-            f"{str(path)!r} is a directory: pass the files in it, such as sorted(Path({str(path)!r}).glob('*.txt'))."
-        )
-    if not path.exists():
-        raise MissingFileError(f"There is no file {str(path)!r}.")
-    return path
+        inside = sorted(path.rglob("*"))
+        files = [each for each in inside if each.is_file() and not _is_hidden(each.relative_to(path))]
+        if not files:
+            raise InputError(f"The directory {str(path)!r} has no file.")
+        return files
+    if path.exists():
+        return [path]
+    if glob.has_magic(str(path)):
+        names = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207  # which patterns from "/" on need
+        fitting = [Path(name) for name in names if not Path(name).is_dir()]
+        if fitting:
+            return fitting
+        raise MissingFileError(f"No file fits the pattern {str(path)!r}.")
+    raise MissingFileError(f"There is no file {str(path)!r}.")
 
 
-def _read(path: Path) -> Iterator[str]:
-    """The text of a file in pieces."""
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _problem_of(path: Path) -> str | None:
+    """Why a file can't be read as text; None where it can."""
+    try:
+        for _ in _read(path, "strict"):
+            pass
+    except CorpusError as error:
+        return str(error)
+    return None
+
+
+def _read(path: Path, errors: str) -> Iterator[str]:
+    """The text of a file in pieces; `errors` as of `bytes.decode`."""
     # The class takes a decoder of bytes too, which its type does not say.
-    decoder: Any = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")(), translate=True)
+    decoder: Any = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")(errors), translate=True)
     done = 0  # bytes before this piece
     begun = False
-    with _readable(path), open(path, "rb") as file:
+    with _readable(path), _COMPRESSED.get(path.suffix, open)(path, "rb") as file:
         while True:
             piece = file.read(_PIECE)
             try:
@@ -184,7 +260,8 @@ def _read(path: Path) -> Iterator[str]:
                 position = done - (len(error.object) - len(piece)) + error.start
                 raise CorpusError(
                     f"{str(path)!r} is no UTF-8 text: byte {error.object[error.start]:#04x} at {position:,} "
-                    f"({error.reason}). Leave the file out, or convert it: iconv -f latin1 -t utf-8, say."
+                    f"({error.reason}). Leave the file out, convert it (iconv -f latin1 -t utf-8, say), or pass "
+                    f"TextFiles(…, errors='skip') or 'replace'."
                 ) from error
             yield text if begun else text.removeprefix("\ufeff")
             begun = begun or bool(text)
@@ -202,8 +279,9 @@ def _size(path: Path) -> int:
 def _readable(path: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        raise CorpusError(f"{str(path)!r} can't be read: {error.strerror or error}.") from error
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CorpusError(f"{str(path)!r} can't be read: {reason}.") from error
 
 
 def _split(pieces: Iterable[str], delimiter: str) -> Iterator[str]:

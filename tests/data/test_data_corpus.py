@@ -5,6 +5,9 @@ Damage, and runs that are killed, are in test_data_corpus_damage.py.
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import tempfile
 from pathlib import Path
 from unittest import mock
@@ -22,6 +25,7 @@ from minitransformers.data import (
     TextFiles,
     TokenCorpus,
     TokenShard,
+    documents_of,
     id_type,
     texts as texts_module,
     tokenize_corpus,
@@ -198,7 +202,69 @@ def test_a_path_is_a_file_and_a_str_a_text(tmp_path):
     ids = BPE(SENTENCES[0])["input_ids"]
     for number, source in enumerate((path, [path], TextFiles(str(path)))):
         assert make(source, tmp_path / str(number))[:].tolist() == ids
-    assert make([str(path)], tmp_path / "text")[:].tolist() == BPE(str(path))["input_ids"]
+    assert make(iter([str(path)]), tmp_path / "text")[:].tolist() == BPE(str(path))["input_ids"]
+
+
+def test_a_list_of_names_is_no_corpus(tmp_path, monkeypatch):
+    """As glob.glob gives it: the names themselves would be tokenized."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.txt", "b.txt"):
+        Path(name).write_text("text")
+    for names in (["a.txt", "b.txt"], ("a.txt",), [str(tmp_path / "b.txt")]):
+        with pytest.raises(InputError, match=r"is the name of a file that exists.*Pass TextFiles\(names\)"):
+            list(documents_of(names))
+        assert list(TextFiles(names)) == ["text"] * len(names)
+    mixed = ["a.txt", "c.txt", "a\0", "long" * 9999]
+    assert list(documents_of(mixed)) == mixed
+
+
+def test_directories_patterns_and_compressed_files(tmp_path):
+    below = tmp_path / "below"
+    below.mkdir()
+    (tmp_path / "b.txt").write_text("plain")
+    (tmp_path / ".hidden").write_text("hidden")
+    with gzip.open(below / "a.txt.gz", "wt", encoding="utf-8") as file:
+        file.write("é" * 100_000)
+    with bz2.open(below / "c.bz2", "wt", encoding="utf-8") as file:
+        file.write("two\n\nparts")
+    with lzma.open(below / "d.xz", "wt", encoding="utf-8") as file:
+        file.write("\ufefflast")
+    texts = ["plain", "é" * 100_000, "two\n\nparts", "last"]
+    assert sorted(TextFiles(tmp_path)) == sorted(texts)
+    assert sorted(documents_of(tmp_path)) == sorted(texts)
+    assert list(TextFiles(str(tmp_path / "*.txt"))) == ["plain"]
+    assert sorted(TextFiles(f"{tmp_path}/**/*z*")) == sorted(texts[1:])
+    assert list(TextFiles(below / "c.bz2", documents="blank line")) == ["two", "parts"]
+    assert TextFiles(tmp_path).num_bytes is None
+    assert TextFiles(tmp_path / "b.txt").num_bytes == 5
+    with pytest.raises(MissingFileError, match=r"No file fits the pattern '.*\*\.md'"):
+        TextFiles(tmp_path / "*.md")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="empty' has no file"):
+        TextFiles(tmp_path / "empty")
+    cut = (below / "a.txt.gz").read_bytes()[:-9]
+    (below / "a.txt.gz").write_bytes(cut)
+    with pytest.raises(CorpusError, match=r"a.txt.gz' can't be read: Compressed file ended"):
+        list(TextFiles(below))
+
+
+def test_files_that_are_no_text(tmp_path):
+    good, bad, gone = (tmp_path / name for name in ("a.txt", "b.txt", "c.txt"))
+    for path in (good, gone):
+        path.write_text("good")
+    bad.write_bytes(b"one\n\ntw\xff\xfeo")
+    with pytest.raises(CorpusError, match=r"b.txt' is no UTF-8 text: byte 0xff at 7 .*errors='skip'"):
+        list(TextFiles([good, bad]))
+    assert list(TextFiles([good, bad], errors="replace")) == ["good", "one\n\ntw\ufffd\ufffdo"]
+    assert list(TextFiles([good, bad], errors="ignore")) == ["good", "one\n\ntwo"]
+    files = TextFiles([bad, gone, good], documents="line", errors="skip")
+    gone.unlink()
+    for _ in range(2):
+        with pytest.warns(UserWarning, match=r"2 of 3 files were left out, the first of them '.*b.txt': .* 0xff at 7"):
+            assert list(files) == ["good"]
+        assert list(files.skipped) == [bad, gone]
+    with pytest.raises(InputError, match=r"errors='skp' must be one of 'strict', .*Did you mean 'skip'"):
+        TextFiles(good, errors="skp")
 
 
 # ---- memory ----------------------------------------------------------------------------------------------------------
@@ -272,7 +338,7 @@ def test_bad_files(tmp_path, directory):
     late.write_bytes(b"fine until the end \xe6\x9d")
     with pytest.raises(CorpusError, match="byte 0xe6 at 19"):
         make(late, directory)
-    with pytest.raises(InputError, match=r"is a directory: pass the files in it, such as sorted\(Path"):
+    with pytest.raises(CorpusError, match=r"binary.txt' is no UTF-8 text"):
         make(tmp_path, directory)
     with pytest.raises(MissingFileError, match=r"There is no file .*none.txt"):
         make(tmp_path / "none.txt", directory)
