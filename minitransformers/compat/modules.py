@@ -94,6 +94,8 @@ COLLECTIONS: dict[str, tuple[str, ...]] = {
     "integrations.fsdp": ("utils.availability",),
     "integrations.integration_utils": ("training.trainer.wandb_callback", "utils.availability", "compat.helpers"),
     "integrations.peft": ("models.base.adapters",),
+    "loss": ("models.base.loss_functions",),
+    "loss.loss_utils": ("models.base.loss_functions",),
     "modeling_layers": ("models.base.checkpointing",),
     "models.auto": ("auto", "tokenization.auto"),
     "models.openai": ("models.openai_gpt",),
