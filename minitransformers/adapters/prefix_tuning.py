@@ -25,6 +25,7 @@ from minitransformers.adapters.virtual_tokens import (
     VirtualTokensConfig,
     cached_length,
     named_arguments,
+    refuse_packed,
     text_length,
 )
 from minitransformers.configs.fields import size
@@ -82,6 +83,7 @@ class Prefix(VirtualTokens):
         if arguments.get("position_ids") is not None:
             arguments["position_ids"] = arguments["position_ids"] + self.count
         if not past:
+            refuse_packed(arguments)
             prefix = self.keys_and_values(batch_size, decoder.dtype)  # type: ignore[arg-type]
             if decoder.training and decoder.is_activation_checkpointing:
                 arguments["past_key_values"] = self.constant_cache(prefix)

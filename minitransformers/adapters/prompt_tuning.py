@@ -22,6 +22,7 @@ from minitransformers.adapters.virtual_tokens import (
     cached_length,
     named_arguments,
     positions_in_front,
+    refuse_packed,
     text_length,
 )
 from minitransformers.configs.fields import choice
@@ -69,6 +70,7 @@ class Prompt(VirtualTokens):
             if positions is not None:
                 arguments["position_ids"] = positions + self.count
             return (), arguments
+        refuse_packed(arguments)
         ids, vectors, labels = (arguments.get(name) for name in ("input_ids", "inputs_embeds", "labels"))
         shape = None if vectors is None else vectors.shape[:-1]
         if ids is not None:

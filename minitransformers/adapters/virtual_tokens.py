@@ -16,6 +16,8 @@ from torch.nn import functional as F
 from minitransformers.adapters.config import AdapterConfig
 from minitransformers.configs.fields import size
 from minitransformers.errors import InputError
+from minitransformers.models.base.checks import can_read_values
+from minitransformers.nn.masks import documents_from_positions
 
 NAME = "prompt_encoder"
 
@@ -77,6 +79,22 @@ class VirtualTokens(nn.Module):
                 f"front it needs {length + self.count}: pass a mask for those, too, or one of two dimensions."
             )
         return F.pad(mask, (self.count, 0), value=1)
+
+
+def refuse_packed(arguments: dict[str, Any]) -> None:
+    """Refuse rows of several texts, told by `position_ids` that start again: the vectors would be the first one's.
+
+    Raises:
+        InputError: a row has several texts.
+    """
+    positions: Any = arguments.get("position_ids")
+    if positions is None or positions.ndim != 2 or arguments.get("attention_mask") is not None:
+        return
+    if can_read_values(positions) and documents_from_positions(positions).any():
+        raise InputError(
+            "position_ids start again within a row, and virtual tokens would stand in front of the first text only: "
+            "pass one text a row, or use LoraConfig."
+        )
 
 
 def named_arguments(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

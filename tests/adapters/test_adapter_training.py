@@ -46,6 +46,7 @@ def train(model: Any, steps: int = 6, lr: float = 0.05) -> list[float]:
     "model_class", [mt.BertForSequenceClassification, mt.LlamaForCausalLM, mt.T5ForConditionalGeneration]
 )
 def test_only_the_adapter_and_the_head_change(model_class: Any, method: str) -> None:
+    torch.manual_seed(0)
     model = tiny_model(model_class)
     before = copy.deepcopy(dict(model.named_parameters()))
     add_adapter(model, METHODS[method]())

@@ -115,8 +115,8 @@ def draw(model: Any) -> Any:
     return model
 
 
-def theirs(name: str, method: str) -> Any:
-    extra = DISTILBERT[method] if "DistilBert" in name else {}
+def theirs(name: str, method: str, **options: Any) -> Any:
+    extra = {**(DISTILBERT[method] if "DistilBert" in name else {}), **options}
     config = CONFIGS[method][1](task_type=task(name), **OPTIONS[method], **extra)
     return draw(peft.get_peft_model(base(transformers, name), config).double().eval())
 
@@ -163,7 +163,9 @@ def test_an_adapter_loads_in_peft(name: str, method: str, tmp_path: Any) -> None
     reference = peft.PeftModel.from_pretrained(base(transformers, name), tmp_path).double().eval()
     assert type(reference) is not peft.PeftModel  # the task is in the file
     assert_close(logits(reference, name), logits(model, name), tolerance=1e-6)
-    assert theirs(name, method).get_nb_trainable_parameters()[0] == trainable_parameters(model)[0]
+    fields = json.loads((tmp_path / "adapter_config.json").read_text())
+    chosen = {key: fields[key] for key in ("target_modules", "exclude_modules", "feedforward_modules") if key in fields}
+    assert theirs(name, method, **chosen).get_nb_trainable_parameters()[0] == trainable_parameters(model)[0]
 
 
 @pytest.mark.parametrize("name", ["BertForSequenceClassification", "GPT2LMHeadModel", "LlamaForCausalLM"])

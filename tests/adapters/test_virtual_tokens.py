@@ -196,6 +196,9 @@ def test_what_cannot_have_virtual_tokens() -> None:
         add_adapter(tiny_model(mt.ElectraForPreTraining), PromptTuningConfig())
     with pytest.raises(mt.InputError, match="needs the text, prompt_tuning_init_text"):
         add_adapter(tiny_model(mt.GPT2Model), PromptTuningConfig(prompt_tuning_init="TEXT"))
+    for method in ("prefix", "prompt"):
+        with pytest.raises(mt.InputError, match="first text only"):
+            adapted(mt.LlamaForCausalLM, method)(input_ids=IDS, position_ids=torch.tensor([[0, 1, 0, 1]] * 2))
     model = adapted(mt.GPT2LMHeadModel, "prompt")
     with pytest.raises(mt.InputError, match="3 virtual tokens"):
         model(input_ids=IDS, attention_mask=torch.ones(2, 1, 4, 4, dtype=torch.bool))
