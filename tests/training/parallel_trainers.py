@@ -1,6 +1,7 @@
 """Runs of the Trainer that are equal on one process and on two: the same global batches, divided among them."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -102,7 +103,34 @@ class Sums(mt.Trainer):
         return DataLoader(self.eval_dataset, batch_size=2, collate_fn=self.data_collator)
 
 
+class Steps(mt.Trainer):
+    """A step of a user's own: the gradients of two forward passes, and a loader that the accelerator shares."""
+
+    def training_step(self, model, inputs, num_items_in_batch=None):
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        again = self.compute_loss(model, self._prepare_inputs(inputs), num_items_in_batch=num_items_in_batch) / 2
+        self.accelerator.backward(again)
+        return loss + again.detach()
+
+    def get_train_dataloader(self):
+        loader = DataLoader(
+            self.train_dataset, batch_size=4 // world_size(), shuffle=True, collate_fn=self.data_collator
+        )
+        return self.accelerator.prepare(loader)
+
+
 RUNS = {
+    "sharded": {
+        "model": gpt2,
+        "collator": next_tokens,
+        "fsdp": "full_shard auto_wrap" if "RANK" in os.environ else None,
+        "fsdp_config": {"activation_checkpointing": True},
+        "gradient_accumulation_steps": 2,
+        "eval_strategy": "epoch",
+        "save_strategy": "epoch",
+        "load_best_model_at_end": True,
+    },
+    "steps": {"kind": Steps, "model": gpt2, "collator": next_tokens, "gradient_accumulation_steps": 2},
     "epochs": {
         "eval_strategy": "epoch",
         "save_strategy": "epoch",
