@@ -107,6 +107,15 @@ def test_what_is_pushed_loads(hub: FakeHub, vocabulary: Path, tmp_path: Path) ->
         assert library.AutoTokenizer.from_pretrained(tmp_path, tokenizer_type="bert").vocab_size == 7
 
 
+@pytest.mark.parametrize("library", BOTH, ids=["theirs", "ours"])
+def test_tags_of_the_model_are_pushed(library: Any, vocabulary: Path, hub: FakeHub) -> None:
+    model = thing(library, "model", vocabulary)
+    model.add_model_tags(["one", "two"])
+    model.push_to_hub("mine", tags=["three"])
+    readme = hub.repositories["me/mine"].files["README.md"].decode()
+    assert all(f"\n- {tag}\n" in readme for tag in ("one", "two", "three"))
+
+
 def test_tags_are_added_to_the_card_that_is_there(hub: FakeHub) -> None:
     config = minitransformers.GPT2Config(**SIZES)
     config.push_to_hub("mine", tags=["one", "two"])

@@ -154,7 +154,7 @@ class PushToHub:
             revision: the branch, `main` unless given; made if there is none.
             create_pr: propose the commit to the repository's owner, who merges it.
             max_shard_size: of a model: larger checkpoints are split.
-            tags: are added to those that the repository's README.md has.
+            tags: are added to those that the repository's README.md has, and so are those of `model.add_model_tags`.
 
         Returns:
             The commit, as `huggingface_hub` describes it.
@@ -169,7 +169,8 @@ class PushToHub:
         save: Any = self.save_pretrained  # type: ignore[attr-defined]  # which each class has
         shards = {"max_shard_size": max_shard_size} if "max_shard_size" in inspect.signature(save).parameters else {}
         destination = Destination(repo_id, private, token, revision, create_pr).make()
-        card = destination.card([tags] if isinstance(tags, str) else tags or ())
+        given = [tags] if isinstance(tags, str) else tags or ()
+        card = destination.card([*given, *(getattr(self, "model_tags", None) or ())])
         with tempfile.TemporaryDirectory() as directory:
             save(directory, **shards)
             if card is not None:
