@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar, overload
@@ -23,6 +23,7 @@ from minitransformers.generation.consistency import (
     ARGUMENTS_OF_GENERATE,
     CACHES,
     DEFAULTS,
+    NEEDED,
     CompileConfig,
     GenerationMode,
     check_strictly,
@@ -176,6 +177,15 @@ class GenerationConfig(ConfigBase):
             forced = as_list(getattr(self, name)) if self.suppress_tokens else []
             if forced and set(forced) <= set(self.suppress_tokens or ()):
                 raise ConfigError(f"{name}={getattr(self, name)} is also in suppress_tokens: leave it out of one.")
+
+    def without_effect(self, names: Iterable[str]) -> list[str]:
+        """What to say of those of `names` that are set, and have no effect beside the other settings."""
+        names, found = set(names), []
+        for (field, least, condition), needing in NEEDED.items():
+            unused = [n for n in needing if n in names and getattr(self, n) not in (None, False, DEFAULTS.get(n))]
+            if unused and (getattr(self, field) or 0) < least:
+                found.append(f"{', '.join(unused)} has no effect without {condition}.")
+        return found
 
     def get_generation_mode(self, assistant_model: Any = None) -> GenerationMode:
         """The strategy that these settings choose, together with an assistant model, if any."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -93,23 +92,13 @@ CACHES: dict[str, str | None] = {
 }
 
 
-def without_effect(settings: Any, names: Iterable[str]) -> list[str]:
-    """What to say of those of `names` that are set and have no effect beside the other settings."""
-    names, found = set(names), []
-    for (field, least, condition), needing in NEEDED.items():
-        unused = [n for n in needing if n in names and getattr(settings, n) not in (None, False, DEFAULTS.get(n))]
-        if unused and (getattr(settings, field) or 0) < least:
-            found.append(f"{', '.join(unused)} has no effect without {condition}.")
-    return found
-
-
 def check_strictly(settings: Any) -> None:
     """Refuse settings that are set and have no effect.
 
     Raises:
         ConfigError: there are some.
     """
-    found = without_effect(settings, vars(settings))
+    found = settings.without_effect(vars(settings))
     if settings.use_cache is False:
         caches = [name for name in ("cache_implementation", "cache_config") if getattr(settings, name) is not None]
         found += [f"{name} has no effect with use_cache=False." for name in caches]

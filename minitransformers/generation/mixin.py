@@ -19,7 +19,7 @@ from torch import Tensor
 
 from minitransformers.compat.generation import ARGUMENTS, BATCH_FIELDS, MODEL_INPUTS
 from minitransformers.compat.keywords import remove_no_ops
-from minitransformers.errors import InputError, UnknownArgumentError, nearest
+from minitransformers.errors import InputError, UnknownArgumentError, nearest, warn
 from minitransformers.generation import further, rules
 from minitransformers.generation.assisted import assisted_loop, candidate_generator_for
 from minitransformers.generation.beam import beam_loop
@@ -163,7 +163,8 @@ class GenerationMixin:
             raise InputError("synced_gpus=True is not supported: generation runs on one device.")
         arguments, model_inputs = split_arguments(self, kwargs)
         settings = GenerationConfig.resolve(arguments, generation_config, self.generation_config)
-        rules.warn_of_unused(settings, arguments)
+        for message in settings.without_effect(arguments):
+            warn(message)
         input_ids = model_inputs.pop("input_ids", None)
         if inputs is not None and input_ids is not None:
             raise InputError("inputs and input_ids are the same argument: pass only one of them.")

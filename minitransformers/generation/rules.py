@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from torch import Tensor
 
 from minitransformers.errors import InputError, warn
 from minitransformers.generation.config import GenerationConfig, as_list
-from minitransformers.generation.consistency import without_effect
 from minitransformers.generation.inputs import Prompt
 from minitransformers.generation.processors import base as p, constraints as c, warpers as w
 from minitransformers.generation.stopping import (
@@ -162,12 +161,6 @@ def stopping_rules(
         else:
             criteria.append(criterion)
     return criteria, ends, max_length
-
-
-def warn_of_unused(settings: GenerationConfig, arguments: Mapping[str, Any]) -> None:
-    """Warn of arguments of the call that have no effect in its strategy."""
-    for message in without_effect(settings, arguments):
-        warn(message)
 
 
 def _source_ids(prompt: Prompt) -> Tensor:

@@ -284,7 +284,7 @@ class DynamicCache(Cache):
         capacity: int = 0,
     ) -> None:
         kind = OffloadedLayer if offloading else CacheLayer
-        super().__init__(layer_class_to_replicate=functools.partial(kind, capacity))
+        self.layers, self.layer_class_to_replicate = [], functools.partial(kind, capacity)
         for index in range(0 if config is None else layer_count(config)):
             self.layer(index)
         for index, (keys, values, *_) in enumerate(ddp_cache_data or ()):
