@@ -13,7 +13,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from minitransformers.configs.fields import choice, count, positive, probability, size
-from minitransformers.files.checkpoint_names import CheckpointNames, drop, former
+from minitransformers.files.checkpoint_names import CheckpointNames, drop, stored
 from minitransformers.generation.mixin import GenerationMixin
 from minitransformers.models.base.checkpointing import GradientCheckpointingLayer
 from minitransformers.models.base.checks import (
@@ -195,7 +195,7 @@ class GPTNeoXPreTrainedModel(PreTrainedModel):
     config_class = GPTNeoXConfig
     base_model_prefix = "gpt_neox"
     checkpoint_names = CheckpointNames(
-        former("embed_out.weight", "lm_head.weight"),
+        stored("embed_out.weight", "lm_head.weight"),
         # The causal mask and the frequencies, buffers of old checkpoints
         drop("layers.{layer}.attention.bias"),
         drop("layers.{layer}.attention.masked_bias"),

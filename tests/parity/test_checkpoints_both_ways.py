@@ -110,7 +110,7 @@ def test_we_load_what_the_reference_saves(case: Case, data: st.DataObject) -> No
         assert_same_outputs(pair, loaded, pair.reference)
 
 
-@pytest.mark.parametrize("name", [name for name in BY_NAME if name.startswith(("GPT2", "ViT", "Dinov2"))])
+@pytest.mark.parametrize("name", [name for name in BY_NAME if name != "OpenAIGPTDoubleHeadsModel"])  # tied: either name
 def test_files_have_the_names_that_the_references_have(name: str) -> None:
     """Also where its modules have others today, so that versions of former years can load what we save."""
     case = BY_NAME[name]
