@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -47,6 +49,12 @@ _FIELDS: dict[str, Callable[[Encoding], Any]] = {
 
 # WordPiece decoders write these with a space, and English without. (The list of the first BERT release.)
 _SPACED = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
+
+# Truncation is a setting of the Rust object, which threads share: one call at a time sets it and encodes. A process
+# that is forked meanwhile must not inherit the lock as taken.
+_ENCODING = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_ENCODING.acquire, after_in_parent=_ENCODING.release, after_in_child=_ENCODING.release)
 
 
 class Codec(Vocabulary):
@@ -203,16 +211,18 @@ class Codec(Vocabulary):
         texts, batched = read_texts(text, text_pair, is_split_into_words)
         if lengths.padding and self.pad_token_id is None:
             raise self._no_pad_token()
-        self._tokenizer.encode_special_tokens = split_special_tokens
-        if lengths.truncation:
-            self._enable_truncation(lengths, add_special_tokens, paired=any(isinstance(item, tuple) for item in texts))
-        else:
-            self._tokenizer.no_truncation()
-        try:
-            encodings: list[Encoding] = self._tokenizer.encode_batch(texts, is_split_into_words, add_special_tokens)
-        except BaseException as error:
-            translate_error(error, lambda message: f"The texts can't be encoded: {encoding_advice(message, texts)}")
-            raise
+        with _ENCODING:
+            self._tokenizer.encode_special_tokens = split_special_tokens
+            if lengths.truncation:
+                paired = any(isinstance(item, tuple) for item in texts)
+                self._enable_truncation(lengths, add_special_tokens, paired)
+            else:
+                self._tokenizer.no_truncation()
+            try:
+                encodings: list[Encoding] = self._tokenizer.encode_batch(texts, is_split_into_words, add_special_tokens)
+            except BaseException as error:
+                translate_error(error, lambda message: f"The texts can't be encoded: {encoding_advice(message, texts)}")
+                raise
         if lengths.padding:
             length = lengths.padded(max(map(len, encodings)))
             for encoding in encodings:
