@@ -2,8 +2,9 @@
 
 A model scores each token of the context as the start and as the end of the answer. A span's score is the sum of its
 start's and its end's. Every span is considered that starts and ends in the context, in this order, and has at most
-`max_answer_len` tokens, in every window of a context that is too long for the model. Spans of the same characters are
-one answer, with the best of their scores; the softmax over all answers gives their probabilities.
+`max_answer_len` tokens, in every window of a context that is too long for the model. Spans of the same characters, such
+as parts of one word, are one answer: its score is the log of the sum of their exponentials in the window where this is
+highest. The softmax over all answers gives their probabilities.
 """
 
 from __future__ import annotations
@@ -175,7 +176,7 @@ class QuestionAnsweringPipeline(ChunkPipeline):
         spans, scores, contradicting, lengths = (np.concatenate(columns) for columns in zip(*tables, strict=True))
         order = np.lexsort((spans[:, 1], spans[:, 0], -scores))  # by score, then by place
         _, first = np.unique(spans[order], axis=0, return_index=True)
-        best = order[np.sort(first)]  # the best of the spans of the same characters, by score
+        best = order[np.sort(first)]  # each answer in the window that scores it best
         null = min(float((outputs["start"] + outputs["end"])[outputs["is_null"]][0]) for outputs in all_outputs)
         everything = np.append(scores[best], null) if handle_impossible_answer else scores[best]
         if not len(everything):
@@ -208,7 +209,7 @@ def _answer(score: float, start: int, end: int, context: str) -> dict[str, Any]:
 
 
 def _spans(outputs: Mapping[str, Any], max_answer_len: int) -> tuple[Any, Any, Any, Any]:
-    """Every valid span of a window: characters (spans, 2), scores, whether start and end contradict, and lengths.
+    """The answers of a window: characters (answers, 2), scores, whether start and end contradict, lengths in tokens.
 
     They contradict where the window's most likely start comes after its most likely end.
     """
@@ -226,7 +227,11 @@ def _spans(outputs: Mapping[str, Any], max_answer_len: int) -> tuple[Any, Any, A
     if not columns:
         return np.zeros((0, 2), dtype=int), np.zeros(0), np.zeros(0, dtype=bool), np.zeros(0, dtype=int)
     all_spans, all_scores, lengths = (np.concatenate(column) for column in zip(*columns, strict=True))
-    return all_spans, all_scores, np.full(len(all_scores), contradict), lengths
+    answers, of_answer = np.unique(all_spans, axis=0, return_inverse=True)
+    scores, longest = np.full(len(answers), -np.inf), np.zeros(len(answers), dtype=int)
+    np.logaddexp.at(scores, of_answer.reshape(-1), all_scores)
+    np.maximum.at(longest, of_answer.reshape(-1), lengths)
+    return answers, scores, np.full(len(answers), contradict), longest
 
 
 def _trims(text: str) -> tuple[list[int], list[int]]:

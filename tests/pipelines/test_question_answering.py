@@ -26,7 +26,7 @@ def answerer(request: pytest.FixtureRequest, saved: Saved) -> QuestionAnsweringP
 def every_answer(
     answerer: QuestionAnsweringPipeline, question: str, context: str, longest: int, stride: int, length: int
 ) -> tuple[dict[tuple[int, int], float], float]:
-    """The characters of every answer with the best of its scores, and the score of no answer: one span at a time."""
+    """The characters of every answer with its score, and the score of no answer: one span at a time."""
     tokenizer = answerer.tokenizer
     alone = tokenizer(context, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     word_of, in_word = dict(zip(map(tuple, alone.offset_mapping), alone.word_ids(), strict=True)), {}
@@ -45,6 +45,7 @@ def every_answer(
         starts, ends = output.start_logits[0].double().tolist(), output.end_logits[0].double().tolist()
         nothing = min(nothing, starts[ids.index(tokenizer.cls_token_id)] + ends[ids.index(tokenizer.cls_token_id)])
         sequence = windows.sequence_ids(number)
+        here: dict[tuple[int, int], float] = {}
         for i in range(len(ids)):
             for j in range(i, min(i + longest, len(ids))):
                 if any(sequence[k] != 1 for k in (i, j)):
@@ -54,7 +55,9 @@ def every_answer(
                 text = context[begin:end]
                 begin, end = begin + len(text) - len(text.lstrip()), begin + len(text.rstrip())
                 if begin < end:
-                    answers[begin, end] = max(answers.get((begin, end), -math.inf), starts[i] + ends[j])
+                    here[begin, end] = here.get((begin, end), 0.0) + math.exp(starts[i] + ends[j])
+        for span, mass in here.items():
+            answers[span] = max(answers.get(span, -math.inf), math.log(mass))
     return answers, nothing
 
 
