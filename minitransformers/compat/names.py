@@ -57,6 +57,9 @@ NOT_HERE = {
     "it is a method of Trainer": (
         r"get_(learning_rates|num_trainable_parameters|optimizer_group) (log|save)_metrics save_state"
     ),
+    "the losses of covered models are in minitransformers.models.base.loss_functions": (
+        r"For\w+Loss fixed_cross_entropy"
+    ),
     "call default_data_collator with return_tensors": (r"(numpy|torch)_default_data_collator"),
     "read os.environ": (r"is_env_variable_false"),
     "timm's models are not covered": (r"is_timm_\w+"),

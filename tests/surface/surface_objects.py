@@ -23,12 +23,11 @@ def objects_of(name: str) -> tuple[Any, Any]:
 
 
 def _made(library: Any, name: str) -> Any:
-    kind = getattr(library, name, None)
     if name in MODELS:
         family = family_of(name)
-        return kind(getattr(library, family.config_class)(**family.smallest_config(name)))
+        return getattr(library, name)(getattr(library, family.config_class)(**family.smallest_config(name)))
     if name in CONFIGS:
-        return kind(**CONFIGS[name].smallest)
+        return getattr(library, name)(**CONFIGS[name].smallest)
     if name in MAKERS:
         return MAKERS[name](library)
     return None

@@ -17,10 +17,12 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from surface_objects import objects_of
 
 import minitransformers as mt
+from minitransformers.compat import finder
 from minitransformers.compat.modules import COLLECTIONS, SAME_MODULES
 
 # Attributes that begin with an underscore and that scripts and other libraries read or override all the same.
@@ -117,7 +119,8 @@ def is_here(path: str, name: str) -> bool:
         return True
     if path == "":
         return name.islower() and _is_module(name)  # the package's own modules
-    return hasattr(our_module(path), name)
+    with patch.object(finder, "explanation", return_value=""):  # which takes a while to find the nearest name
+        return hasattr(our_module(path), name)
 
 
 def _is_module(name: str) -> bool:
