@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -211,13 +212,16 @@ def test_an_optimizer_and_a_schedule_of_ones_own(tmp_path: Path) -> None:
 
 def test_a_whole_loop_of_ones_own(tmp_path: Path) -> None:
     for library in BOTH:
+        seen: list[Any] = []
 
         class Loop(library.Trainer):  # type: ignore[name-defined,misc]
             def _inner_training_loop(self, batch_size: Any = None, args: Any = None, **kwargs: Any) -> Any:
-                return batch_size, args is self.args, self.is_in_train, sorted(kwargs)
+                seen.append((batch_size, args is self.args, self.is_in_train, sorted(kwargs)))  # noqa: B023
+                return importlib.import_module(f"{library.__name__}.trainer_utils").TrainOutput(7, 0.5, {})  # noqa: B023
 
         made = trainer(library, BERT, tmp_path, kind=Loop)
-        assert made.train() == (4, True, True, ["ignore_keys_for_eval", "resume_from_checkpoint", "trial"])
+        assert made.train() == (7, 0.5, {})
+        assert seen == [(4, True, True, ["ignore_keys_for_eval", "resume_from_checkpoint", "trial"])]
 
 
 def assert_same_losses(ours: Any, theirs: Any) -> None:

@@ -26,7 +26,7 @@ Batch = Mapping[str, Any]
 LABELS = ("labels", "next_sentence_label", "mc_labels", "start_positions")  # arguments whose values count in a loss
 
 
-def take_batches(batches: Iterator[Batch], number: int) -> list[Batch]:
+def take_batches(batches: Iterator[Any], number: int) -> list[Any]:
     """The next `number` batches, fewer at the end."""
     return list(islice(batches, number))
 
@@ -148,7 +148,7 @@ def to_device(batch: Any, device: torch.device) -> Any:
     return type(batch)(to_device(each, device) for each in batch) if type(batch) in (list, tuple) else batch
 
 
-def sizes(batches: Sequence[Batch]) -> dict[str, int]:
+def sizes(batches: Sequence[Any]) -> dict[str, int]:
     """The number of "tokens" in the batches, without padding, and of "rows"."""
     masks = [batch.get("attention_mask") if isinstance(batch, Mapping) else None for batch in batches]
     tokens = [
@@ -158,7 +158,7 @@ def sizes(batches: Sequence[Batch]) -> dict[str, int]:
     return {"tokens": sum(tokens), "rows": sum(map(num_rows, batches))}
 
 
-def num_rows(batch: Batch) -> int:
+def num_rows(batch: Any) -> int:
     """The number of examples in the batch."""
     return max((len(value) for value in _tensors(batch) if value.ndim), default=0)
 

@@ -34,7 +34,7 @@ def normalized_loss(model: nn.Module, batch: Batch, counts: Counts) -> Tensor:
     return sum(losses.values(), start=next(iter(losses.values())).new_zeros(()))
 
 
-def count_labels(model: nn.Module, batch: Batch) -> dict[str, int]:
+def count_labels(model: nn.Module, batch: Any) -> dict[str, int]:
     """The number of labels of each kind, without those that are −100; of a batch without labels, the number of rows.
 
     A causal language model predicts the next token from each token, so the first label of a row does not count.

@@ -180,7 +180,7 @@ class Accelerator:
         """Do not average the gradients of the block's backward passes over the processes."""
         return gradient_sync(model, enabled=False)
 
-    def clip_grad_norm_(self, parameters: Any, max_norm: float, norm_type: float | int = 2) -> Tensor:
+    def clip_grad_norm_(self, parameters: Any, max_norm: float | int, norm_type: float | int = 2) -> Tensor:
         """Scale the gradients down to a norm of `max_norm` if it is larger; returns the norm before that."""
         if isinstance(parameters, nn.Module):
             return torch.tensor(clip_gradients(parameters, max_norm))
@@ -222,7 +222,7 @@ class Accelerator:
         dist.all_gather_object(objects, input_data)
         return [each for part in objects for each in part] if isinstance(input_data, list) else objects
 
-    def reduce(self, tensor: Tensor, reduction: str = "sum", scale: float = 1.0) -> Tensor:
+    def reduce(self, tensor: Tensor, reduction: str = "sum", scale: float | int = 1.0) -> Tensor:
         """The sum of the tensors of all processes, or with reduction="mean" their mean, times `scale`."""
         total = tensor.clone()
         if is_distributed():

@@ -193,6 +193,6 @@ class Setters:
         )
 
 
-def _check_steps(strategy: str, steps: float) -> None:
+def _check_steps(strategy: str, steps: float | int) -> None:
     if strategy == "steps" and not steps:
         raise InputError(f"steps={steps!r}: strategy='steps' needs a number of steps above 0.")

@@ -23,7 +23,7 @@ from minitransformers.training.trainer.strategies import SaveStrategy
 class TrainerReporting(Parts):
     """Records of the run, and the actions that callbacks request."""
 
-    def log(self, logs: dict[str, Any], start_time: float | None = None) -> None:
+    def log(self, logs: dict[str, Any], start_time: float | int | None = None) -> None:
         """Add a record to `state.log_history`, and pass it to callbacks and to the loggers of `report_to`.
 
         `start_time` is the start of the training, for records of training: they get the tokens per second, if tokens
@@ -62,13 +62,13 @@ class TrainerReporting(Parts):
     def _maybe_log_save_evaluate(
         self,
         tr_loss: Tensor,
-        grad_norm: float | None,
+        grad_norm: float | int | None,
         model: Any,
         trial: Any,
-        epoch: float,
+        epoch: float | int,
         ignore_keys_for_eval: list[str] | None,
         start_time: float,
-        learning_rate: float | None = None,
+        learning_rate: float | int | None = None,
     ) -> None:
         """Log, evaluate and save, if `control` says so.
 

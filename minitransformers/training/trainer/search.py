@@ -40,7 +40,7 @@ class BestRun(NamedTuple):
     """
 
     run_id: str
-    objective: float | list[float]
+    objective: Any
     hyperparameters: dict[str, Any]
     run_summary: Any = None
 
@@ -51,7 +51,7 @@ class TrainerSearch(Parts):
     def hyperparameter_search(
         self,
         hp_space: Callable[[Any], dict[str, Any]] | None = None,
-        compute_objective: Callable[[dict[str, float]], float] | None = None,
+        compute_objective: Callable[[dict[str, float]], Any] | None = None,
         n_trials: int = 20,
         direction: str | list[str] = "minimize",
         backend: str | HPSearchBackend | None = None,
@@ -165,7 +165,7 @@ class TrainerSearch(Parts):
             self.state.trial_name = None if self.hp_name is None else self.hp_name(trial)
             self.state.trial_params = dict(getattr(trial, "params", trial))
 
-    def _report_to_hp_search(self, trial: Any, step: int, metrics: dict[str, float]) -> None:
+    def _report_to_hp_search(self, trial: Any, step: int, metrics: dict[str, Any]) -> None:
         """Report the objective at a step, after which optuna may end the trial."""
         if self.hp_search_backend is None or trial is None:
             return
@@ -180,7 +180,7 @@ class TrainerSearch(Parts):
             raise optuna.TrialPruned()
 
 
-def default_compute_objective(metrics: Mapping[str, float]) -> float:
+def default_compute_objective(metrics: Mapping[str, Any]) -> Any:
     """The sum of all metrics besides the loss and the speed; without any, the loss."""
     others = [
         value

@@ -47,7 +47,7 @@ class TrainerSteps(Parts):
     def compute_loss(
         self,
         model: nn.Module,
-        inputs: dict[str, Any],
+        inputs: Any,
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
@@ -82,7 +82,7 @@ class TrainerSteps(Parts):
             loss = loss * step.processes
         return (loss, outputs) if return_outputs else loss
 
-    def _loss_and_outputs(self, model: nn.Module, inputs: dict[str, Any]) -> Any:
+    def _loss_and_outputs(self, model: nn.Module, inputs: Any) -> Any:
         """The loss of an evaluation's batch, and the model's output."""
         options: dict[str, Any] = {}
         if takes_number(self.compute_loss):

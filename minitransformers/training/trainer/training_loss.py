@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from minitransformers.errors import InputError
-from minitransformers.training.loop.batches import Batch
 from minitransformers.training.loop.distributed import world_size
 from minitransformers.training.loop.objective import Counts, count_labels
 from minitransformers.training.loop.run import Run
@@ -63,7 +62,7 @@ class TrainingLoss:
         """Note how many batches of the epoch are used already."""
         self._left = (self.batches_per_epoch or 0) - num_used
 
-    def take(self, batches: Iterator[Batch], number: int) -> list[Batch]:
+    def take(self, batches: Iterator[Any], number: int) -> list[Any]:
         """The batches of the next step."""
         trainer = self.trainer
         if self.batches_per_epoch is not None:
@@ -77,7 +76,7 @@ class TrainingLoss:
         trainer.current_gradient_accumulation_steps = len(taken)
         return list(taken)
 
-    def __call__(self, run: Run, batch: Batch, counts: Counts) -> Tensor:
+    def __call__(self, run: Run, batch: Any, counts: Counts) -> Tensor:
         """The forward and backward pass of a batch; returns its part of the loss."""
         trainer, self.own = self.trainer, count_labels(run.model, batch)
         is_shared = trainer.args.average_tokens_across_devices
