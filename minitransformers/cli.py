@@ -80,6 +80,8 @@ def _parser() -> argparse.ArgumentParser:
 
     generate = add("generate", "continue a text, in the terminal", _later("generate"))
     generate.add_argument("--prompt", metavar="TEXT", help="the beginning of the text; prints the whole text and ends")
+    generate.add_argument("--file", metavar="FILE", help="a file with the beginning of the text")
+    generate.add_argument("--json", action="store_true", help='print {"prompt": …, "text": …}')
     chat = add("chat", "talk to the model, in the terminal", _later("chat"))
     chat.add_argument("--prompt", metavar="TEXT", help="a single message; prints the answer and ends")
     chat.add_argument(

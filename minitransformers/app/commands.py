@@ -4,22 +4,41 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
+import json
 import sys
+from pathlib import Path
 
 from minitransformers.app import session as sessions
 from minitransformers.app.server import serve
 from minitransformers.app.settings import FIELDS, Settings, as_flag
 from minitransformers.app.terminal import Chatting, Terminal, Writing, lines_of
+from minitransformers.errors import InputError
 
 
 def generate(options: argparse.Namespace) -> int:
-    """Continue the prompt, each line of a terminal, or the whole of a piped input."""
+    """Continue the prompt, a file, each line of a terminal, or the whole of a piped input."""
+    if options.prompt is not None and options.file is not None:
+        raise InputError("--prompt and --file contradict each other: pass only one of them.")
+    prompt: str | None = options.prompt if options.file is None else _text_of(Path(options.file))
     terminal = Writing(*_prepare(options))
-    if options.prompt is None and sys.stdin.isatty():
+    if prompt is None and sys.stdin.isatty() and not options.json:
         return _interact(terminal)
-    prompt: str = sys.stdin.read().removesuffix("\n") if options.prompt is None else options.prompt
+    prompt = sys.stdin.read().removesuffix("\n") if prompt is None else prompt
+    if not options.json:
+        terminal.answer(prompt)
+        return 0
+    terminal.out = written = io.StringIO()
     terminal.answer(prompt)
+    print(json.dumps({"prompt": prompt, "text": written.getvalue().removesuffix("\n")}, ensure_ascii=False))
     return 0
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig").removesuffix("\n")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file} is no text in UTF-8: {error.reason} at byte {error.start}.") from error
 
 
 def chat(options: argparse.Namespace) -> int:

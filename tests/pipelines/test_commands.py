@@ -137,6 +137,19 @@ def test_embed_and_search(run: Any, saved: Saved, tmp_path: Path) -> None:
     assert out.split()[1] == "Ada"
 
 
+def test_generate(run: Any, saved: Saved, tmp_path: Path) -> None:
+    model, file = saved("GPT2LMHeadModel"), tmp_path / "prompt.txt"
+    file.write_text("Ada wrote\n", encoding="utf-8")
+    settings = ("generate", "--model", model, "--strategy", "greedy", "--length", "4")
+    expected = run(*settings, "--prompt", "Ada wrote")[1].removesuffix("\n")
+    assert len(expected) > len("Ada wrote")
+    for place, stdin in ((["--prompt", "Ada wrote"], None), (["--file", str(file)], None), ([], "Ada wrote\n")):
+        _, out, _ = run(*settings, "--json", *place, stdin=stdin)
+        assert records(out) == [{"prompt": "Ada wrote", "text": expected}]
+    status, _, err = run(*settings, "--prompt", "a", "--file", str(file))
+    assert (status, "contradict" in err) == (1, True)
+
+
 def test_info(run: Any, saved: Saved) -> None:
     model = saved("BertForSequenceClassification", **ENTAILMENT)
     _, out, _ = run("info", model, "--json")
