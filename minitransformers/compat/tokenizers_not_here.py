@@ -21,8 +21,8 @@ class NotHere:
             InputError: always; it says which models of several languages are covered.
         """
         raise InputError(
-            f"{cls.__name__} is here for isinstance() only: mBART and M2M100 are not covered. Of the models for several "
-            f"languages, XLM-RoBERTa and T5 are, with XLMRobertaTokenizer and T5Tokenizer."
+            f"{cls.__name__} is here for isinstance() only: mBART and M2M100 are not covered. Of the models for "
+            f"several languages, XLM-RoBERTa and T5 are, with XLMRobertaTokenizer and T5Tokenizer."
         )
 
 
