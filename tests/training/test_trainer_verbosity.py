@@ -14,7 +14,7 @@ from trainers import BOTH, trainer
 
 import minitransformers
 from minitransformers import InputError, TrainingArguments
-from minitransformers.training.trainer import arguments
+from minitransformers.training.trainer import argument_processes
 
 LEVELS = ("debug", "info", "warning", "error", "critical", "detail", "passive")
 NAMES = ("transformers", "minitransformers")
@@ -36,8 +36,8 @@ def loggers() -> Iterator[None]:
 def test_levels_of_processes(node: int, index: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two machines with two processes each; all levels, as arguments and as set before."""
     local = index - 2 * node
-    monkeypatch.setattr(arguments, "rank", lambda: index)
-    monkeypatch.setattr(arguments, "local_rank", lambda: local)
+    monkeypatch.setattr(argument_processes, "rank", lambda: index)
+    monkeypatch.setattr(argument_processes, "local_rank", lambda: local)
     theirs = type("Theirs", (transformers.TrainingArguments,), {"process_index": index, "local_process_index": local})
     seen = set()
     for level, replica, each_node in itertools.product(LEVELS, LEVELS, (True, False)):

@@ -239,6 +239,8 @@ def _load(run: Run, hooks: Sequence[Hooks], directory: Path, numbers: Mapping[st
         hook.load_state_dict(state)
     for name, value in numbers["progress"].items():
         setattr(run.progress, name, value)
+    if run.progress.stopped:
+        _extend(run, numbers["settings"])
     before = numbers["world_size"]
     own = read_json(directory / TRAINING / f"rank-{rank() % before}.json")
     run.batches.load_state_dict(own["batches"])
@@ -247,6 +249,19 @@ def _load(run: Run, hooks: Sequence[Hooks], directory: Path, numbers: Mapping[st
         run.progress.batch = run.batches.count_for(run.progress.rows, or_else=run.progress.batch)
         if rank() >= before:  # a new process, which needs random numbers of its own
             torch.manual_seed(int(torch.randint(2**31, ())) + rank())
+
+
+def _extend(run: Run, before: Mapping[str, Any]) -> None:
+    """Let a run that was ended early go on if it has other limits now, and otherwise say why it does not."""
+    now = run.settings.as_dict()
+    if any(before.get(limit) != now[limit] for limit in ("steps", "epochs", "patience")):
+        run.progress.stopped, run.progress.waited = False, 0
+        return
+    logger.warning(
+        "The run was ended early after step %d, by patience or a hook, and trains no further. To go on, change steps, "
+        "epochs or patience in its settings.",
+        run.progress.step,
+    )
 
 
 def _check_identity(run: Run, numbers: Mapping[str, Any], directory: Path) -> None:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
-from datetime import timedelta
 from enum import Enum, StrEnum
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,16 +16,12 @@ from minitransformers.compat.training_arguments import ALTERNATIVES, NO_EFFECT, 
 from minitransformers.configs.checks import check_choice, refuse_unknown
 from minitransformers.errors import UnknownArgumentError
 from minitransformers.training.loop.distributed import (
-    default_device,
     join_process_group,
-    local_rank,
-    rank,
-    wait_for_all,
-    world_size,
 )
 from minitransformers.training.loop.optimizers import OptimizerNames, optimizer_name, read_options
 from minitransformers.training.loop.schedules import SchedulerType, scheduler_type
 from minitransformers.training.trainer.argument_checks import check_combinations, check_numbers
+from minitransformers.training.trainer.argument_processes import ProcessArguments
 from minitransformers.training.trainer.argument_setters import Setters
 from minitransformers.training.trainer.parallel_arguments import AcceleratorConfig, read_dict, read_fsdp
 from minitransformers.training.trainer.strategies import (
@@ -51,7 +44,7 @@ JSON_FIELDS = ("lr_scheduler_kwargs", "activation_checkpointing_kwargs", "gradie
 
 
 @dataclass
-class TrainingArguments(Setters, NotCovered):
+class TrainingArguments(ProcessArguments, Setters, NotCovered):
     """Settings of training, evaluation, logging and saving with the `Trainer`.
 
     Names, order, defaults and meaning are those of `transformers`. Its arguments that this library does not cover, and
@@ -352,98 +345,6 @@ class TrainingArguments(Setters, NotCovered):
     def output_path(self) -> Path:
         """`output_dir` as a Path."""
         return Path(self.output_dir or "")
-
-    @property
-    def precision(self) -> str:
-        """The precision of matrix products: "bf16", "fp16" or "fp32"."""
-        return "bf16" if self.bf16 else "fp16" if self.fp16 else "fp32"
-
-    @property
-    def device(self) -> torch.device:
-        """The device: a GPU if there is one, unless `use_cpu`."""
-        return torch.device("cpu") if self.use_cpu else default_device()
-
-    @property
-    def world_size(self) -> int:
-        """The number of processes that train together."""
-        return world_size()
-
-    @property
-    def n_gpu(self) -> int:
-        """The number of devices that this process uses: 1, or 0 for the CPU. More need `torchrun`."""
-        return 0 if self.device.type == "cpu" else 1
-
-    @property
-    def parallel_mode(self) -> ParallelMode:
-        """Whether the run has several processes."""
-        return ParallelMode.DISTRIBUTED if world_size() > 1 else ParallelMode.NOT_PARALLEL
-
-    @property
-    def mixed_precision(self) -> str:
-        """`precision`, with "no" for float32, as accelerate names it."""
-        return "no" if self.precision == "fp32" else self.precision
-
-    @property
-    def place_model_on_device(self) -> bool | None:
-        """Whether the `Trainer` moves the model; None for its own choice. A subclass may override it."""
-        return None
-
-    @property
-    def ddp_timeout_delta(self) -> timedelta:
-        """`ddp_timeout` as a timedelta."""
-        return timedelta(seconds=self.ddp_timeout)
-
-    @property
-    def process_index(self) -> int:
-        """The number of this process, from 0."""
-        return rank()
-
-    @property
-    def local_process_index(self) -> int:
-        """The number of this process on its machine, from 0."""
-        return local_rank()
-
-    @contextmanager
-    def main_process_first(self, local: bool = True, desc: str = "work") -> Iterator[None]:
-        """Let the first process run the block before the others, which can then read the files that it has cached.
-
-        Args:
-            local: the first process of each machine; False for the first of all, on machines that share their files.
-            desc: a description of the work; has no effect.
-        """
-        goes_first = (local_rank() if local else rank()) == 0
-        if not goes_first:
-            wait_for_all()
-        try:
-            yield
-        finally:
-            if goes_first:
-                wait_for_all()
-
-    @property
-    def parallel_options(self) -> dict[str, Any]:
-        """The arguments of `parallelize`."""
-        if self.fsdp:
-            config: Any = self.fsdp_config
-            return {"kind": "fsdp", "reshard_after_forward": config.get("reshard_after_forward", True)}
-        find = self.ddp_find_unused_parameters
-        options = {
-            "find_unused_parameters": not self.activation_checkpointing if find is None else find,
-            "bucket_cap_mb": self.ddp_bucket_cap_mb,
-            "broadcast_buffers": self.ddp_broadcast_buffers,
-            "static_graph": self.ddp_static_graph,
-        }
-        return {name: value for name, value in options.items() if value is not None}
-
-    @property
-    def should_save(self) -> bool:
-        """Whether this process writes files."""
-        return rank() == 0
-
-    @property
-    def should_log(self) -> bool:
-        """Whether this process prints."""
-        return (local_rank() if self.log_on_each_node else rank()) == 0
 
     def get_process_log_level(self) -> int:
         """The lowest level of messages that this process shows."""

@@ -183,10 +183,10 @@ class Trainer(
         )
         set_seed(args.seed, deterministic=args.full_determinism)
         self._set_model(self.call_model_init() if model is None else model)
-        if args.should_save:  # scripts write files of their own into it
-            args.output_path.mkdir(parents=True, exist_ok=True)
         if args.push_to_hub:
             self.init_hf_repo()
+        if args.should_save:  # scripts write files of their own into it
+            args.output_path.mkdir(parents=True, exist_ok=True)
         self.control = self.callback_handler.on_init_end(self.args, self.state, self.control)
 
     def _set_model(self, model: nn.Module) -> None:

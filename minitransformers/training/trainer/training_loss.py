@@ -93,7 +93,7 @@ class TrainingLoss:
         # Gradients are averaged over the processes, and so are the losses, which the loop adds.
         return torch.as_tensor(loss).detach() / world_size()
 
-    def normalized(self, loss: Tensor) -> Tensor:
+    def normalized(self, loss: Any) -> Tensor:
         """The loss of the current batch, normalized, if that has not been done.
 
         Raises:
