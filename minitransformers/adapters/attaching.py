@@ -65,6 +65,8 @@ def add_adapter(model: ModelType, config: AdapterConfig, *, is_strict: bool = Tr
             f"{type(model).__name__} already has an adapter ({present}): call remove_adapter(model) first, after "
             f"merge_adapter(model) to keep its effect."
         )
+    if model._hf_peft_config_loaded:
+        raise InputError(f"{type(model).__name__} has an adapter of peft: call model.delete_adapter(…) first.")
     if config.modules_to_save is None:
         config.modules_to_save = head_names(model)
     parameters = dict(model.named_parameters(remove_duplicate=False))
@@ -89,7 +91,7 @@ def add_adapter(model: ModelType, config: AdapterConfig, *, is_strict: bool = Tr
 
 
 def remove_adapter(model: ModelType) -> ModelType:
-    """Take the adapter out of `model`, which then computes what it did before, gradients included.
+    """Take the adapter out of `model`, which then computes and trains what it did before.
 
     After `merge_adapter`, the weights stay merged and the modules that were trained whole stay trained: an ordinary
     model, that `save_pretrained` writes and that has the adapter's effect.

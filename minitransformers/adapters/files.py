@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors.torch import load, save
+from safetensors.torch import save
 from torch import Tensor
 
 from minitransformers.adapters.attaching import add_adapter, attached, head_names, remove_adapter, set_trainable
@@ -25,10 +25,12 @@ from minitransformers.adapters.prompt_tuning import PromptTuningConfig
 from minitransformers.errors import CheckpointError, InputError
 from minitransformers.files.atomic import replacing, write_text
 from minitransformers.files.hub import Source
+from minitransformers.files.reading import open_checkpoint
 from minitransformers.models.base.pretrained import PreTrainedModel
 
 ModelType = TypeVar("ModelType", bound=PreTrainedModel)
-CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
+CONFIG_FILE = "adapter_config.json"
+WEIGHTS_FILES = ("adapter_model.safetensors", "adapter_model.bin")  # the second of former versions of peft
 
 METHODS: dict[str, type[AdapterConfig]] = {
     config.method: config
@@ -75,7 +77,7 @@ def save_adapter(model: PreTrainedModel, save_directory: str | PathLike[str]) ->
         "base_model_name_or_path": model.name_or_path or None,
         "inference_mode": True,
     }
-    with replacing(directory / WEIGHTS_FILE) as temporary:
+    with replacing(directory / WEIGHTS_FILES[0]) as temporary:
         temporary.write_bytes(save(_tensors(model), {"format": "pt"}))
     write_text(directory / CONFIG_FILE, json.dumps(fields, indent=2, sort_keys=True) + "\n")
 
@@ -105,7 +107,7 @@ def load_adapter(
     """
     files = Source(pretrained_model_name_or_path, **source)
     config = _read_config(files.file(CONFIG_FILE))
-    tensors = _read_tensors(files)
+    tensors = dict(open_checkpoint(files, names=WEIGHTS_FILES))
     if isinstance(config, PrefixTuningConfig):
         config.prefix_projection = False  # files have the prefix itself
     elif isinstance(config, PromptTuningConfig):
@@ -167,17 +169,3 @@ def _read_config(path: Path) -> AdapterConfig:
         if name not in config._fields and name not in _WITHOUT_EFFECT and value not in (None, False, [], {}, "none"):
             raise CheckpointError(f"{path} has {name}={value!r}, which is not covered: load the adapter with peft.")
     return config(**{name: value for name, value in fields.items() if name in config._fields})
-
-
-def _read_tensors(files: Source) -> dict[str, Tensor]:
-    path = files.find(WEIGHTS_FILE)
-    try:
-        if path is not None:
-            return load(path.read_bytes())
-        path = files.file(WEIGHTS_FILE.replace(".safetensors", ".bin"))  # of former versions of peft
-        loaded: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-        return loaded
-    except CheckpointError:
-        raise
-    except Exception as error:
-        raise CheckpointError(f"{path} cannot be read: {error}. Download or copy it again.") from error

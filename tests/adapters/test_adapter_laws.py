@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from adapted import BOTTLENECKS, LINEAR, METHODS, ONE_OF_EACH_FAMILY, adapted, can_have, outputs
+from adapted import BOTTLENECKS, LINEAR, METHODS, ONE_OF_EACH_FAMILY, adapted, can_have, draw_adapter, outputs
 
 import minitransformers as mt
 from minitransformers.adapters import (
@@ -19,21 +19,17 @@ from minitransformers.adapters import (
     save_adapter,
     unmerge_adapter,
 )
+from minitransformers.adapters.linear import AdaptedLinear
 from minitransformers.testing.comparing import assert_close
 from minitransformers.testing.examples import tiny_model
 
-
-def cases(*methods: str) -> Any:
-    """These methods in every family, and all in BERT."""
-    return pytest.mark.parametrize(
-        ("model_class", "method"),
-        [
-            pytest.param(model, method, id=f"{model.__name__}-{method}")
-            for model in ONE_OF_EACH_FAMILY
-            for method in METHODS
-            if can_have(model, method) and (method in methods or model.config_class is mt.BertConfig)
-        ],
-    )
+OF_EVERY_FAMILY = ("lora-all", "ia3", "houlsby", "prefix", "prompt")  # the others of BERT
+CASES = [
+    pytest.param(model, method, id=f"{model.__name__}-{method}")
+    for model in ONE_OF_EACH_FAMILY
+    for method in METHODS
+    if can_have(model, method) and (method in OF_EVERY_FAMILY or model.config_class is mt.BertConfig)
+]
 
 
 def same(left: dict[str, Any], right: dict[str, Any]) -> bool:
@@ -44,55 +40,60 @@ def difference(left: dict[str, Any], right: dict[str, Any]) -> float:
     return max(float((left[name] - right[name]).abs().max()) for name in left if left[name].shape == right[name].shape)
 
 
-@cases("lora-all", "dora", "ia3", "houlsby", "prefix", "prompt")
-def test_adding_changes_nothing_at_first_and_removing_undoes_it(model_class: Any, method: str) -> None:
+@pytest.mark.parametrize(("model_class", "method"), CASES)
+def test_the_life_of_an_adapter(model_class: Any, method: str, tmp_path: Any) -> None:
     model = tiny_model(model_class)
     before, state = outputs(model), copy.deepcopy(model.state_dict())
+
+    # Nothing changes at first, and the model's own names stay
     add_adapter(model, METHODS[method]())
     if method in LINEAR:
         assert same(outputs(model), before)
     elif method in BOTTLENECKS:  # near the identity
         assert 0 < difference(outputs(model), before) < 1e-2
-    assert state.keys() <= model.state_dict().keys()  # the model's own names stay
-    changed = adapted(model_class, method)
-    assert difference(outputs(changed), before) > 1e-3
-    for adapter in (model, changed):
-        remove_adapter(adapter)
-        assert same(outputs(adapter), before)
-        assert same(adapter.state_dict(), state)
-        assert all(parameter.requires_grad for parameter in adapter.parameters())
+    assert state.keys() <= model.state_dict().keys()
+    draw_adapter(model, seed=1)
+    changed = outputs(model)
+    assert difference(changed, before) > 1e-3
 
-
-@cases("lora", "houlsby", "prefix", "prompt")
-def test_files_keep_the_adapter_alone(model_class: Any, method: str, tmp_path: Any) -> None:
-    model = adapted(model_class, method)
+    # The file has the adapter alone
     save_adapter(model, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
-    again = load_adapter(tiny_model(model_class), tmp_path)
-    assert same(outputs(again), outputs(model))
-    assert not any(parameter.requires_grad for parameter in again.parameters())
-    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    again = load_adapter(tiny_model(model_class), tmp_path, is_trainable=True)
-    if method != "prefix-mlp":  # of which the file has the result
-        assert {name for name, parameter in again.named_parameters() if parameter.requires_grad} == trained
+    loaded = load_adapter(tiny_model(model_class), tmp_path)
+    assert same(outputs(loaded), changed)
+    assert not any(parameter.requires_grad for parameter in loaded.parameters())
 
+    # Merging changes weights and no outputs, and is undone to the last bit
+    if method in LINEAR:
+        unmerged = copy.deepcopy(model.state_dict())
+        merge_adapter(model)
+        assert not same(model.state_dict(), unmerged)
+        assert_close(outputs(model), changed, tolerance=1e-12)
+        unmerge_adapter(model)
+        assert same(model.state_dict(), unmerged)
+        remove_adapter(merge_adapter(loaded))
+        assert loaded.state_dict().keys() == state.keys()
+        assert not any(isinstance(module, AdaptedLinear) for module in loaded.modules())
+        assert_close(outputs(loaded), changed, tolerance=1e-12)
 
-@cases("lora-all", "dora", "ia3")
-def test_merged_is_unmerged(model_class: Any, method: str) -> None:
-    if method not in LINEAR:
-        pytest.skip("changes no weight")
-    model = adapted(model_class, method)
-    expected, state = outputs(model), copy.deepcopy(model.state_dict())
-    merge_adapter(model)
-    assert not same(model.state_dict(), state)
-    assert_close(outputs(model), expected, tolerance=1e-12)
-    unmerge_adapter(model)
+    # Removing undoes everything
+    remove_adapter(model)
+    assert same(outputs(model), before)
     assert same(model.state_dict(), state)
-    assert same(outputs(model), expected)
-    remove_adapter(merge_adapter(model))
-    assert type(model) is model_class
-    assert model.state_dict().keys() == tiny_model(model_class).state_dict().keys()
-    assert_close(outputs(model), expected, tolerance=1e-12)
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_same_parameters_are_trained_from_a_file(method: str, tmp_path: Any) -> None:
+    model = adapted(mt.BertForSequenceClassification, method)
+    save_adapter(model, tmp_path)
+    again = load_adapter(tiny_model(mt.BertForSequenceClassification), tmp_path, is_trainable=True)
+    trained, expected = (
+        {name for name, parameter in found.named_parameters() if parameter.requires_grad} for found in (again, model)
+    )
+    if method == "prefix-mlp":  # of which the file has the result
+        expected = {name for name in expected if "transform" not in name}
+    assert trained == expected
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -41,9 +41,12 @@ def train(model: Any, steps: int = 6, lr: float = 0.05) -> list[float]:
     return losses
 
 
-@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
-    "model_class", [mt.BertForSequenceClassification, mt.LlamaForCausalLM, mt.T5ForConditionalGeneration]
+    ("model_class", "method"),
+    [
+        *((mt.BertForSequenceClassification, method) for method in METHODS),
+        *((mt.T5ForConditionalGeneration, method) for method in ("lora", "houlsby", "prefix", "prompt")),
+    ],
 )
 def test_only_the_adapter_and_the_head_change(model_class: Any, method: str) -> None:
     torch.manual_seed(0)

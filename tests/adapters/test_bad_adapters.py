@@ -88,6 +88,10 @@ def test_a_second_adapter() -> None:
         with pytest.raises(mt.InputError, match=r"already has an adapter \(LoraConfig\)"):
             again()
     add_adapter(remove_adapter(merge_adapter(model)), IA3Config())
+    other = tiny_model(mt.GPT2LMHeadModel)
+    other.add_adapter(peft.LoraConfig(target_modules=["c_attn"]))
+    with pytest.raises(mt.InputError, match="has an adapter of peft"):
+        add_adapter(other, LoraConfig())
 
 
 def test_what_there_is_nothing_to_do_with(tmp_path: Any) -> None:

@@ -86,6 +86,7 @@ CASES = [
     for name in FIELDS
     for method in CONFIGS
     if (name, method) != ("DistilBertForSequenceClassification", "prefix")  # which has no cache
+    and (method != "rslora" or name == "LlamaForCausalLM")
 ]
 every_case = pytest.mark.parametrize(("name", "method"), CASES)
 
@@ -243,7 +244,7 @@ def test_damaged_and_missing_files(tmp_path: Any) -> None:
         load_adapter(model, tmp_path)
     save_adapter(ours("LlamaForCausalLM", "lora"), tmp_path)
     (tmp_path / "adapter_model.safetensors").write_bytes(b"no tensors")
-    with pytest.raises(CheckpointError, match="cannot be read"):
+    with pytest.raises(CheckpointError, match="is not what its name says"):
         load_adapter(model, tmp_path)
     (tmp_path / "adapter_model.safetensors").unlink()
     with pytest.raises(mt.MissingFileError, match="adapter_model"):
