@@ -1,8 +1,9 @@
 """Training: a loop in the open (loop/), and the `Trainer` of scripts on top of it (trainer/).
 
 Read loop/loop.py first; then objective.py (the loss of accumulated batches), checkpoints.py (exact resuming) and
-distributed.py. In trainer/, trainer.py holds an Evaluator (evaluator.py: predictions and metrics) and a Publisher
-(publisher.py: uploads to a hub); events.py connects the loop with the Trainer's callbacks.
+distributed.py. In trainer/, trainer.py puts a Trainer together: its methods are in one file for each subject (steps.py,
+batches.py, evaluation.py …; parts.py lists them), and it holds an Evaluator (predictions and metrics), a Publisher
+(uploads to a hub) and an Accelerator (devices and processes). events.py connects the loop with its callbacks.
 """
 
 from minitransformers.training.loop.checkpoints import load_weights as load_weights
