@@ -130,6 +130,32 @@ def test_evaluation_does_not_change_training(tmp_path):
     assert same(weights(with_evaluation), weights(go(None, 6)))
 
 
+class Stop(Hooks):
+    """Ends a run early, and asks for a checkpoint of its end."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_end(self, run):
+        if run.progress.step == self.step:
+            run.progress.stopped = run.should_save = True
+
+
+@pytest.mark.parametrize("step", [2, 3, 5], ids=["within an epoch", "at its end", "in the next"])
+def test_a_run_that_was_ended_early_can_be_extended(step, tmp_path, caplog):
+    """With more steps it goes on as if it had not ended; with the same it says that it does not."""
+    ended = go(tmp_path / "ended", 6, hooks=[Stop(step)])
+    assert ended.progress.step == step
+    with caplog.at_level("WARNING"):
+        again = go(tmp_path / "ended", 6)
+    assert again.progress.step == step
+    assert f"ended early after step {step}, by patience or a hook" in caplog.text
+    assert same(weights(again), weights(ended))
+    extended = go(tmp_path / "ended", 8)
+    assert extended.progress.step == 8
+    assert same(weights(extended), weights(go(tmp_path / "whole", 8)))
+
+
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory):
     """A run that was stopped at step 4, with checkpoints at 2 and 4, and the weights of an uninterrupted run at 6."""
