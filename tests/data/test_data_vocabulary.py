@@ -143,7 +143,7 @@ def test_bad_input(tmp_path):
             train(tmp_path / "binary.txt", 300)
         with pytest.raises(CorpusError, match="binary"):  # also when it is not the first
             train(TextFiles([__file__, tmp_path / "binary.txt"]), 300)
-        with pytest.raises(InputError, match="is a directory: pass the files in it"):
+        with pytest.raises(CorpusError, match=r"binary.txt' is no UTF-8 text"):
             train(tmp_path, 300)
         with pytest.raises(MissingFileError, match="There is no file"):
             train(tmp_path / "none.txt", 300)
