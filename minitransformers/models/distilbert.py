@@ -228,7 +228,7 @@ class DistilBertPreTrainedModel(PreTrainedModel):
             raise InputError(f"new_num_position_embeddings={size!r} must be a whole number of at least 1.")
         embeddings: Embeddings = self.base_model.embeddings
         positions, old_size = embeddings.position_embeddings, self.config.max_position_embeddings
-        self.base_model._resize(positions, "weight", size, mean_resizing=False)
+        self.base_model._resize(positions, size, mean_resizing=False)
         if self.config.sinusoidal_pos_embds:
             waves = sinusoidal_positions(count_positions(size), self.config.dim)[0]
             positions.weight.data[old_size:] = waves[old_size:].to(positions.weight)
