@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -47,36 +48,28 @@ class Watcher:
             )
         return seen.to(device=value.device, dtype=value.dtype)
 
-    def before(self, name: str) -> Callable[..., Any]:
+    def before(self, name: str, module: nn.Module, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
         """The hook that runs before the module's forward."""
+        if module is self.model:
+            self.running.clear()  # an earlier call may have ended in an error
+        self.running.append(name)
+        for index, argument in enumerate(arguments):
+            if isinstance(argument, Tensor):
+                value = self.pass_on(name, "input", argument)
+                return (*arguments[:index], value, *arguments[index + 1 :]), options
+        for key, argument in options.items():
+            if isinstance(argument, Tensor):
+                return arguments, {**options, key: self.pass_on(name, "input", argument)}
+        return None
 
-        def hook(module: nn.Module, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
-            if module is self.model:
-                self.running.clear()  # an earlier call may have ended in an error
-            self.running.append(name)
-            for index, argument in enumerate(arguments):
-                if isinstance(argument, Tensor):
-                    value = self.pass_on(name, "input", argument)
-                    return (*arguments[:index], value, *arguments[index + 1 :]), options
-            for key, argument in options.items():
-                if isinstance(argument, Tensor):
-                    return arguments, {**options, key: self.pass_on(name, "input", argument)}
-            return None
-
-        return hook
-
-    def after(self, name: str) -> Callable[..., Any]:
+    def after(self, name: str, module: nn.Module, arguments: tuple[Any, ...], output: Any) -> Any:
         """The hook that runs after the module's forward."""
-
-        def hook(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> Any:
-            self.running.pop()
-            first = first_tensor(output)
-            if first is None:
-                return None
-            value = self.pass_on(name, "output", first)
-            return None if value is first else _with_first(output, value, name)
-
-        return hook
+        self.running.pop()
+        first = first_tensor(output)
+        if first is None:
+            return None
+        value = self.pass_on(name, "output", first)
+        return None if value is first else _with_first(output, value, name)
 
 
 _WATCHERS: list[Watcher] = []
@@ -98,9 +91,9 @@ def watch(model: nn.Module, see: See) -> Iterator[Watcher]:
     watcher = Watcher(model, see)
     with ExitStack() as stack:
         for name, module in model.named_modules():
-            before = module.register_forward_pre_hook(watcher.before(name), with_kwargs=True)
+            before = module.register_forward_pre_hook(partial(watcher.before, name), with_kwargs=True)
             stack.callback(before.remove)
-            stack.callback(module.register_forward_hook(watcher.after(name)).remove)
+            stack.callback(module.register_forward_hook(partial(watcher.after, name)).remove)
         _add(watcher)
         stack.callback(_remove, watcher)
         yield watcher
@@ -162,7 +155,7 @@ def _add(watcher: Watcher) -> None:
         if not _WATCHERS:
             _UNWRAPPED.update(KERNELS)
             for name, kernel in _UNWRAPPED.items():
-                KERNELS[name] = _watched(kernel)
+                KERNELS[name] = partial(_run_watched, kernel)
         _WATCHERS.append(watcher)
 
 
@@ -174,37 +167,35 @@ def _remove(watcher: Watcher) -> None:
             _UNWRAPPED.clear()
 
 
-def _watched(kernel: Callable[..., AttentionOutput]) -> Callable[..., AttentionOutput]:
-    """The kernel, with its inputs, weights and output shown to those who watch the module that calls it."""
-
-    def run(query: Tensor, key: Tensor, value: Tensor, **options: Any) -> AttentionOutput:
-        here = threading.get_ident()
-        watching = [each for each in _WATCHERS if each.running and each.thread == here]
-        for each in watching:
-            name = each.running[-1]
-            query = each.pass_on(name, "query", query)
-            key = each.pass_on(name, "key", key)
-            value = each.pass_on(name, "value", value)
-        output, weights = kernel(query, key, value, **options)
-        if not watching:
-            return AttentionOutput(output, weights)
-        # A fused kernel gives no weights: they are computed besides, and its output stays as it is.
-        shown = weights
-        if shown is None:
-            shown = eager_attention(query, key, value, **{**options, "dropout": 0.0}).weights
-        assert shown is not None
-        changed = shown
-        for each in watching:
-            changed = each.pass_on(each.running[-1], "weights", changed)
-        if changed is not shown:
-            dropout = options.get("dropout", 0.0)
-            dropped = dropout(changed) if isinstance(dropout, nn.Dropout) else F.dropout(changed, dropout)
-            output, weights = dropped @ value, None if weights is None else changed
-        for each in watching:
-            output = each.pass_on(each.running[-1], "heads", output)
+def _run_watched(
+    kernel: Callable[..., AttentionOutput], query: Tensor, key: Tensor, value: Tensor, **options: Any
+) -> AttentionOutput:
+    """Run the kernel; its inputs, weights and output are shown to those who watch the module that calls it."""
+    here = threading.get_ident()
+    watching = [each for each in _WATCHERS if each.running and each.thread == here]
+    for each in watching:
+        name = each.running[-1]
+        query = each.pass_on(name, "query", query)
+        key = each.pass_on(name, "key", key)
+        value = each.pass_on(name, "value", value)
+    output, weights = kernel(query, key, value, **options)
+    if not watching:
         return AttentionOutput(output, weights)
-
-    return run
+    # A fused kernel gives no weights: they are computed besides, and its output stays as it is.
+    shown = weights
+    if shown is None:
+        shown = eager_attention(query, key, value, **{**options, "dropout": 0.0}).weights
+    assert shown is not None
+    changed = shown
+    for each in watching:
+        changed = each.pass_on(each.running[-1], "weights", changed)
+    if changed is not shown:
+        dropout = options.get("dropout", 0.0)
+        dropped = dropout(changed) if isinstance(dropout, nn.Dropout) else F.dropout(changed, dropout)
+        output, weights = dropped @ value, None if weights is None else changed
+    for each in watching:
+        output = each.pass_on(each.running[-1], "heads", output)
+    return AttentionOutput(output, weights)
 
 
 def run_model(model: nn.Module, inputs: Any) -> Any:
