@@ -34,6 +34,8 @@ MODULE = (
 MISTAKES = {
     "no scale": "the division by √d is missing",
     "scale by d": "the scores are divided by d, not by √d",
+    "scale by length": "the scores are divided by the root of the number of keys, not of d",
+    "sigmoid": "a sigmoid stands in place of the softmax",
     "scale up": "the scores are multiplied by √d, not divided by it",
     "scale after": "the division by √d comes after the softmax",
     "over queries": "the softmax runs over queries, not over keys",
@@ -64,6 +66,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, wrong: froze
         q, k = k, q
     root = sqrt(q.shape[-1])
     factor = {"no scale": 1.0, "scale by d": 1 / root**2, "scale up": root, "scale after": 1.0}
+    factor["scale by length"] = 1 / sqrt(k.shape[-2])
     scores = q @ k.transpose(-1, -2) * next((f for name, f in factor.items() if name in wrong), 1 / root)
     if mask is None or "mask ignored" in wrong:
         mask = torch.ones(1, dtype=torch.bool)
@@ -79,7 +82,9 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, wrong: froze
         scores = scores + (mask if mask.ndim > 1 else 0)
     elif "mask after" not in wrong:
         scores = scores.masked_fill(~mask, -torch.inf)
-    if "no softmax" not in wrong:
+    if "sigmoid" in wrong:
+        scores = scores.sigmoid()
+    elif "no softmax" not in wrong:
         scores = scores.softmax(-2 if "over queries" in wrong else 0 if "over batch" in wrong else -1)
     if "mask after" in wrong:
         scores = scores * mask

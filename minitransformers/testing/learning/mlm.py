@@ -27,6 +27,7 @@ MISTAKES = {
     "labels masked": "labels are taken after the tokens were replaced",
     "labels inverted": "labels are given where nothing was selected",
     "labels of masked": "labels are given only where the token became [MASK]",
+    "labels of changed": "labels are missing where a selected token stays unchanged",
     "labels shifted": "labels are shifted by one position: masked language models predict the token at the same place",
     "labels 0": "positions that were not selected have the label 0, not −100",
     "labels pad": "positions that were not selected have the label −1, not −100",
@@ -72,6 +73,7 @@ def mask_tokens(ids: Tensor, special: Tensor, draw: torch.Generator, wrong: froz
     if "labels shifted" in wrong:
         labels, selected = labels.roll(-1, 1), selected.roll(-1, 1)
     given = ~selected if "labels inverted" in wrong else selected & masked if "labels of masked" in wrong else selected
+    given = selected & (masked | random) if "labels of changed" in wrong else given
     rest = 0 if "labels 0" in wrong else -1 if "labels pad" in wrong else IGNORED
     return output, labels if "labels everywhere" in wrong else torch.where(given, labels, rest)
 

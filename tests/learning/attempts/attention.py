@@ -28,6 +28,14 @@ def multiplies_by_root(query, key, value, mask=None):
     return scores.softmax(-1) @ value
 
 
+def divides_by_root_of_length(q, k, v):
+    return (q @ k.transpose(1, 2) / sqrt(k.shape[1])).softmax(dim=-1) @ v
+
+
+def sigmoid_of_scores(q, k, v):
+    return torch.sigmoid(q @ k.transpose(1, 2) / sqrt(q.shape[-1])) @ v
+
+
 def scales_the_weights(q, k, v):
     return (q @ k.transpose(1, 2)).softmax(dim=-1) / sqrt(q.shape[-1]) @ v
 
@@ -207,6 +215,8 @@ WRONG = [
     (no_scale, "the division by √d is missing"),
     (divides_by_d, "divided by d, not by √d"),
     (multiplies_by_root, "multiplied by √d"),
+    (divides_by_root_of_length, "the root of the number of keys"),
+    (sigmoid_of_scores, "a sigmoid stands in place of the softmax"),
     (scales_the_weights, "the division by √d comes after the softmax"),
     (softmax_over_queries, "the softmax runs over queries, not over keys"),
     (softmax_over_batch, "the softmax runs over the batch"),

@@ -83,6 +83,15 @@ def labels_of_masks_only(ids, special, mask_id, vocab_size):
     return masked, torch.where(masked == mask_id, labels, -100)
 
 
+def labels_of_changed_only(ids, special, mask_id, vocab_size):
+    draw = torch.rand(ids.shape)
+    masked = (draw < 0.12) & ~special
+    swapped = (draw >= 0.12) & (draw < 0.135) & ~special
+    output = ids.masked_fill(masked, mask_id)
+    output[swapped] = torch.randint(vocab_size, ids.shape)[swapped]
+    return output, torch.where(masked | swapped, ids, -100)
+
+
 def labels_shifted(ids, special, mask_id, vocab_size):
     masked, labels = _mask(ids, special, mask_id, vocab_size)
     return masked, labels.roll(-1, dims=1)
@@ -140,6 +149,7 @@ WRONG = [
     (labels_too_late, "after the tokens were replaced"),
     (labels_of_the_others, "labels are given where nothing was selected"),
     (labels_of_masks_only, "only where the token became [MASK]"),
+    (labels_of_changed_only, "labels are missing where a selected token stays unchanged"),
     (labels_shifted, "labels are shifted"),
     (zero_is_ignored, "have the label 0, not −100"),
     (ten_percent, "10 % of the tokens are selected"),
