@@ -23,6 +23,7 @@ from minitransformers.nn.normalization import layer_norm
 from minitransformers.nn.patches import cut_into_patches
 from minitransformers.nn.positions import SinusoidalPositions, positions_from_mask
 from minitransformers.nn.selection import keep_positions, last_token_positions
+from minitransformers.nn.static_cache import StaticLayer
 from minitransformers.testing.laws import assert_kernels_agree
 
 BATCH, LENGTH, WIDTH = 2, 3, 4
@@ -65,6 +66,7 @@ WRONG = {
     ),
     "nn.losses: labels of another batch": lambda: causal_lm_loss(floats(BATCH, LENGTH, 9), whole(BATCH + 1, LENGTH)),
     "nn.losses: ends of another length": lambda: span_loss(floats(2, 3), floats(2, 4), whole(2), whole(2)),
+    "nn.static_cache: a value of another length": lambda: StaticLayer(8).update(PER_HEAD, PER_HEAD[:, :, 1:]),
     "nn.masks: three dimensions": lambda: padding_mask(floats(BATCH, LENGTH, 1)),
     "nn.masks: documents as numbers with a fraction": lambda: document_mask(floats(BATCH, LENGTH)),
     "nn.masks: a length with a fraction": lambda: causal_mask(2.5),
@@ -123,6 +125,7 @@ def test_the_right_shapes_are_not():
 def test_every_module_of_bricks_has_a_case():
     bricks = importlib.import_module("minitransformers.nn")
     modules = {f"nn.{module.name}" for module in pkgutil.iter_modules(bricks.__path__)}
+    modules -= {"nn.cache_interface", "nn.cache_pytree"}  # where no shape is named
     assert modules == {case.split(":")[0] for case in WRONG if case.startswith("nn.")}
 
 

@@ -92,8 +92,8 @@ def test_what_has_no_effect_is_said(tmp_path: Path) -> None:
         tokenizer("a", pad_to_max_length=True, max_length=8)
     with pytest.warns(UserWarning, match="clean_text=False has no effect"):
         bert(minitransformers, tmp_path, clean_text=False)
-    with pytest.raises(InputError, match="use_auth_token='x' is not covered: pass token="):
-        bert(minitransformers, tmp_path, use_auth_token="x")
+    with pytest.raises(InputError, match="gguf_file='x' is not covered: load the safetensors checkpoint"):
+        bert(minitransformers, tmp_path, gguf_file="x")
     with pytest.raises(TypeError, match=r"takes no argument 'do_lowercase'. Did you mean 'do_lower_case'"):
         bert(minitransformers, tmp_path, do_lowercase=True)
     with warnings.catch_warnings():
