@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import cache, partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -174,5 +174,10 @@ def __getattr__(name: str) -> Callable[[], bool]:
     found = re.fullmatch(r"is_(\w+)_available", name)
     if found is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = partial(is_available, PACKAGES.get(found[1], found[1]))
-    return globals()[name]  # type: ignore[no-any-return]
+    return _check_of(PACKAGES.get(found[1], found[1]))
+
+
+@cache
+def _check_of(package: str) -> Callable[[], bool]:
+    """The function of a package; always the same one, so that it can be compared and replaced."""
+    return partial(is_available, package)
