@@ -212,7 +212,7 @@ def difference_of(name: str, covered: Covered) -> str:
         return ""
     try:
         wanted = getattr(covered.theirs if their_object is None else their_object, name)
-    except Exception:
+    except Exception:  # theirs is a property that raises, of any kind: there is no value to compare with
         return ""
     if isinstance(wanted, enum.Enum):
         return "" if getattr(value, "value", value) == wanted.value else f"is {value!r}"

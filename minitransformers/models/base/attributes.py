@@ -227,7 +227,7 @@ def _token_embedding(module: nn.Module) -> nn.Module | None:
         return None
     try:
         table = module.get_input_embeddings()
-    except (AttributeError, NotImplementedError):  # a user's own model
+    except (AttributeError, NotImplementedError):  # a user's own model, without one
         return None
     return table if isinstance(table, nn.Module) else None
 
