@@ -25,6 +25,7 @@ from minitransformers.adapters.prompt_tuning import PromptTuningConfig
 from minitransformers.errors import CheckpointError, InputError
 from minitransformers.files.atomic import replacing, write_text
 from minitransformers.files.hub import Source
+from minitransformers.files.json_text import parse_json
 from minitransformers.files.reading import open_checkpoint
 from minitransformers.models.base.pretrained import PreTrainedModel
 
@@ -156,7 +157,7 @@ def _copy(tensors: dict[str, Tensor], model: Any, origin: str) -> None:
 
 def _read_config(path: Path) -> AdapterConfig:
     try:
-        fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        fields: dict[str, Any] = parse_json(path.read_bytes())
         method = fields["peft_type"]
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is no configuration of an adapter: {error!r}.") from error

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import json
 import logging
 from os import PathLike
 from pathlib import Path
@@ -22,6 +21,7 @@ from minitransformers.configs.fields import choice, constrained, count, from_jso
 from minitransformers.errors import ConfigError, InputError, MissingFileError
 from minitransformers.files.atomic import write_text
 from minitransformers.files.hub import Source
+from minitransformers.files.json_text import parse_json
 
 CONFIG_FILE = "config.json"
 
@@ -386,10 +386,10 @@ def read_config_file(path: Path) -> dict[str, Any]:
         ConfigError: the file is not JSON, or not an object.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_bytes())
     except OSError as error:
         raise MissingFileError(f"The configuration {str(path)!r} cannot be read: {error.strerror}.") from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except ValueError as error:
         raise ConfigError(f"{path} is not JSON ({error}): is the download complete?") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path} holds a {type(content).__name__}; a configuration is an object with named fields.")

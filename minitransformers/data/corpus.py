@@ -24,6 +24,7 @@ from minitransformers.configs.checks import check_count
 from minitransformers.data.shards import TokenShard, id_type
 from minitransformers.errors import CorpusError, InputError, MissingFileError
 from minitransformers.files.atomic import write_text
+from minitransformers.files.json_text import parse_json
 
 MANIFEST_FILE = "corpus.json"
 PARTIAL_FILE = "corpus.partial.json"
@@ -157,7 +158,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
             )
         raise MissingFileError(f"There is no {path.name} in {str(path.parent)!r}: tokenize_corpus makes a corpus.")
     try:
-        manifest = json.loads(path.read_text("utf-8"))
+        manifest = parse_json(path.read_bytes())
         whole = manifest["format"] == FORMAT and isinstance(manifest["settings"]["vocab_size"], int)
         for entry in manifest["shards"]:
             whole = whole and Path(entry["file"]).name == entry["file"] and bool(entry["sha256"])

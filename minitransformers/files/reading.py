@@ -9,7 +9,6 @@ that gives each tensor's dtype, shape and place, the header, the tensors' bytes
 
 from __future__ import annotations
 
-import json
 import logging
 import pickle
 import re
@@ -26,6 +25,7 @@ from torch import Tensor
 from minitransformers.errors import CheckpointError, InputError, MissingFileError, UnknownNameError
 from minitransformers.files.file_names import PICKLE, SAFETENSORS, WeightFiles
 from minitransformers.files.hub import Source
+from minitransformers.files.json_text import parse_json
 
 logger = logging.getLogger(__name__)
 
@@ -174,7 +174,7 @@ def _read_safetensors(path: Path) -> Checkpoint:
         opened = safe_open(path, framework="pt")
         with open(path, "rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(length).decode(), object_pairs_hook=_without_duplicates)
+            header = parse_json(file.read(length))
         metadata = header.pop("__metadata__", None) or {}
         entries = {}
         for name, tensor in header.items():
@@ -228,7 +228,7 @@ def _constant(tensor: Tensor) -> Callable[[], Tensor]:
 def _read_shards(source: Source, index: Path, read: Callable[[Path], Checkpoint]) -> Checkpoint:
     """The tensors of all shards that an index names."""
     try:
-        content = json.loads(index.read_bytes().decode(), object_pairs_hook=_without_duplicates)
+        content = parse_json(index.read_bytes())
         places = content.get("weight_map") if isinstance(content, dict) else None
         if not isinstance(places, dict) or not places or not all(isinstance(shard, str) for shard in places.values()):
             raise ValueError("it has no 'weight_map' that gives each tensor's file")
@@ -256,16 +256,6 @@ def _read_shards(source: Source, index: Path, read: Callable[[Path], Checkpoint]
             )
         entries[name] = opened[shard]._entries[name]  # the index decides where two shards have it
     return Checkpoint(entries, metadata, ignored)
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """For json: an object; ValueError where a name occurs twice, as readers differ in which one they take."""
-    unique: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in unique:
-            raise ValueError(f"the name {name!r} occurs twice")
-        unique[name] = value
-    return unique
 
 
 def _damage(path: Path, error: Exception) -> str:

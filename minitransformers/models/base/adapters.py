@@ -7,7 +7,6 @@ Adapters are saved as peft and transformers save them, by `model.save_pretrained
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from minitransformers.compat.keywords import LOADING_ADAPTERS, remove_no_ops
 from minitransformers.configs.checks import refuse_unknown
 from minitransformers.errors import CheckpointError, InputError
 from minitransformers.files.hub import Source
+from minitransformers.files.json_text import parse_json
 from minitransformers.files.reading import open_checkpoint
 from minitransformers.utils.availability import is_peft_available
 
@@ -245,8 +245,11 @@ def find_adapter(name_or_path: Any, **where: Any) -> tuple[Source, Source | None
     path = source.find(ADAPTER_CONFIG_FILE)
     if path is None or is_model:
         return source, None if path is None else source
-    base = json.loads(path.read_text(encoding="utf-8")).get("base_model_name_or_path")
-    if not base:
+    try:
+        base = parse_json(path.read_bytes())["base_model_name_or_path"]
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise CheckpointError(f"{path} is no configuration of an adapter: {error!r}.") from error
+    if not isinstance(base, str) or not base:
         raise CheckpointError(
             f"{source} has an adapter, and {ADAPTER_CONFIG_FILE} does not say of which model: load that model and call "
             f"model.load_adapter({source.name!r})."

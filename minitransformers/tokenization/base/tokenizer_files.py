@@ -18,6 +18,7 @@ from tokenizers import AddedToken
 from minitransformers.errors import InputError, MissingFileError, TokenizationError
 from minitransformers.files.atomic import write_text
 from minitransformers.files.hub import Source
+from minitransformers.files.json_text import parse_json
 from minitransformers.tokenization.base.vocabulary import Vocabulary
 
 TOKENIZER_FILE = "tokenizer.json"
@@ -173,7 +174,7 @@ def read_json(path: Path) -> dict[str, Any]:
         TokenizationError: the file has other content, or is damaged.
     """
     try:
-        data = json.loads(_read_text(path))
+        data = parse_json(_read_text(path))
     except ValueError as error:
         raise TokenizationError(f"{str(path)!r} is damaged, it holds no JSON ({error}): get the file again.") from error
     if not isinstance(data, dict):
