@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+
+import minitransformers
 from minitransformers.assets import fetch_if_reachable
 from minitransformers.auto import AutoConfig
 from minitransformers.errors import InputError, MinitransformersError
@@ -144,11 +147,25 @@ def info(options: argparse.Namespace) -> int:
         about["tokenizer"] = type(loader.from_pretrained(options.model)).__name__
     except MinitransformersError:
         about["tokenizer"] = None
+    summary = _summary(config, architectures)
     shown = {name: value for name, value in about.items() if value is not None}
     texts = {name: ", ".join(value) if isinstance(value, list) else str(value) for name, value in shown.items()}
     texts["numbers"] = f"{about['numbers']:,} in the weights' file"
-    _print(options, about, [f"{name:<13} {value}" for name, value in texts.items()])
+    lines = [f"{name:<13} {value}" for name, value in texts.items()]
+    if summary is not None:
+        about["summary"] = summary.to_dict()
+        lines += ["", *str(summary).splitlines()]
+    _print(options, about, lines)
     return 0
+
+
+def _summary(config: Any, architectures: list[str]) -> Any:
+    """The table of the model's parts, from a model without numbers; None of a class that is not here."""
+    model_class = getattr(minitransformers, architectures[0], None) if architectures else None
+    if model_class is None:
+        return None
+    with torch.device("meta"):
+        return model_class(config).summary()
 
 
 def _further_tasks(tasks: list[str], config: Any) -> list[str]:

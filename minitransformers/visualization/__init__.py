@@ -11,6 +11,17 @@ if importlib.util.find_spec("matplotlib") is None:
     )
 
 from minitransformers.visualization.attention import HeadMap, draw_head, draw_layer, draw_side_by_side
+from minitransformers.visualization.charts import draw_head_scores, draw_probabilities, draw_surprise, draw_vectors
 from minitransformers.visualization.losses import draw_losses
 
-__all__ = ["HeadMap", "draw_head", "draw_layer", "draw_losses", "draw_side_by_side"]
+__all__ = [
+    "HeadMap",
+    "draw_head",
+    "draw_head_scores",
+    "draw_layer",
+    "draw_losses",
+    "draw_probabilities",
+    "draw_side_by_side",
+    "draw_surprise",
+    "draw_vectors",
+]

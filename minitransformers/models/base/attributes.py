@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from minitransformers.errors import InputError, warn
 from minitransformers.models.base.loss_functions import LOSS_MAPPING, ForCausalLMLoss
+from minitransformers.models.base.summary import Summary, summarize
 
 
 class ModelAttributes(nn.Module):
@@ -76,6 +77,15 @@ class ModelAttributes(nn.Module):
         """The bytes of all parameters, tied ones counted once, and with `return_buffers` of all buffers."""
         tensors = [*self.parameters(), *(self.buffers() if return_buffers else ())]
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+    def summary(self, *, length: int | None = None, depth: int = 4) -> Summary:
+        """The parameters, shapes and arithmetic of each part, and the memory of all, as a table that `print` shows.
+
+        Args:
+            length: tokens of the text for which arithmetic is counted; default: 128, or the longest text if shorter.
+            depth: how many levels of modules the table shows.
+        """
+        return summarize(self, length=length, depth=depth)
 
     # ---- parts -------------------------------------------------------------------------------------------------------
 
