@@ -211,16 +211,16 @@ class DataCollatorForLanguageModeling(DataCollatorMixin, Seeded):
             )
             self.mask_replace_prob, self.random_replace_prob = 1.0, 0.0
 
-    def torch_call(self, features: Any) -> Any:
+    def torch_call(self, examples: Any) -> Any:
         """The batch as torch tensors."""
-        if isinstance(features[0], Mapping):
-            kept = [{k: v for k, v in one.items() if k not in ("labels", "offset_mapping")} for one in features]
+        if isinstance(examples[0], Mapping):
+            kept = [{k: v for k, v in one.items() if k not in ("labels", "offset_mapping")} for one in examples]
             batch = self.tokenizer.pad(kept, return_tensors="pt", pad_to_multiple_of=self.pad_to_multiple_of)
-            had_mask = "attention_mask" in features[0]
-            lengths = [len(feature["input_ids"]) for feature in features]
-            offsets = self._pad_offsets(features, batch["input_ids"].shape[1]) if self.whole_word_mask else None
+            had_mask = "attention_mask" in examples[0]
+            lengths = [len(example["input_ids"]) for example in examples]
+            offsets = self._pad_offsets(examples, batch["input_ids"].shape[1]) if self.whole_word_mask else None
         else:
-            rows = [input_ids_of(feature, index) for index, feature in enumerate(features)]
+            rows = [input_ids_of(example, index) for index, example in enumerate(examples)]
             had_mask, offsets = False, None
             lengths = [len(row) for row in rows]
             batch = {"input_ids": self._pad_rows(rows)}

@@ -12,6 +12,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -38,6 +39,18 @@ class BatchFeature(dict[str, Any]):
             return self[name]
         except KeyError:
             raise AttributeError(f"BatchFeature has no {name!r}; it has {', '.join(self)}.") from None
+
+    @property
+    def data(self) -> BatchFeature:
+        """The dictionary itself, as `transformers` keeps it inside."""
+        return self
+
+    def convert_to_tensors(self, tensor_type: str | None = None) -> BatchFeature:
+        """Convert arrays and lists to tensors ("pt") or arrays ("np"), in place."""
+        if check_choice("tensor_type", tensor_type, ("pt", "np", None)) is not None:
+            convert = torch.as_tensor if tensor_type == "pt" else np.asarray
+            self.update({name: convert(value) for name, value in self.items()})
+        return self
 
     def to(self, *args: Any, **kwargs: Any) -> BatchFeature:
         """Move the tensors to another device, or convert them to another dtype, in place."""

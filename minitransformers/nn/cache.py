@@ -97,13 +97,13 @@ class CacheLayer(LayerInterface):
             raise InputError("The cache is empty.")
         return self._keys[:, :, : self.length], self._values[:, :, : self.length]
 
-    def reorder(self, rows: Int[Tensor, " new_batch"], start: int = 0) -> None:
+    def reorder(self, beam_idx: Int[Tensor, " new_batch"], start: int = 0) -> None:
         """Keep the given rows of the batch, in that order; rows may repeat (beam search, several samples a prompt).
 
         `start`: the first `start` tokens of each row equal those of the row that replaces it and need not be copied.
         """
         if self._keys is not None and self._values is not None:
-            rows = rows.to(self._keys.device)
+            rows = beam_idx.to(self._keys.device)
             self._keys, self._values = (self._reordered(old, rows, start) for old in (self._keys, self._values))
             self._is_own = True
 

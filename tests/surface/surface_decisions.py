@@ -103,9 +103,7 @@ NOT_HERE: dict[str, dict[str, str]] = {
         ),
         OWN_CODE: "register_for_auto_class",
     },
-    "BatchFeature": {
-        "it is a dictionary itself, whose values are tensors already": "data convert_to_tensors skip_tensor_conversion"
-    },
+    "BatchFeature": {"`convert_to_tensors` is called on what is to be converted": "skip_tensor_conversion"},
     r"Cache|\w*Cache|\w*Layer": {
         "no covered family has layers that keep another state than keys and values": r"\w+_(state|indexer)",
         "`DynamicCache(offloading=True)` keeps keys and values on the CPU": "offload prefetch offloading",
@@ -136,7 +134,6 @@ NOT_HERE: dict[str, dict[str, str]] = {
         "a constant of the reference's own checks": r"is_torch_\w+",
     },
     "TrainerState": {"the state is filled as a run goes on": "init_training_references"},
-    "EarlyStoppingCallback": {"`on_evaluate` compares": "check_metric_value"},
     r"LogitsProcessor|\w*Criteria|\w*LogitsProcessor": {
         SERVING: "supports_continuous_batching",
         "the criterion is prepared once, when it is built": "clean_\\w+",

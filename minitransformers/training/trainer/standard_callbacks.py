@@ -179,21 +179,28 @@ class EarlyStoppingCallback(TrainerCallback, ExportableState):
         if not args.load_best_model_at_end and state.is_world_process_zero:
             logger.warning("Training ends with the last model: load_best_model_at_end=True loads the best one.")
 
+    def check_metric_value(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metric_value: float
+    ) -> None:
+        """Count an evaluation without an improvement; an improvement sets the counter to 0."""
+        if state.best_metric is None:
+            is_better = True
+        else:
+            sign = 1 if args.greater_is_better else -1
+            gain = sign * (metric_value - state.best_metric)
+            is_better = gain > self.early_stopping_threshold and gain > 0
+        self.early_stopping_patience_counter = 0 if is_better else self.early_stopping_patience_counter + 1
+
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: Any = None, **kwargs: Any
     ) -> None:
-        """Count the evaluations without an improvement."""
+        """End training when too many evaluations in a row brought no improvement."""
         name = name_of_best_metric(args)
         value = metrics.get(name)
         if value is None:
             logger.warning("EarlyStoppingCallback has no effect: the metrics have no %s.", name)
             return
-        if state.best_metric is None:
-            is_better = True
-        else:
-            gain = value - state.best_metric if args.greater_is_better else state.best_metric - value
-            is_better = gain > self.early_stopping_threshold and gain > 0
-        self.early_stopping_patience_counter = 0 if is_better else self.early_stopping_patience_counter + 1
+        self.check_metric_value(args, state, control, value)
         if self.early_stopping_patience_counter >= self.early_stopping_patience:
             control.should_training_stop = True
 
