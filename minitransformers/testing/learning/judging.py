@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import combinations
 from typing import Any
 from unittest.mock import patch
@@ -46,6 +47,43 @@ NAMES = {
     "queries": ("queries", "length", "n", "size", "seqlen", "sequencelength", "querylength", "t"),
     "keys": ("keys", "keylength", "total", "totallength"),
     "attention_mask": ("attentionmask", "padding", "paddingmask", "mask"),
+    "hidden_size": (
+        "hiddensize",
+        "hidden",
+        "dim",
+        "dmodel",
+        "embdim",
+        "embeddingdim",
+        "width",
+        "features",
+        "d",
+        "nembd",
+    ),
+    "length": ("length", "maxlength", "maxlen", "n", "seqlen", "numpositions", "positions"),
+    "eps": ("eps", "epsilon", "varianceepsilon"),
+    "max_positions": ("maxpositions", "maxpositionembeddings", "positions", "numpositions", "maxlength", "blocksize"),
+    "segments": ("segments", "typevocabsize", "numsegments", "types", "segmentcount"),
+    "segment_ids": ("segmentids", "tokentypeids", "segments", "types", "segment", "typeids"),
+    "table": ("table", "weight", "embeddingweight", "wordembeddings", "embeddings", "embedding", "tiedweight"),
+    "heads": ("heads", "numheads", "nheads", "nhead", "numattentionheads", "h"),
+    "layers": ("layers", "numlayers", "nlayers", "nlayer", "depth", "numhiddenlayers", "blocks"),
+    "mlm_logits": ("mlmlogits", "predictionlogits", "tokenlogits", "predictionscores"),
+    "nsp_logits": ("nsplogits", "nextsentencelogits", "seqrelationshiplogits", "pairlogits"),
+    "mlm_labels": ("mlmlabels", "labels", "tokenlabels"),
+    "nsp_labels": ("nsplabels", "nextsentencelabels", "nextsentencelabel", "pairlabels"),
+    "labels": ("labels", "label", "targets", "target", "inputids", "ids", "y"),
+    "batches": ("batches", "loader", "dataloader", "data", "dataset"),
+    "optimizer": ("optimizer", "optim", "opt"),
+    "accumulation": ("accumulation", "accumulate", "gradientaccumulationsteps", "accumulationsteps", "microbatches"),
+    "max_norm": ("maxnorm", "maxgradnorm", "clip", "gradclip", "clipnorm"),
+    "step": ("step", "t", "i", "iteration"),
+    "peak": ("peak", "lr", "learningrate", "maxlr", "peaklr", "baselr"),
+    "warmup": ("warmup", "warmupsteps", "numwarmupsteps"),
+    "total": ("total", "totalsteps", "steps", "numtrainingsteps", "maxsteps"),
+    "images": ("images", "image", "pixels", "pixelvalues", "x", "imgs"),
+    "patch_size": ("patchsize", "size", "patch", "p"),
+    "image_size": ("imagesize", "imgsize", "resolution"),
+    "channels": ("channels", "numchannels", "inchannels", "c"),
 }
 
 
@@ -74,6 +112,30 @@ def judge(laws: Iterable[tuple[str, Callable[[], str | None]]], cause: Callable[
             counterexample = str(error)
         if counterexample is not None:
             raise CheckError(law, cause(), counterexample)
+
+
+def judge_outputs(
+    observed: Sequence[Tensor],
+    reference: Callable[[frozenset[str]], Iterable[Tensor]],
+    mistakes: Mapping[str, str],
+    laws: Sequence[tuple[str, str]],
+) -> None:
+    """Compare outputs with those of a plain implementation; where they differ, raise a CheckError with the cause.
+
+    Args:
+        observed: the learner's output on each probe.
+        reference: a plain implementation: from the names of mistakes to its output on each probe.
+        mistakes: for each name, the sentence that explains it.
+        laws: for each probe the law that it tries, and the words for its place in the table.
+    """
+    right = list(reference(frozenset()))
+    judge(
+        [
+            (law, partial(compare, ours, theirs, place))
+            for ours, theirs, (law, place) in zip(observed, right, laws, strict=True)
+        ],
+        lambda: find_cause(observed, reference, mistakes),
+    )
 
 
 def find_cause(

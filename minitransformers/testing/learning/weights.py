@@ -32,6 +32,14 @@ class Norm(NamedTuple):
     eps: float
 
 
+def redraw(module: nn.Module, seed: int = 0) -> None:
+    """Draw every parameter, so that nothing that is initialized with 0 or 1 is overlooked."""
+    draw = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=draw) * 0.7 + (0.5 if parameter.ndim == 1 else 0))
+
+
 _HEADS = ("num_heads", "n_heads", "heads", "n_head", "num_attention_heads", "nhead", "h", "num_head")
 # The last or the second last part of a name, as in `attention.self.query`, `w_q`, `q_proj`, `to_q`, `q_lin`.
 _ROLES = {
