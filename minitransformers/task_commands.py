@@ -1,6 +1,7 @@
-"""The options of the commands for tasks: `minitransformers fill-mask`, `classify`, `tag`, `answer`, `embed`, …
+"""The options of the commands for tasks: `minitransformers fill-mask`, `classify`, `tag`, `answer`, `train`, …
 
-Only the options are here, so that `--help` does not wait for PyTorch; pipelines/commands.py runs the commands.
+Only the options are here, so that `--help` does not wait for PyTorch; pipelines/commands.py, recipes/commands.py
+and converting.py run the commands.
 """
 
 from __future__ import annotations
@@ -68,10 +69,64 @@ def add_commands(add: Add) -> None:
     _add_pooling(search)
     _add_top_k(search, "how many texts (5)")
 
+    _add_train(add)
+    _add_convert(add)
+
     info = add("info", "what a model is, and the tasks that it can do", _later("info"))
     _takes(info, "MODEL")
     info.add_argument("model", metavar="MODEL", help="a directory, or a name on a hub")
     info.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_train(add: Add) -> None:
+    about = "fine-tune a model for a task, by a recipe in YAML, by options, or by both (options count more)"
+    train = add("train", about, _later("train", "recipes.commands"))
+    _takes(train, "[RECIPE]")
+    train.add_argument(
+        "recipe", nargs="?", metavar="RECIPE", help="a YAML file of the settings below: 'task: classify'"
+    )
+    texts = {
+        "task": "classify, tag, answer, generate or chat",
+        "data": "rows to learn from: .csv, .tsv, .jsonl, .json, .conll, .txt, or the name of a data set on a hub",
+        "output": "the directory for the model and its figures",
+        "validation": "rows to choose the best epoch on (a tenth of the data)",
+        "test": "rows that are measured once, at the end",
+        "model": "a directory, or a name on a hub (MiniLM, a small BERT)",
+        "method": "what is trained: full, head, lora, dora, ia3, bottleneck, prefix or prompt (full)",
+        "text": "the column of texts (text)",
+        "pair": "the column of second texts, for pairs",
+        "label": "the column of labels (label)",
+    }
+    numbers = {
+        "size": "rank, size or length of the adapter",
+        "epochs": "passes over the rows (3)",
+        "batch-size": "rows in a batch (16)",
+        "max-length": "tokens after which texts are cut (128)",
+        "limit": "use only so many rows, drawn at random",
+        "seed": "of the order, and of new weights (0)",
+    }
+    for name, about in texts.items():
+        train.add_argument(f"--{name}", metavar=name.upper(), help=about)
+    for name, about in numbers.items():
+        train.add_argument(f"--{name}", type=int, metavar="N", help=about)
+    train.add_argument("--learning-rate", type=float, metavar="X", help="at its highest (the method's)")
+    train.add_argument("--progress", action="store_const", const=True, help="show a bar")
+    train.add_argument("--json", action="store_true", help="print one line of JSON at the end")
+
+
+def _add_convert(add: Add) -> None:
+    convert = add(
+        "convert",
+        "a checkpoint of old files in today's form: safetensors, names, config",
+        _later("convert", "converting"),
+    )
+    _takes(convert, "MODEL OUTPUT")
+    convert.add_argument("model", metavar="MODEL", help="a directory with pytorch_model.bin or safetensors, or a name")
+    convert.add_argument("output", metavar="OUTPUT", help="a new directory")
+    convert.add_argument("--family", metavar="NAME", help="such as bert, where config.json has no model_type")
+    convert.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), help="of the weights (as they are)")
+    convert.add_argument("--max-shard-size", metavar="SIZE", default="50GB", help="files of at most this size (50GB)")
+    convert.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _takes(command: argparse.ArgumentParser, arguments: str) -> None:
@@ -107,9 +162,9 @@ def _add_pooling(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _later(name: str) -> Run:
+def _later(name: str, module: str = "pipelines.commands") -> Run:
     def run(options: argparse.Namespace) -> int:
-        status: int = getattr(import_module("minitransformers.pipelines.commands"), name)(options)
+        status: int = getattr(import_module(f"minitransformers.{module}"), name)(options)
         return status
 
     return run

@@ -19,6 +19,7 @@ from minitransformers.auto import AutoConfig
 from minitransformers.errors import InputError, MinitransformersError
 from minitransformers.files.hub import Source
 from minitransformers.files.reading import open_checkpoint
+from minitransformers.pipelines.adapted import load_adapted
 from minitransformers.pipelines.factory import TASKS_OF_HEADS, pipeline
 from minitransformers.pipelines.texts import length_limit
 from minitransformers.tokenization import AutoTokenizer
@@ -188,7 +189,13 @@ def _load(task: str, options: argparse.Namespace, **settings: Any) -> Any:
     device = options.device
     device = int(device) if device is not None and device.isdigit() else device
     with _in_options_words():
+        if model is not None and _is_adapter(Path(model)):
+            model, settings["tokenizer"] = load_adapted(task, Path(model)), model
         return pipeline(task, model, device=device, batch_size=size, progress=False, **settings)
+
+
+def _is_adapter(directory: Path) -> bool:
+    return (directory / "adapter_config.json").is_file() and not any(directory.glob("model*.safetensors"))
 
 
 def _answers(model: Any, inputs: list[Any], options: argparse.Namespace, **settings: Any) -> Iterator[tuple[Any, Any]]:

@@ -1,0 +1,192 @@
+"""Named entities in Japanese, character by character, with a small ALBERT that knows parts of speech.
+
+    pip install -e '.[examples]' && python examples/09_named_entities.py
+
+@FIGURES@
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+
+from minitransformers import (
+    AlbertConfig,
+    AlbertForTokenClassification,
+    DataCollatorForTokenClassification,
+    PreTrainedTokenizerFast,
+    pipeline,
+)
+from minitransformers.assets import fetch
+from minitransformers.recipes import entity_scores, tune
+
+Sentence = tuple[str, list[str]]  # the characters, and a tag for each
+LENGTH = 256  # positions of the model
+EXAMPLES = ("田中さんは2005年に東京大学を卒業した。", "ノルウェーの首都はオスロである。")
+
+
+def main() -> None:
+    options = parse()
+    sentences = read_sentences()
+    labels = sorted({tag for _, tags in sentences for tag in tags})
+    sizes = (40, 20, 20) if options.tiny else (350, 50, len(sentences))
+    results: dict[str, list[dict[str, float]]] = {}
+    for seed in range(options.seeds):
+        shuffled = random.Random(seed).sample(sentences, len(sentences))
+        training, rest = shuffled[: sizes[0]], shuffled[sizes[0] :]
+        validation, test = rest[: sizes[1]], rest[sizes[1] : sizes[1] + sizes[2]]
+        entities = sum(tag[0] == "B" for _, tags in test for tag in tags)
+        print(
+            f"\nSeed {seed}: {len(training)} sentences to learn from, {len(validation)} to choose the epoch, "
+            f"{len(test)} to measure ({entities} entities)."
+        )
+        true = [tags for _, tags in test]
+        results.setdefault("names known from training", []).append(entity_scores(known_names(training, test), true))
+        for name in ("random weights", "pretrained"):
+            print(name, flush=True)
+            model, tokenizer = build(labels, is_pretrained=name == "pretrained", seed=seed)
+            train(model, tokenizer, labels, training, validation, seed, options)
+            results.setdefault(name, []).append(entity_scores(predict(model, tokenizer, labels, test), true))
+            print("  test: " + ", ".join(f"{key} {value:.3f}" for key, value in results[name][-1].items()), flush=True)
+    report(results)
+    draw(results, options.output / "entities.png")
+    model.save_pretrained(options.output)
+    tokenizer.save_pretrained(options.output)
+    (options.output / "figures.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+    tag = pipeline("token-classification", model, tokenizer=tokenizer, aggregation_strategy="simple")
+    for text in EXAMPLES:
+        print(
+            f"\n{text}", *(f"  {each['entity_group']} {each['word'].replace(' ', '')}" for each in tag(text)), sep="\n"
+        )
+    print(f"\nTry it:  python -m minitransformers tag --model {options.output} '{EXAMPLES[0]}'")
+
+
+def read_sentences() -> list[Sentence]:
+    """Tags of words become tags of characters; PSN and PER, which both stand for people, become PER."""
+    sentences: list[Sentence] = []
+    for block in (fetch("hironsan-entities") / "iob_sents.txt").read_text("utf-8").split("\n\n"):
+        characters, tags = "", []
+        for line in block.strip().splitlines():
+            word, tag = line.split("\t")[0], line.split("\t")[-1].replace("PSN", "PER")
+            inside = tag if tag == "O" else f"I-{tag[2:]}"
+            characters, tags = characters + word, [*tags, tag, *[inside] * (len(word) - 1)]
+        if characters:
+            sentences.append((characters[:LENGTH], tags[:LENGTH]))
+    return sentences
+
+
+def known_names(training: list[Sentence], test: list[Sentence]) -> list[list[str]]:
+    """The trivial way: every name that the training sentences have is that kind of entity, the longest first."""
+    names: dict[str, str] = {}
+    for text, tags in training:
+        for start, tag in enumerate(tags):
+            if tag[0] == "B":
+                end = start + 1
+                while end < len(tags) and tags[end][0] == "I":
+                    end += 1
+                names[text[start:end]] = tag[2:]
+    found = []
+    for text, _ in test:
+        tags, place = ["O"] * len(text), 0
+        while place < len(text):
+            name = max((n for n in names if text.startswith(n, place)), key=len, default="")
+            if name:
+                tags[place : place + len(name)] = [f"B-{names[name]}"] + [f"I-{names[name]}"] * (len(name) - 1)
+            place += len(name) or 1
+        found.append(tags)
+    return found
+
+
+def build(labels: list[str], *, is_pretrained: bool, seed: int) -> tuple[Any, PreTrainedTokenizerFast]:
+    """The model with a new head, and a tokenizer whose tokens are the characters that its config lists."""
+    source = fetch("unidic-imitator")
+    config = AlbertConfig.from_pretrained(
+        source, id2label=dict(enumerate(labels)), label2id={label: index for index, label in enumerate(labels)}
+    )
+    characters = {character: index + 3 for index, character in enumerate(config.chars)}
+    backend = Tokenizer(models.WordLevel({"[PAD]": 0, "[UNK]": 1, **characters}, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.Split(Regex(r".|\s"), "isolated")
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token="[PAD]", unk_token="[UNK]", model_max_length=LENGTH
+    )
+    torch.manual_seed(seed)
+    if is_pretrained:
+        return AlbertForTokenClassification.from_pretrained(source, config=config), tokenizer
+    return AlbertForTokenClassification(config), tokenizer
+
+
+def train(
+    model: Any, tokenizer: Any, labels: list[str], training: list[Sentence], validation: list[Sentence], seed: int,
+    options: argparse.Namespace,
+) -> None:  # fmt: skip
+    tune(
+        model,
+        [
+            {"input_ids": tokenizer(text)["input_ids"], "labels": [labels.index(tag) for tag in tags]}
+            for text, tags in training
+        ],
+        DataCollatorForTokenClassification(tokenizer),
+        epochs=options.epochs,
+        batch_size=8,
+        learning_rate=2e-3,
+        seed=seed,
+        score=lambda m: entity_scores(predict(m, tokenizer, labels, validation), [t for _, t in validation])["f1"],
+        report=lambda line: print(f"  {line}", flush=True),
+    )
+
+
+@torch.no_grad()
+def predict(model: Any, tokenizer: Any, labels: list[str], sentences: Sequence[Sentence]) -> list[list[str]]:
+    found = []
+    for start in range(0, len(sentences), 32):
+        texts = [text for text, _ in sentences[start : start + 32]]
+        best = model(**tokenizer(texts, padding=True, return_tensors="pt")).logits.argmax(-1).tolist()
+        found += [[labels[index] for index in row[: len(text)]] for row, text in zip(best, texts, strict=True)]
+    return found
+
+
+def report(results: dict[str, list[dict[str, float]]]) -> None:
+    print(f"\n{'whole entities':<27} {'precision':>9} {'recall':>7} {'F1':>15}")
+    for name, runs in results.items():
+        mean = {key: statistics.mean(run[key] for run in runs) for key in ("precision", "recall", "f1")}
+        spread = f" ± {statistics.stdev(run['f1'] for run in runs):.3f}" if len(runs) > 1 else ""
+        f1 = f"{mean['f1']:.3f}{spread}"
+        print(f"{name:<27} {mean['precision']:>9.3f} {mean['recall']:>7.3f} {f1:>15}")
+
+
+def draw(results: dict[str, list[dict[str, float]]], path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 3), layout="constrained")
+    axes = figure.subplots()
+    for index, measure in enumerate(("precision", "recall", "f1")):
+        heights = [statistics.mean(run[measure] for run in runs) for runs in results.values()]
+        axes.bar([place + 0.25 * index for place in range(len(results))], heights, width=0.22, label=measure)
+    axes.set_xticks([place + 0.25 for place in range(len(results))], list(results))
+    axes.legend()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=3, help="how often everything is trained (3)")
+    parser.add_argument("--epochs", type=int, default=10, help="passes over the sentences (10)")
+    parser.add_argument("--output", type=Path, default=Path("out/entities"), help="where all goes (out/entities)")
+    parser.add_argument("--tiny", action="store_true", help="a few sentences and one epoch, to try the script out")
+    options = parser.parse_args()
+    if options.tiny:
+        options.epochs, options.seeds = 1, 1
+    return options
+
+
+if __name__ == "__main__":
+    main()

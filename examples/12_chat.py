@@ -1,0 +1,226 @@
+"""A small chat model: from random weights to an assistant that answers, and remembers what was said.
+
+    pip install -e '.[examples]' && python examples/12_chat.py
+
+@FIGURES@
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from conversations import Conversation, Example, corpus, tasks
+from torch import Tensor
+
+from minitransformers import (
+    DataCollatorForSeq2Seq,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPT2Tokenizer,
+    get_cosine_schedule_with_warmup,
+)
+from minitransformers.alignment import answer_loss, encode_answer, fine_tune
+from minitransformers.data import train_byte_level_bpe
+from minitransformers.generation.text_quality import distinct_n
+from minitransformers.tokenization.chat.prompt_templates import encode_chat, fit_chat, plain_chat
+from minitransformers.visualization import draw_losses
+
+LENGTH = 128
+SAMPLERS: dict[str, dict[str, Any]] = {
+    "greedy": {"do_sample": False},
+    "temperature 0.7": {"do_sample": True, "temperature": 0.7, "top_k": 0},
+    "top-p 0.9": {"do_sample": True, "top_p": 0.9, "top_k": 0},
+    "top-k 20": {"do_sample": True, "top_k": 20},
+    "beam 4": {"num_beams": 4},
+}
+
+
+def main() -> None:
+    options = parse()
+    random.seed(options.seed)
+    torch.manual_seed(options.seed)
+
+    headline("1. Conversations")
+    by_task, chats = tasks(), corpus()
+    everything = [example for examples in by_task.values() for example in examples] + chats
+    learnt = [conversation for conversation, held_out in everything if not held_out]
+    tokenizer = train_byte_level_bpe([plain_chat(as_messages(chat)) for chat in learnt], vocab_size=1500)
+    tokenizer.pad_token = tokenizer.eos_token
+    print(f"{len(learnt):,} conversations to learn from, {len(everything) - len(learnt):,} held out, in "
+          f"{len(by_task)} tasks and {len(chats):,} dialogues; a vocabulary of {len(tokenizer):,} tokens.")  # fmt: skip
+
+    headline("2. Training")
+    width, layers, heads = (32, 2, 2) if options.tiny else (160, 4, 5)
+    model = GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=len(tokenizer), n_positions=LENGTH, n_embd=width, n_layer=layers, n_head=heads,
+            bos_token_id=tokenizer.eos_token_id, eos_token_id=tokenizer.eos_token_id,
+            resid_pdrop=0.05, embd_pdrop=0.05, attn_pdrop=0.05,
+        )
+    )  # fmt: skip
+    print(f"A GPT-2 of {layers} layers of {width}: {model.num_parameters():,} parameters.")
+    steps = options.steps or (6 if options.tiny else 2000)
+    train(model, tokenizer, learnt, steps, options)
+
+    headline("3. Held-out conversations")
+    figures = evaluate(model, tokenizer, by_task, chats, limit=2 if options.tiny else 60)
+    headline("4. How natural it sounds, by sampler")
+    figures["samplers"] = compare_samplers(model, tokenizer, chats, limit=2 if options.tiny else 60)
+    headline("5. A chat")
+    show_chat(model, tokenizer)
+
+    model.generation_config.update(do_sample=False, max_new_tokens=60)
+    model.save_pretrained(options.output)
+    tokenizer.save_pretrained(options.output)
+    (options.output / "figures.json").write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
+    print(f"\nSaved to {options.output}. Talk to it:  python -m minitransformers chat --model {options.output}")
+
+
+def as_messages(turns: Conversation) -> list[dict[str, str]]:
+    return [{"role": ("user", "assistant")[index % 2], "content": turn} for index, turn in enumerate(turns)]
+
+
+def encode(tokenizer: GPT2Tokenizer, turns: Conversation) -> list[dict[str, list[int]]]:
+    """One example for each of the assistant's turns: what was said before is read, the turn is learnt."""
+    return [
+        encode_answer(tokenizer, plain_chat(as_messages(turns[:index])), f" {turns[index]}", max_length=LENGTH)
+        for index in range(1, len(turns), 2)
+        if len(tokenizer(plain_chat(as_messages(turns[:index])))["input_ids"]) < LENGTH - 4
+    ]
+
+
+def train(
+    model: GPT2LMHeadModel,
+    tokenizer: GPT2Tokenizer,
+    learnt: list[Conversation],
+    steps: int,
+    options: argparse.Namespace,
+) -> None:
+    rows = [row for turns in learnt for row in encode(tokenizer, turns)]
+    collator = DataCollatorForSeq2Seq(tokenizer, padding=True)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=options.learning_rate, betas=(0.9, 0.98), weight_decay=0.05)
+    schedule = get_cosine_schedule_with_warmup(optimizer, steps // 20, steps)
+    records, sum_of_losses, start, every = [], 0.0, time.perf_counter(), max(1, steps // 60)
+    for step, result in enumerate(fine_tune(model, batches(rows, collator, options.batch, steps), optimizer), 1):
+        schedule.step()
+        sum_of_losses += result["loss"]
+        if step % every == 0:
+            seconds = time.perf_counter() - start
+            records.append({"step": step, "loss": sum_of_losses / every, "seconds": round(seconds, 1)})
+            sum_of_losses = 0.0
+            if step % (every * 6) == 0 or step == steps:
+                print(f"step {step:>5} of {steps}: loss {records[-1]['loss']:.3f}, {seconds:.0f} s", flush=True)
+    options.output.mkdir(parents=True, exist_ok=True)
+    (options.output / "log.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records), "utf-8")
+    draw_losses(records, title=f"{model.num_parameters():,} parameters", path=options.output / "losses.png")
+
+
+def batches(rows: list[dict[str, list[int]]], collator: Any, size: int, steps: int) -> Iterator[dict[str, Tensor]]:
+    """Batches of rows of about the same length, in a new order each time."""
+    done = 0
+    while done < steps:
+        shuffled = sorted(rows, key=lambda row: len(row["input_ids"]) + random.uniform(0, 8))
+        starts = list(range(0, len(rows), size))
+        random.shuffle(starts)
+        for first in starts[: steps - done]:
+            yield dict(collator(shuffled[first : first + size]))
+        done += len(starts)
+
+
+@torch.no_grad()
+def evaluate(
+    model: GPT2LMHeadModel,
+    tokenizer: GPT2Tokenizer,
+    by_task: dict[str, list[Example]],
+    chats: list[Example],
+    limit: int,
+) -> dict[str, Any]:
+    """The share of held-out conversations whose last reply is exactly right, and of learnt ones beside it."""
+    model.eval()
+    figures: dict[str, Any] = {"exact": {}}
+    print(f"{'exactly right':<16} {'learnt':>8} {'held out':>9}")
+    for name, examples in by_task.items():
+        shares = []
+        for wanted in (False, True):
+            chosen = [turns for turns, held_out in examples if held_out == wanted]
+            chosen = random.Random(0).sample(chosen, min(limit, len(chosen)))
+            right = [reply(model, tokenizer, turns[:-1]) == turns[-1] for turns in chosen]
+            shares.append(sum(right) / len(right) if right else math.nan)
+        figures["exact"][name] = shares
+        print(f"{name:<16} {shares[0]:>8.0%} " + (f"{shares[1]:>9.0%}" if shares[1] == shares[1] else f"{'-':>9}"))
+    figures["perplexity"] = []
+    for wanted in (False, True):
+        rows = [row for turns, held_out in chats if held_out == wanted for row in encode(tokenizer, turns)][:200]
+        batch = DataCollatorForSeq2Seq(tokenizer, padding=True)(rows)
+        figures["perplexity"].append(math.exp(float(answer_loss(model, batch))))
+    print("perplexity of a token of the corpus' replies: {:.1f} learnt, {:.1f} held out".format(*figures["perplexity"]))
+    return figures
+
+
+def reply(model: GPT2LMHeadModel, tokenizer: GPT2Tokenizer, turns: Conversation, **how: Any) -> str:
+    _, kept = fit_chat(as_messages(turns), LENGTH - 40, lambda messages: encode_chat(tokenizer, messages))
+    ids = torch.tensor([kept])
+    written = model.generate(ids, max_new_tokens=40, pad_token_id=0, **({"do_sample": False} | how))
+    return tokenizer.decode(written[0, ids.shape[1] :], skip_special_tokens=True).strip()
+
+
+def compare_samplers(
+    model: GPT2LMHeadModel, tokenizer: GPT2Tokenizer, chats: list[Example], limit: int
+) -> dict[str, dict[str, float]]:
+    """Replies to held-out questions of the corpus: variety, repetition, and how sure the model itself is of them."""
+    questions = [turns[:1] for turns, held_out in chats if held_out][:limit]
+    found = {}
+    print(f"{'sampler':<16} {'perplexity':>10} {'distinct-1':>10} {'distinct-2':>10} {'repetition':>10} {'words':>6}")
+    for name, settings in SAMPLERS.items():
+        how = settings | ({"generator": 0} if settings.get("do_sample") else {})
+        replies = [reply(model, tokenizer, question, **how) for question in questions]
+        words = [word for text in replies for word in text.split()]
+        rows = [row for q, text in zip(questions, replies, strict=True) for row in encode(tokenizer, [*q, text])]
+        with torch.no_grad():
+            loss = float(answer_loss(model, DataCollatorForSeq2Seq(tokenizer, padding=True)(rows)))
+        repeats = [1 - distinct_n(text.split(), 2) for text in replies if len(text.split()) > 2]
+        found[name] = {
+            "perplexity": math.exp(loss),
+            "distinct-1": distinct_n(words, 1) if words else 0.0,
+            "distinct-2": distinct_n(words, 2) if len(words) > 1 else 0.0,
+            "repetition": sum(repeats) / len(repeats) if repeats else 0.0,
+            "words": len(words) / len(replies),
+        }
+        print(f"{name:<16} " + " ".join(f"{value:>10.2f}" for value in list(found[name].values())[:-1]),
+              f"{found[name]['words']:>6.1f}")  # fmt: skip
+    return found
+
+
+def show_chat(model: GPT2LMHeadModel, tokenizer: GPT2Tokenizer) -> None:
+    turns: Conversation = []
+    for message in ("Hello", "My name is Leo.", "What is 3 plus 4?", "What is my name?", "My screen is black."):
+        turns.append(message)
+        turns.append(reply(model, tokenizer, turns))
+        print(f"you:   {turns[-2]}\nmodel: {turns[-1]}")
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=Path("out/chat"), help="where the model is saved (out/chat)")
+    parser.add_argument("--steps", type=int, help="how often the weights are changed (2000)")
+    parser.add_argument("--batch", type=int, default=16, help="conversations in a batch (16)")
+    parser.add_argument("--learning-rate", type=float, default=2e-3, help="at its highest (0.002)")
+    parser.add_argument("--seed", type=int, default=0, help="of first weights and order (0)")
+    parser.add_argument("--tiny", action="store_true", help="a few steps of a smaller model, to try the script out")
+    return parser.parse_args()
+
+
+def headline(text: str) -> None:
+    print(f"\n{text}\n{'-' * len(text)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""The settings of a recipe, from keywords, a command line or a YAML file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from minitransformers.configs.checks import check_choice, check_count, check_positive
+from minitransformers.errors import ConfigError, MissingFileError, UnknownArgumentError, nearest
+from minitransformers.recipes.methods import METHODS
+
+TASKS = ("classify", "tag", "answer", "generate", "chat")
+
+
+@dataclass(kw_only=True)
+class Recipe:
+    """What is learnt from what, and how.
+
+    Attributes:
+        task: "classify" (a label for each text), "tag" (a label for each word), "answer" (a part of a text answers a
+            question), "generate" (the next token of texts) or "chat" (the assistant's turns).
+        data: a file (.csv, .tsv, .jsonl, .json, .conll, .txt), or the name of a data set on a hub; see `read_rows`.
+        output: the directory for the model and its figures.
+        validation: the same, to choose the best epoch on; by default a tenth of `data`.
+        test: the same, measured once at the end; by default there is none.
+        model: a directory or a name on a hub; by default MiniLM, a BERT. "generate" and "chat" need one that writes.
+        method: which parameters are trained, a name of `METHODS`.
+        size: the rank, size or length of the method's adapter.
+        epochs, batch_size, seed: as usual.
+        learning_rate: at its highest; by default the method's.
+        max_length: texts are cut to so many tokens.
+        text, pair, label: the columns of texts and labels of "classify"; `pair` is for a second text.
+        limit: use only so many rows, drawn at random.
+        progress: show a bar.
+
+    Raises:
+        ConfigError: a value that is impossible.
+    """
+
+    task: str
+    data: str
+    output: str
+    validation: str | None = None
+    test: str | None = None
+    model: str | None = None
+    method: str = "full"
+    size: int | None = None
+    epochs: int = 3
+    batch_size: int = 16
+    learning_rate: float | None = None
+    max_length: int = 128
+    text: str = "text"
+    pair: str | None = None
+    label: str = "label"
+    limit: int | None = None
+    seed: int = 0
+    progress: bool = False
+
+    def __post_init__(self) -> None:
+        check_choice("task", self.task, TASKS)
+        check_choice("method", self.method, tuple(METHODS))
+        for name in ("size", "epochs", "batch_size", "max_length", "limit"):
+            if getattr(self, name) is not None:
+                check_count(name, getattr(self, name), least=1)
+        check_count("seed", self.seed, least=0)
+        if self.learning_rate is not None:
+            check_positive("learning_rate", self.learning_rate)
+        if self.model is None and self.task in ("generate", "chat"):
+            raise ConfigError(
+                f"The task {self.task!r} needs model=…: a directory or a name of a model that writes texts."
+            )
+
+    @classmethod
+    def from_values(cls, values: dict[str, Any]) -> Recipe:
+        """A recipe of values by name; None leaves the default.
+
+        Raises:
+            UnknownArgumentError: there is no such setting; the message has the nearest.
+            ConfigError: a setting that is needed is missing, or a value is impossible.
+        """
+        known = {field.name for field in fields(cls)}
+        for name in values:
+            if name not in known:
+                raise UnknownArgumentError(f"A recipe has no setting {name!r}.{nearest(name, known)}")
+        given = {name: value for name, value in values.items() if value is not None}
+        for name in ("task", "data", "output"):
+            if name not in given:
+                raise ConfigError(f"The recipe has no {name!r}: pass --{name}, or write it into the recipe's file.")
+        return cls(**given)
+
+
+def read_recipe(path: str) -> dict[str, Any]:
+    """The settings in a YAML file, by name.
+
+    Raises:
+        MissingFileError: there is no such file.
+        ConfigError: it is no YAML, or no mapping of names to values.
+        ImportError: the library PyYAML is missing.
+    """
+    try:
+        import yaml
+    except ImportError as error:
+        raise ImportError("Recipes in YAML need the library PyYAML: pip install pyyaml.") from error
+    if not Path(path).is_file():
+        raise MissingFileError(f"There is no recipe {path}.")
+    try:
+        found = yaml.safe_load(Path(path).read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no YAML: {error}") from error
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path} has no settings such as 'task: classify'.")
+    return {str(name).replace("-", "_"): value for name, value in found.items()}
