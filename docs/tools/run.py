@@ -43,6 +43,7 @@ def run(path: Path, *, write: bool = False) -> int:
     page = path.read_text("utf-8")
     found = cells(page)
     torch.manual_seed(0)
+    torch.set_grad_enabled(True)  # a page may switch it off
     namespace = {"__name__": "page"}
     outputs = []
     for cell in found:
