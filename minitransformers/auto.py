@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar, overload
 from minitransformers import outputs
 from minitransformers.compat.keywords import LOADING_WEIGHTS, remove_no_ops
 from minitransformers.configs.config import CONFIG_FILE, HUB_OPTIONS, Config
-from minitransformers.errors import CheckpointError, InputError, UnknownNameError, nearest
+from minitransformers.errors import CheckpointError, InputError, UnknownNameError, nearest, shown
 from minitransformers.models.base import tasks
 from minitransformers.models.base.adapters import find_adapter
 from minitransformers.models.base.pretrained import PreTrainedModel
@@ -196,7 +196,8 @@ def _model_type(content: dict[str, Any], name: str) -> str:
     if model_type is None:
         # Files from before there were Auto classes do not say it; an architecture ("BertModel") or the directory's name
         # may, as a word of its own: "roberta" is not "bert".
-        hints = [*(content.get("architectures") or ()), Path(name).name]
+        architectures = content.get("architectures")
+        hints = [*(architectures if isinstance(architectures, list) else ()), Path(name).name]
         # Longest first: "xlm-roberta" contains "roberta".
         known_types = sorted(CONFIG_MAPPING, key=len, reverse=True)
         words = [(known, rf"(?<![A-Za-z])(?i:{known})(?![a-z])") for known in known_types]
@@ -206,11 +207,11 @@ def _model_type(content: dict[str, Any], name: str) -> str:
             f"{CONFIG_FILE} of {name!r} has no model_type: use the classes of its family "
             f'({", ".join(CONFIG_MAPPING)}), or add "model_type" to the file.'
         )
-    if model_type not in CONFIG_MAPPING:
+    if not isinstance(model_type, str) or model_type not in CONFIG_MAPPING:
         raise CheckpointError(
-            f"{name!r} is of model_type {model_type!r}, which is not covered; covered are {', '.join(CONFIG_MAPPING)}."
+            f"{name!r} is of model_type {shown(model_type)}, which is not covered; covered are {', '.join(CONFIG_MAPPING)}."
         )
-    return str(model_type)
+    return model_type
 
 
 class _AutoModel(Generic[Model]):

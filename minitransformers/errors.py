@@ -69,6 +69,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
+def shown(value: object) -> str:
+    """`value` for a message: its representation, of which a long one is cut in the middle."""
+    text = repr(value)
+    return text if len(text) <= 300 else f"{text[:200]} … {text[-50:]}"
+
+
 def warn(message: str) -> None:
     """Issue a warning that points to the user's code: the innermost frame outside of this library and PyTorch.
 

@@ -114,7 +114,7 @@ class ConfigBase(PushToHub):
     def _own(self) -> dict[str, Any]:
         """The fields that are not declared: a user's own, and further keys of a file."""
         apart = {*self._fields, *self._not_fields}
-        return {name: value for name, value in vars(self).items() if name[0] != "_" and name not in apart}
+        return {name: value for name, value in vars(self).items() if name[:1] != "_" and name not in apart}
 
     def __iter__(self) -> Iterator[str]:
         """The names of all fields, so that `"hidden_size" in config` works."""

@@ -29,6 +29,7 @@ def is_number(value: Any, least: float | int = -math.inf, most: float | int = ma
     return (
         not isinstance(value, bool)
         and isinstance(value, Real)
+        and (not isinstance(value, int) or abs(value) < 2**1000)  # larger ones have no float
         and math.isfinite(value)
         and least <= float(value) <= most
     )

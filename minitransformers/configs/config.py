@@ -18,6 +18,7 @@ from minitransformers.compat.keywords import remove_no_ops
 from minitransformers.configs.base import ConfigBase
 from minitransformers.configs.checks import is_whole
 from minitransformers.configs.fields import choice, constrained, count, from_json_value
+from minitransformers.configs.limits import MOST_LABELS, check_fields
 from minitransformers.errors import ConfigError, InputError, MissingFileError
 from minitransformers.files.atomic import write_text
 from minitransformers.files.hub import Source
@@ -96,6 +97,7 @@ class Config(ConfigBase):
         self.name_or_path = str(name_or_path)
         self.attn_implementation = attn_implementation
         super().__post_init__(**own)
+        check_fields(self)
         self.complete()
 
         if self.id2label is None:
@@ -139,8 +141,8 @@ class Config(ConfigBase):
 
     @num_labels.setter
     def num_labels(self, number: int) -> None:
-        if not is_whole(number, 1):
-            raise ConfigError(f"num_labels={number!r} must be a whole number of at least 1.")
+        if not is_whole(number, 1) or number > MOST_LABELS:
+            raise ConfigError(f"num_labels={number!r} must be a whole number of at least 1, and at most {MOST_LABELS}.")
         if self.id2label is None or len(self.id2label) != number:
             self.id2label = {index: f"LABEL_{index}" for index in range(number)}
             self.label2id = {label: index for index, label in self.id2label.items()}

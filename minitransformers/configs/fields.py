@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from minitransformers.configs.checks import is_whole
-from minitransformers.errors import ConfigError
+from minitransformers.errors import ConfigError, shown
 
 # ---- kinds of fields -------------------------------------------------------------------------------------------------
 
@@ -71,7 +71,7 @@ def validated(owner: str, name: str, value: Any, hint: Any, field: dataclasses.F
     kept = from_json_value(value, hint)
     if not _is_a(kept, hint) or (kept is not None and "test" in field.metadata and not field.metadata["test"](kept)):
         expected = field.metadata.get("expected") or _describe(hint)
-        raise ConfigError(f"{owner}: {name}={value!r} must be {expected}.")
+        raise ConfigError(f"{owner}: {name}={shown(value)} must be {expected}.")
     return kept
 
 
@@ -80,12 +80,12 @@ def from_json_value(value: Any, hint: Any) -> Any:
     options = typing.get_args(hint) if typing.get_origin(hint) in _UNIONS else (hint,)
     if is_whole(value) and not isinstance(value, torch.Tensor):
         value = operator.index(value)  # NumPy's integers, too
-        return float(value) if float in options and int not in options else value
+        return float(value) if float in options and int not in options and abs(value) < 2**1000 else value
     if torch.dtype in options and isinstance(value, str):
         named = getattr(torch, value.removeprefix("torch."), None)
         return named if isinstance(named, torch.dtype) else value
     if isinstance(value, dict) and any(typing.get_args(option)[:1] == (int,) for option in options):
-        return {int(key) if str(key).isdigit() else key: label for key, label in value.items()}
+        return {int(key) if str(key).isdecimal() else key: label for key, label in value.items()}
     if isinstance(value, list) and any(typing.get_origin(option) is tuple for option in options):
         return tuple(value)
     return value

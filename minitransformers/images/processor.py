@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from minitransformers.compat.keywords import LOADING_PROCESSORS, remove_no_ops
-from minitransformers.configs.checks import check_choice, check_flag, is_number, is_whole, refuse_unknown
+from minitransformers.configs.checks import check_choice, check_flag, check_number, is_number, is_whole, refuse_unknown
 from minitransformers.configs.config import HUB_OPTIONS, read_config_file
-from minitransformers.errors import CheckpointError, InputError, nearest
+from minitransformers.errors import CheckpointError, InputError, nearest, shown
 from minitransformers.files.atomic import write_text
 from minitransformers.files.hub import Source
 from minitransformers.files.pushing import PushToHub
@@ -27,6 +27,9 @@ from minitransformers.images.reading import as_list, read_image
 from minitransformers.images.resizing import RESAMPLING, resize
 
 PREPROCESSOR_FILE = "preprocessor_config.json"
+
+MOST_PIXELS = 2**14  # of a side: an image of such sides takes 3 GB
+MOST_VALUE = 3e38  # that float32 holds
 
 ProcessorType = TypeVar("ProcessorType", bound="ViTImageProcessor")
 
@@ -322,10 +325,15 @@ def _checked(**settings: Any) -> dict[str, Any]:
     if is_whole(size):
         size = {"height": size, "width": size}
     sides = size if isinstance(size, Mapping) else {}
-    if set(sides) != {"height", "width"} or not all(is_whole(side, 1) for side in sides.values()):
-        raise InputError(f"size={settings['size']!r} must be a number, or {{'height': …, 'width': …}}.")
+    if set(sides) != {"height", "width"} or not all(
+        is_whole(side, 1) and side <= MOST_PIXELS for side in sides.values()
+    ):
+        raise InputError(
+            f"size={shown(settings['size'])} must be a number of pixels up to {MOST_PIXELS:,}, or "
+            f"{{'height': …, 'width': …}}."
+        )
     settings["size"] = dict(sides)
-    if settings["resample"] not in RESAMPLING:
+    if not is_whole(settings["resample"]) or settings["resample"] not in RESAMPLING:
         raise InputError(
             f"resample={settings['resample']!r} must be 0 (nearest), 2 (bilinear) or 3 (bicubic), as PIL numbers them."
         )
@@ -333,10 +341,11 @@ def _checked(**settings: Any) -> dict[str, Any]:
     for name in ("image_mean", "image_std"):
         value = settings[name]
         values = value if isinstance(value, (list, tuple)) else [value]
-        if not values or not all(map(is_number, values)):
-            raise InputError(f"{name}={value!r} must be a number, or a list with one for each channel.")
+        if not values or not all(is_number(item, -MOST_VALUE, MOST_VALUE) for item in values):
+            raise InputError(f"{name}={shown(value)} must be a number, or a list with one for each channel.")
         settings[name] = value if isinstance(value, (int, float)) else list(value)
-    if settings["image_std"] == 0 or (isinstance(settings["image_std"], list) and 0 in settings["image_std"]):
+    check_number("rescale_factor", settings["rescale_factor"], least=-MOST_VALUE, most=MOST_VALUE)
+    if not torch.tensor(settings["image_std"], dtype=torch.float32).all():
         raise InputError(f"image_std={settings['image_std']} must not be 0: pixels are divided by it.")
     return settings
 

@@ -347,9 +347,9 @@ FILES: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "added tokens in the configuration": (
         {"vocab__txt": VOCAB, "tokenizer_config__json": {"added_tokens_decoder": {"x": "y"}}},
         TokenizationError,
-        "must be tokens by id",
+        "has the id 'x'; ids are whole numbers",
     ),
-    "old added tokens": ({"vocab__txt": VOCAB, "added_tokens__json": {"x": "y"}}, TokenizationError, "tokens by id"),
+    "old added tokens": ({"vocab__txt": VOCAB, "added_tokens__json": {"x": "y"}}, TokenizationError, "has the id 'y'"),
 }
 
 

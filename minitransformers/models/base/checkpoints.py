@@ -18,6 +18,7 @@ from torch import Tensor
 from minitransformers.compat.device_map import device_of
 from minitransformers.compat.keywords import LOADING_WEIGHTS, SAVING_WEIGHTS, remove_no_ops
 from minitransformers.configs.config import Config
+from minitransformers.configs.limits import check_against_file
 from minitransformers.errors import ConfigError, InputError, UnknownArgumentError, nearest
 from minitransformers.files.checkpoint_names import CheckpointNames
 from minitransformers.files.file_names import PICKLE, SAFETENSORS
@@ -148,6 +149,7 @@ class Checkpoints(ModelAttributes, TokenEmbeddings, Initialization, Adapters, Pu
         weights = checkpoint_of(state_dict or {}) if source is None else open_checkpoint(source, variant)
         if key_mapping:
             weights = weights.renamed(key_mapping)
+        check_against_file(config, len(weights), "the state dict" if source is None else source.name)
         with WithoutWeights():
             model = cls(config, *model_args, **constructor)
         report = load_weights(

@@ -13,6 +13,7 @@ import torch
 
 from minitransformers.compat.forward import IGNORED_ARGUMENTS
 from minitransformers.configs.config import Config
+from minitransformers.configs.limits import check_size
 from minitransformers.errors import InputError, UnknownArgumentError, nearest
 from minitransformers.files.checkpoint_names import CheckpointNames
 from minitransformers.generation.config import GenerationConfig
@@ -70,6 +71,7 @@ class PreTrainedModel(Checkpoints, PreparesInputs, Checkpointing):
                 f"weights are loaded with {type(self).__name__}.from_pretrained(…)."
             )
         config.validate()
+        check_size(config)
         self.config = config
         self.num_labels = config.num_labels
         if self.can_generate():

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from minitransformers.configs.config import Config
 from minitransformers.configs.fields import size
-from minitransformers.errors import ConfigError, nearest
+from minitransformers.errors import ConfigError, nearest, shown
 from minitransformers.nn.positions import (
     Rotary,
     dynamic_base,
@@ -141,9 +141,9 @@ def check_rope(name: str, parameters: dict[str, Any]) -> None:
         ConfigError: naming field, value and remedy.
     """
     rope_type = parameters.get("rope_type", "default")
-    if rope_type not in NEEDED:
+    if not isinstance(rope_type, str) or rope_type not in NEEDED:
         raise ConfigError(
-            f"{name} has rope_type={rope_type!r}; covered are {', '.join(NEEDED)}.{nearest(str(rope_type), NEEDED)}"
+            f"{name} has rope_type={shown(rope_type)}; covered are {', '.join(NEEDED)}.{nearest(str(rope_type), NEEDED)}"
         )
     missing = [key for key in ("rope_theta", *NEEDED[rope_type]) if parameters.get(key) is None]
     if missing:

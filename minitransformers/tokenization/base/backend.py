@@ -10,11 +10,11 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer, processors
+from tokenizers import Tokenizer, normalizers, processors
 from tokenizers.models import BPE, Unigram, WordPiece
 
-from minitransformers.errors import MinitransformersError, MissingFileError, TokenizationError
-from minitransformers.tokenization.base.tokenizer_files import TokenizerFiles
+from minitransformers.errors import MinitransformersError, MissingFileError, TokenizationError, shown
+from minitransformers.tokenization.base.tokenizer_files import MOST_IDS, TokenizerFiles, checked_id
 
 
 @contextmanager
@@ -68,7 +68,9 @@ def read_backend(path: str | PathLike[str]) -> Tokenizer:
             f"There is no file {fspath(path)!r}: tokenizer_file must be the path of a tokenizer.json."
         )
     with rust_errors(lambda message: f"{fspath(path)!r} is damaged or no tokenizer.json ({message}): get it again."):
-        return Tokenizer.from_file(fspath(path))
+        backend = Tokenizer.from_file(fspath(path))
+    checked_id(max(backend.get_vocab().values(), default=0), fspath(path))
+    return backend
 
 
 def wordpiece(vocab: Mapping[str, int] | str | PathLike[str], unk_token: str) -> WordPiece:
@@ -117,7 +119,9 @@ def byte_pair_encoding(
         )
     paths = _existing("vocab", vocab), _existing("merges", merges)
     with rust_errors(lambda message: f"{paths[0]!r} or {paths[1]!r} is damaged ({message}): get them again."):
-        return BPE.from_file(*paths, **plain)
+        model = BPE.from_file(*paths, **plain)
+    checked_id(max(Tokenizer(model).get_vocab().values(), default=0), paths[0])
+    return model
 
 
 def byte_pair_files(files: TokenizerFiles, wanted_by: str) -> dict[str, Any]:
@@ -149,12 +153,21 @@ def unigram_options(tokenizer: Mapping[str, Any], wanted_by: str) -> dict[str, A
     The latter is a table that SentencePiece compiles. The argument has the name that transformers gives it.
     """
     options: dict[str, Any] = {"vocab": model_of(tokenizer, "Unigram", wanted_by)["vocab"]}
-    normalizer = tokenizer.get("normalizer") or {}
-    for step in normalizer.get("normalizers", [normalizer]):
-        if step.get("type") == "Precompiled" and step.get("precompiled_charsmap"):
-            options["_spm_precompiled_charsmap"] = b64decode(step["precompiled_charsmap"])
-            break
+    try:
+        normalizer = tokenizer.get("normalizer") or {}
+        for step in normalizer.get("normalizers", [normalizer]):
+            if step.get("type") == "Precompiled" and step.get("precompiled_charsmap"):
+                options["_spm_precompiled_charsmap"] = b64decode(step["precompiled_charsmap"])
+                break
+    except (AttributeError, TypeError, ValueError) as error:
+        raise TokenizationError(f"'normalizer' in tokenizer.json is damaged ({error}): get the file again.") from error
     return options
+
+
+def precompiled(charsmap: Any) -> normalizers.Normalizer:
+    """The normalization by a table that SentencePiece has compiled."""
+    with rust_errors(lambda message: f"The table for the normalization of characters is damaged ({message})."):
+        return normalizers.Precompiled(charsmap)
 
 
 def post_processor_of(tokenizer: Mapping[str, Any]) -> processors.PostProcessor | None:
@@ -197,8 +210,10 @@ def _scored(entry: Any) -> tuple[str, float]:
 
 def _check_ids(vocab: Mapping[str, int]) -> None:
     for token, index in vocab.items():
-        if not isinstance(token, str) or type(index) is not int or not 0 <= index < 2**32:
-            raise TokenizationError(f"vocab must map tokens to ids from 0 on, got {token!r}: {index!r}.")
+        if not isinstance(token, str) or type(index) is not int or not 0 <= index < MOST_IDS:
+            raise TokenizationError(
+                f"vocab must map tokens to ids from 0 to {MOST_IDS - 1:,}, got {shown(token)}: {shown(index)}."
+            )
     if len(set(vocab.values())) < len(vocab):
         raise TokenizationError("vocab gives one id to several tokens; every token needs an id of its own.")
 

@@ -114,6 +114,8 @@ def _fields(message: bytes) -> Iterator[tuple[int, Any]]:
             position += 1
             value |= (byte & 127) << shift
             shift += 7
+            if shift > 63:
+                raise ValueError(f"the number at byte {position} has more than 64 bits")
             if byte < 128:
                 return value
 

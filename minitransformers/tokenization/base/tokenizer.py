@@ -19,7 +19,7 @@ from tokenizers import AddedToken, Tokenizer, processors
 from minitransformers.compat.keywords import LOADING_PROCESSORS, remove_no_ops
 from minitransformers.compat.tokenizers import SETTINGS
 from minitransformers.configs.checks import check_choice, refuse_unknown
-from minitransformers.errors import InputError, TokenizationError
+from minitransformers.errors import InputError, TokenizationError, shown
 from minitransformers.files.atomic import replacing, write_text
 from minitransformers.files.hub import Source
 from minitransformers.files.pushing import PushToHub
@@ -320,6 +320,7 @@ class PreTrainedTokenizer(ChatCodec, PushToHub):
         cls._refuse_unknown(overrides)
         files = TokenizerFiles(source)
         options = files.options(overrides)
+        cls._check_types(options)
         kept = {name: options.pop(name) for name in cls._unknown(options)}
         tokenizer = cls(**{**cls._from_files(files, options), "name_or_path": source.name_or_path, **options})
         # Keys of the file that are no arguments are kept, and saved again.
@@ -338,6 +339,21 @@ class PreTrainedTokenizer(ChatCodec, PushToHub):
         constructors = [vars(base)["__init__"] for base in own if "__init__" in vars(base)]
         parameters = [item for function in constructors for item in inspect.signature(function).parameters.values()]
         return {item.name for item in parameters if item.kind != item.VAR_KEYWORD} - {"self"}
+
+    @classmethod
+    def _check_types(cls, options: Mapping[str, Any]) -> None:
+        """Refuse flags, numbers and texts of other types, which files may have."""
+        own = cls.__mro__[: cls.__mro__.index(PreTrainedTokenizer) + 1]
+        for constructor in (vars(base)["__init__"] for base in own if "__init__" in vars(base)):
+            for name, parameter in inspect.signature(constructor).parameters.items():
+                kinds = _KINDS.get(str(parameter.annotation))
+                if kinds and name in options and type(options[name]) not in kinds:
+                    raise TokenizationError(
+                        f"{cls.__name__}: {name}={shown(options[name])} must be of the type {parameter.annotation}."
+                    )
+        names = options.get("model_input_names")
+        if names is not None and not (isinstance(names, (list, tuple)) and all(isinstance(n, str) for n in names)):
+            raise TokenizationError(f"model_input_names={shown(names)} must be a list of names.")
 
     @classmethod
     def _unknown(cls, options: Mapping[str, Any]) -> list[str]:
@@ -498,6 +514,9 @@ class PreTrainedTokenizer(ChatCodec, PushToHub):
         return type(self)(tokenizer_object=backend, **options)
 
 
+_KINDS = {"bool": {bool}, "bool | None": {bool, type(None)}, "int": {int}, "str": {str}}
+
+
 def _declared(token: Token, named: bool) -> AddedToken:
     """`token` as an AddedToken, special if it is a str or has a name."""
     if isinstance(token, str):
@@ -512,6 +531,6 @@ def _limit(value: Any) -> int | float:
     """A model_max_length."""
     if value is None:
         return NO_LIMIT
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
         raise InputError(f"model_max_length must be a number of tokens, got {value!r}.")
     return value

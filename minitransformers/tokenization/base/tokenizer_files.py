@@ -7,6 +7,7 @@ In transformers 5 `tokenizer.json` and `tokenizer_config.json` hold everything. 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +16,7 @@ from typing import Any
 
 from tokenizers import AddedToken
 
-from minitransformers.errors import InputError, MissingFileError, TokenizationError
+from minitransformers.errors import InputError, MissingFileError, TokenizationError, shown
 from minitransformers.files.atomic import write_text
 from minitransformers.files.hub import Source
 from minitransformers.files.json_text import parse_json
@@ -27,6 +28,9 @@ SPECIAL_TOKENS_FILE = "special_tokens_map.json"
 ADDED_TOKENS_FILE = "added_tokens.json"
 CHAT_TEMPLATE_FILE = "chat_template.jinja"
 CHAT_TEMPLATE_DIRECTORY = "additional_chat_templates"
+
+# The tokenizers library works on tables of all ids up to the largest, and 16 million are more than any vocabulary has.
+MOST_IDS = 2**24
 
 _NAMES = Vocabulary.SPECIAL_TOKENS_ATTRIBUTES
 
@@ -100,8 +104,8 @@ class TokenizerFiles:
             options.pop("add_bos_token", None)
             options.pop("add_eos_token", None)
             for option, section in (("padding_side", "padding"), ("truncation_side", "truncation")):
-                if self.tokenizer.get(section):
-                    options.setdefault(option, self.tokenizer[section].get("direction", "right").lower())
+                if (stored := _section(self.tokenizer, section)) is not None:
+                    options.setdefault(option, str(stored.get("direction", "right")).lower())
         if (template := self._chat_template()) is not None:
             options["chat_template"] = template
         options |= overrides
@@ -140,8 +144,10 @@ class TokenizerFiles:
         for name, value in (self._read_json(SPECIAL_TOKENS_FILE) or {}).items():
             if overrides.get(name):
                 continue
+            if name.endswith("special_tokens") and not isinstance(value, (list, dict)):
+                raise TokenizationError(f"{name!r} in {SPECIAL_TOKENS_FILE} must be a list, got {shown(value)}.")
             if name == "extra_special_tokens" and isinstance(value, list):
-                known = list(options.get(name) or ())
+                known = _listed(name, options.get(name))
                 options[name] = known + [token for token in map(_as_special, value) if token not in known]
             elif name == "additional_special_tokens":
                 options.setdefault("extra_special_tokens", [_as_special(token) for token in value])
@@ -151,15 +157,22 @@ class TokenizerFiles:
     def _read_added_tokens(self, options: dict[str, Any]) -> dict[int, AddedToken]:
         """The added tokens of added_tokens.json and tokenizer.json, which has more details."""
         special = {str(options[name]) for name in _NAMES if options.get(name)}
-        special |= {str(token) for token in options.get("extra_special_tokens") or ()}
+        special |= {str(token) for token in _listed("extra_special_tokens", options.get("extra_special_tokens"))}
         added = {
-            index: AddedToken(token, special=token in special, normalized=token not in special)
+            checked_id(index, ADDED_TOKENS_FILE): AddedToken(
+                token, special=token in special, normalized=token not in special
+            )
             for token, index in (self._read_json(ADDED_TOKENS_FILE) or {}).items()
         }
         listed = (self.tokenizer or {}).get("added_tokens", [])
         if not isinstance(listed, list) or not all(isinstance(token, dict) for token in listed):
-            raise TokenizationError(f"'added_tokens' in {TOKENIZER_FILE} must be a list of tokens, got {listed!r}.")
-        described = {token.get("id"): {name: token[name] for name in token if name != "id"} for token in listed}
+            raise TokenizationError(
+                f"'added_tokens' in {TOKENIZER_FILE} must be a list of tokens, got {shown(listed)}."
+            )
+        described = {
+            checked_id(token.get("id"), TOKENIZER_FILE): {name: token[name] for name in token if name != "id"}
+            for token in listed
+        }
         return _added_tokens(added, ADDED_TOKENS_FILE) | _added_tokens(described, TOKENIZER_FILE)
 
     def _read_json(self, filename: str) -> dict[str, Any] | None:
@@ -182,16 +195,41 @@ def read_json(path: Path) -> dict[str, Any]:
     return data
 
 
+def checked_id(index: Any, origin: str) -> int:
+    """An id from a file, which may be written as text; TokenizationError where no vocabulary has such an id."""
+    index = int(index) if isinstance(index, str) and re.fullmatch("[0-9]{1,10}", index) else index
+    if type(index) is not int or not 0 <= index < MOST_IDS:
+        raise TokenizationError(
+            f"A token in {origin} has the id {shown(index)}; ids are whole numbers from 0 to {MOST_IDS - 1:,}."
+        )
+    return index
+
+
+def _section(tokenizer: Mapping[str, Any], name: str) -> dict[str, Any] | None:
+    """A section of tokenizer.json; None if it is missing or null."""
+    section = tokenizer.get(name)
+    if section is not None and not isinstance(section, dict):
+        raise TokenizationError(f"{name!r} in {TOKENIZER_FILE} must be an object or null, got {shown(section)}.")
+    return section
+
+
+def _listed(name: str, tokens: Any) -> list[Any]:
+    """Tokens in a file as a list, of a dictionary its tokens."""
+    if not isinstance(tokens, (list, tuple, dict, type(None))):
+        raise TokenizationError(f"{name} must be a list of tokens, got {shown(tokens)}.")
+    return list(tokens.values() if isinstance(tokens, dict) else tokens or ())
+
+
 def as_token(value: Any) -> AddedToken:
     """The AddedToken of a dictionary from a file."""
     if isinstance(value, AddedToken):
         return value
     if not isinstance(value, dict) or not isinstance(value.get("content"), str):
-        raise TokenizationError(f"{value!r} is no added token: it needs 'content', the token itself.")
+        raise TokenizationError(f"{shown(value)} is no added token: it needs 'content', the token itself.")
     try:
         return AddedToken(**{name: field for name, field in value.items() if name != "__type"})
     except TypeError as error:
-        raise TokenizationError(f"{value!r} is no added token: {error}.") from error
+        raise TokenizationError(f"{shown(value)} is no added token: {error}.") from error
 
 
 def as_tokens(value: Any) -> Any:
@@ -229,12 +267,9 @@ def write_chat_template(directory: Path, prefix: str, template: str | dict[str, 
 
 def _added_tokens(tokens: Any, filename: str) -> dict[int, AddedToken]:
     """Tokens by id, from a file, where ids may be strings."""
-    try:
-        return {int(index): as_token(token) for index, token in tokens.items()}
-    except TokenizationError:
-        raise
-    except (AttributeError, TypeError, ValueError) as error:
-        raise TokenizationError(f"The added tokens in {filename} must be tokens by id, got {tokens!r}.") from error
+    if not isinstance(tokens, Mapping):
+        raise TokenizationError(f"The added tokens in {filename} must be tokens by id, got {shown(tokens)}.")
+    return {checked_id(index, filename): as_token(token) for index, token in tokens.items()}
 
 
 def _rename_additional(options: dict[str, Any]) -> None:

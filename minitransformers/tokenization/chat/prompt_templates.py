@@ -7,6 +7,7 @@ a prompt with a final space badly.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -193,11 +194,19 @@ def fit_chat(
     if not starts:
         raise InputError("The chat has no message of the user.")
     system = [message for message in messages if message["role"] == "system"]
-    for start in [0, *starts]:  # all of it, then from each message of the user on
+
+    def fitted(start: int) -> tuple[list[Message], list[int]]:
         kept = system + [message for message in messages[start:] if message["role"] != "system"]
-        ids = encode(kept)
-        if len(ids) <= limit:
-            return kept, ids
+        return kept, encode(kept)
+
+    kept, ids = fitted(0)
+    if len(ids) <= limit:
+        return kept, ids
+    # The later it starts, the shorter the chat: the first start that fits is found by halving, not by trying each.
+    first = bisect_left(starts, True, hi=len(starts) - 1, key=lambda start: len(fitted(start)[1]) <= limit)
+    kept, ids = fitted(starts[first])
+    if len(ids) <= limit:
+        return kept, ids
     raise InputError(
         f"The last message has {len(ids)} tokens with the text around it, and there is room for {limit}: shorten "
         f"it{', or the system message' if system else ''}, or ask for a shorter answer."

@@ -5,9 +5,15 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
+
+from minitransformers.errors import InputError, MinitransformersError
+from minitransformers.tokenization.chat import limits
+
+MOST_TEMPLATE = 1_000_000  # characters
 
 # Private characters, which ordinary texts don't have, around the assistant's words. `templates.render` removes them.
 ASSISTANT_START, ASSISTANT_END = "\U000f0002", "\U000f0003"
@@ -15,8 +21,34 @@ ASSISTANT_START, ASSISTANT_END = "\U000f0002", "\U000f0003"
 
 @functools.lru_cache(maxsize=64)
 def compile_template(template: str, track_assistant: bool) -> Any:
-    """A compiled template. With `track_assistant` it writes marks around the assistant's words."""
-    return sandbox(track_assistant).from_string(template)
+    """A compiled template. With `track_assistant` it writes marks around the assistant's words.
+
+    Raises:
+        InputError: it is no template; also a `jinja2.exceptions.TemplateError`.
+    """
+    environment = sandbox(track_assistant)
+    if len(template) > MOST_TEMPLATE:
+        raise InputError(f"The chat template has {len(template):,} characters; the most are {MOST_TEMPLATE:,}.")
+    with template_errors("can't be read"):
+        return environment.from_string(template)
+
+
+@contextmanager
+def template_errors(what: str) -> Iterator[None]:
+    """Turn whatever a template raises into an InputError that is also Jinja's `TemplateError`."""
+    from jinja2.exceptions import TemplateError
+
+    class ChatTemplateError(InputError, TemplateError):
+        """A chat template that is no template, or that fails."""
+
+    try:
+        yield
+    except MinitransformersError:
+        raise
+    except (Exception, RecursionError, MemoryError) as error:
+        line = f" (line {error.lineno})" if hasattr(error, "lineno") else ""
+        kind = "" if isinstance(error, TemplateError) else f"{type(error).__name__}: "
+        raise ChatTemplateError(f"The chat template {what}{line}: {kind}{str(error)[:500]}") from error
 
 
 def sandbox(track_assistant: bool) -> Any:
@@ -56,6 +88,9 @@ def sandbox(track_assistant: bool) -> Any:
                 _refuse_underscore(name)
             jinja2.utils.Namespace.__init__(self, attributes)
 
+        def __repr__(self) -> str:  # Jinja's shows the values, which may contain each other
+            return "<Namespace>"
+
         def __setitem__(self, name: str, value: Any) -> None:
             _refuse_underscore(name)
             super().__setitem__(name, value)
@@ -82,10 +117,36 @@ def sandbox(track_assistant: bool) -> Any:
         # Jinja's own filter writes HTML: it escapes <, > and &.
         return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
-    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, jinja2.ext.loopcontrols]
+    class Limited(jinja2.sandbox.ImmutableSandboxedEnvironment):
+        """The sandbox, with limits of time and memory (limits.py)."""
+
+        intercepted_binops = frozenset(["+", "*", "**", "%"])
+        concat = staticmethod(limits.joined)
+        charge = staticmethod(limits.charge)
+        measured = staticmethod(limits.measured)
+
+        def _parse(self, *source: Any) -> Any:
+            return limits.add_charges(super()._parse(*source))
+
+        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+            compute = functools.partial(super().call_binop, context, operator, left, right)
+            return limits.checked_operator(operator, left, right, compute)
+
+        def call(__self, __context: Any, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805 (as in jinja2)
+            if __obj is limits.charge or __obj is limits.measured:
+                return __obj(*args)
+            method = getattr(__obj, "__wrapped__", __obj)
+            if isinstance(text := getattr(method, "__self__", None), str):
+                limits.check_growth(method.__name__, text, [*args, *kwargs.values()])
+            return limits.measured(super().call(__context, __obj, *args, **kwargs))
+
+    # Without optimization, because it computes constants when a template is read, such as "a" * 10**12.
+    environment = Limited(
+        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, jinja2.ext.loopcontrols], optimized=False
     )
+    environment.globals.pop("lipsum")
     environment.filters["tojson"] = tojson
+    environment.filters = {name: limits.checked_filter(name, run) for name, run in environment.filters.items()}
     environment.globals |= {
         "raise_exception": raise_exception,
         "strftime_now": lambda form: datetime.now().strftime(form),

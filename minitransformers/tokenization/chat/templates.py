@@ -13,8 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from minitransformers.errors import InputError, warn
-from minitransformers.tokenization.chat.sandbox import ASSISTANT_END, ASSISTANT_START, compile_template
+from minitransformers.errors import InputError, shown, warn
+from minitransformers.tokenization.chat.limits import limited
+from minitransformers.tokenization.chat.sandbox import (
+    ASSISTANT_END,
+    ASSISTANT_START,
+    compile_template,
+    template_errors,
+)
 from minitransformers.tokenization.chat.tool_schemas import tool_schema
 
 Templates = str | dict[str, str] | None
@@ -30,10 +36,15 @@ _REASONING = ("reasoning_content", "thinking", "reasoning")
 def read_templates(value: Any) -> Templates:
     """The attribute `chat_template`: one template, or several by name (in files, a list of names and templates)."""
     if isinstance(value, (list, tuple)):
-        value = {entry["name"]: entry["template"] for entry in value}
+        try:
+            value = {entry["name"]: entry["template"] for entry in value}
+        except (TypeError, KeyError, IndexError):
+            raise InputError(
+                f"chat_template must be a str, or a list of {{'name': …, 'template': …}}; got {shown(value)}."
+            ) from None
     texts = value.values() if isinstance(value, dict) else [value]
     if not all(text is None or isinstance(text, str) for text in texts):
-        raise InputError(f"chat_template must be a str, or a dictionary of them by name; got {value!r}.")
+        raise InputError(f"chat_template must be a str, or a dictionary of them by name; got {shown(value)}.")
     templates: Templates = value
     return templates
 
@@ -179,13 +190,14 @@ def render(
     texts, spans = [], []
     for messages in inputs.conversations:
         final = _open_final_message(messages, continue_final_message, template) if continue_final_message else None
-        text = compiled.render(
-            messages=messages,
-            tools=inputs.tools,
-            documents=inputs.documents,
-            add_generation_prompt=add_generation_prompt,
-            **{**special_tokens, **inputs.variables},
-        )
+        with template_errors("fails"), limited():
+            text = compiled.render(
+                messages=messages,
+                tools=inputs.tools,
+                documents=inputs.documents,
+                add_generation_prompt=add_generation_prompt,
+                **{**special_tokens, **inputs.variables},
+            )
         if final is not None:
             text = _cut_at_open_end(text, final)
         text, marked = _take_marks(text) if track_assistant else (text, [])

@@ -7,7 +7,7 @@ from typing import Any
 
 from tokenizers import Tokenizer, normalizers, processors
 
-from minitransformers.tokenization.base.backend import post_processor_of, unigram
+from minitransformers.tokenization.base.backend import post_processor_of, precompiled, unigram
 from minitransformers.tokenization.base.sentencepiece import unigram_files
 from minitransformers.tokenization.base.tokenizer import PreTrainedTokenizer
 from minitransformers.tokenization.base.tokenizer_files import TOKENIZER_FILE, TokenizerFiles
@@ -63,7 +63,7 @@ class AlbertTokenizer(PreTrainedTokenizer):
         if do_lower_case:
             steps.append(normalizers.Lowercase())
         if _spm_precompiled_charsmap is not None:
-            steps.append(normalizers.Precompiled(_spm_precompiled_charsmap))
+            steps.append(precompiled(_spm_precompiled_charsmap))
         backend.normalizer = normalizers.Sequence(steps)
         set_word_marks(backend, add_prefix_space)
         backend.post_processor = processors.TemplateProcessing(

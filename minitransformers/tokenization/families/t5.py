@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tokenizers import Tokenizer, normalizers, processors
+from tokenizers import Tokenizer, processors
 
 from minitransformers.errors import InputError
-from minitransformers.tokenization.base.backend import unigram
+from minitransformers.tokenization.base.backend import precompiled, unigram
 from minitransformers.tokenization.base.sentencepiece import unigram_files
 from minitransformers.tokenization.base.tokenizer import PreTrainedTokenizer
 from minitransformers.tokenization.base.tokenizer_files import TOKENIZER_FILE, TokenizerFiles
@@ -20,6 +20,7 @@ from minitransformers.tokenization.base.vocabulary import Token
 from minitransformers.tokenization.families.xlm_roberta import set_word_marks
 
 MODEL_FILE = "spiece.model"
+MOST_SENTINELS = 10_000
 
 
 class T5Tokenizer(PreTrainedTokenizer):
@@ -74,7 +75,7 @@ class T5Tokenizer(PreTrainedTokenizer):
             vocab = [*smallest, ("▁", -2.0), *((token, 0.0) for token in reversed(sentinels))]
         backend = Tokenizer(unigram(vocab, unk_id=2))
         if _spm_precompiled_charsmap is not None:
-            backend.normalizer = normalizers.Precompiled(_spm_precompiled_charsmap)
+            backend.normalizer = precompiled(_spm_precompiled_charsmap)
         set_word_marks(backend, add_prefix_space=True)
         self._tokenizer = backend
         super().__init__(
@@ -112,8 +113,8 @@ class T5Tokenizer(PreTrainedTokenizer):
 
 
 def _sentinels(extra_ids: int) -> list[str]:
-    if type(extra_ids) is not int or extra_ids < 0:
-        raise InputError(f"extra_ids must be the number of sentinels, at least 0; got {extra_ids!r}.")
+    if type(extra_ids) is not int or not 0 <= extra_ids <= MOST_SENTINELS:
+        raise InputError(f"extra_ids must be the number of sentinels, from 0 to {MOST_SENTINELS:,}; got {extra_ids!r}.")
     return [f"<extra_id_{number}>" for number in range(extra_ids)]
 
 

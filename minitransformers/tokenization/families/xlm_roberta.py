@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, processors
+from tokenizers import Tokenizer, decoders, pre_tokenizers, processors
 
-from minitransformers.tokenization.base.backend import unigram
+from minitransformers.tokenization.base.backend import precompiled, unigram
 from minitransformers.tokenization.base.sentencepiece import unigram_files
 from minitransformers.tokenization.base.tokenizer import PreTrainedTokenizer
 from minitransformers.tokenization.base.tokenizer_files import TOKENIZER_FILE, TokenizerFiles
@@ -54,7 +54,7 @@ class XLMRobertaTokenizer(PreTrainedTokenizer):
             vocab = [(str(token), 0.0) for token in (bos_token, pad_token, eos_token, unk_token, mask_token)]
         backend = Tokenizer(unigram(vocab, unk_id=3))
         if _spm_precompiled_charsmap is not None:
-            backend.normalizer = normalizers.Precompiled(_spm_precompiled_charsmap)
+            backend.normalizer = precompiled(_spm_precompiled_charsmap)
         set_word_marks(backend, add_prefix_space)
         self._tokenizer = backend
         super().__init__(
