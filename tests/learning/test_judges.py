@@ -24,11 +24,39 @@ CHECKS = {
     "cache": learning.check_cache,
     "lora": learning.check_lora,
     "tokenizer": learning.check_tokenizer,
+    "embeddings": learning.check_embeddings,
+    "positions": learning.check_positions,
+    "feed_forward": learning.check_feed_forward,
+    "norm": learning.check_norm,
+    "bert_embeddings": learning.check_bert_embeddings,
+    "masked_lm_head": learning.check_masked_lm_head,
+    "pooler": learning.check_pooler,
+    "pretraining_loss": learning.check_pretraining_loss,
+    "causal_block": learning.check_causal_block,
+    "causal_loss": learning.check_causal_loss,
+    "gpt": learning.check_gpt,
+    "training_loop": learning.check_training_loop,
+    "schedule": learning.check_schedule,
+    "patches": learning.check_patches,
 }
+# The checks that are given a module; the others are given the class, or a function.
+OF_MODULES = ("attention", "encoder_block", "feed_forward", "causal_block")
 
 
 def check_padding(function):
     learning.check_masks(padding=function)
+
+
+def check_rms_norm(make):
+    learning.check_norm(make, rms=True)
+
+
+SECOND_CHECKS = {
+    "_PADDING": check_padding,
+    "_DECODERS": learning.check_cache,
+    "_RMS": check_rms_norm,
+    "_EMBEDDINGS": learning.check_image_embeddings,
+}
 
 
 def attempts(kind):
@@ -36,8 +64,8 @@ def attempts(kind):
     found = []
     for name, check in CHECKS.items():
         module = importlib.import_module(f"attempts.{name}")
-        for suffix in ("", "_PADDING", "_DECODERS"):
-            judge = check_padding if suffix == "_PADDING" else check
+        for suffix in ("", *SECOND_CHECKS):
+            judge = SECOND_CHECKS.get(suffix, check)
             for attempt in getattr(module, kind + suffix, []):
                 attempt = attempt if isinstance(attempt, tuple) else (attempt,)
                 label = getattr(attempt[0], "__name__", type(attempt[0]).__name__)
@@ -46,9 +74,9 @@ def attempts(kind):
 
 
 def made(attempt):
-    """Modules other than caches and LoRA layers are given as instances, with weights drawn anew."""
+    """What a check is given: a module, or a class or function as it is."""
     torch.manual_seed(0)
-    if isinstance(attempt, type) and issubclass(attempt, nn.Module) and not attempt.__module__.endswith("lora"):
+    if isinstance(attempt, type) and issubclass(attempt, nn.Module) and attempt.__module__.endswith(OF_MODULES):
         return attempt()
     return attempt
 

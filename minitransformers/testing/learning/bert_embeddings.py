@@ -121,7 +121,7 @@ def check_bert_embeddings(make: Callable[..., Any]) -> None:
             MISTAKES,
             [
                 ("The output is LayerNorm(token + position + segment).", "one token"),
-                ("Positions count 0, 1, 2 …", "three times the same token"),
+                ("Positions count from 0 to the end of the text.", "three times the same token"),
                 ("Each token has its own position and segment.", "two pairs of texts"),
             ],
         )

@@ -43,7 +43,7 @@ MISTAKES = {
 def embed(ids: Tensor, rows: Tensor, wrong: frozenset[str] = frozenset()) -> Tensor:
     """The row of each id in plain steps, with the mistakes that `wrong` names."""
     size, width = rows.shape
-    index = ids + ("one up" in wrong) - ("one down" in wrong)
+    index = ids + (int("one up" in wrong) - int("one down" in wrong))
     if "positions" in wrong:
         index = torch.arange(ids.shape[1]).expand_as(ids)
     if "reversed" in wrong:

@@ -151,7 +151,7 @@ def check_image_embeddings(make: Callable[..., Any]) -> None:
     if not isinstance(module, nn.Module):
         raise CheckError(CALLABLE, f"it makes a {type(module).__name__}, not a module", f"expected: {EMBEDDINGS}")
     redraw(module)
-    flat = {tuple(n for n in p.shape if n != 1): p.detach() for p in module.parameters()}
+    flat = {tuple(n for n in p.shape if n != 1): p.detach().squeeze() for p in module.parameters()}
     count, numbers = (SIZE // PATCH) ** 2, CHANNELS * PATCH**2
     weight = flat.get((HIDDEN, CHANNELS, PATCH, PATCH), flat.get((HIDDEN, numbers)))
     shown = table(["shape"], {name: [tuple(p.shape)] for name, p in module.named_parameters()} or {"none": ["-"]})

@@ -36,8 +36,7 @@ MISTAKES = {
     "rest dropped": "the last batches, too few for a whole step, are dropped",
     "rest divided": "the last step, of fewer batches, is divided by the full number of batches",
     "evaluation": "the model is in evaluation mode: dropout is off",
-    "no clip": "gradients are not clipped",
-    "clip late": "gradients are clipped after the step",
+    "no clip": "gradients are not clipped, or only after the step",
     "clip each": "each parameter's gradient is clipped on its own: the norm is that of all of them together",
     "clip values": "single numbers are clipped, not the norm of all gradients",
     "clip always": "gradients are scaled to the norm even where they are shorter",
@@ -61,7 +60,7 @@ SCHEDULE_MISTAKES = {
 
 
 class TwoParameters(nn.Module):
-    """A tiny model with a loss for each batch; in training a dropout of fixed places changes the loss."""
+    """A tiny model with a loss for each batch; in training fixed factors, like a dropout, change the loss."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,7 +69,7 @@ class TwoParameters(nn.Module):
 
     def forward(self, batch: Tensor) -> Tensor:
         """The mean loss of a batch (rows, 3): two inputs and a target."""
-        kept = torch.tensor([2.0, 0.0]) if self.training else torch.ones(2)
+        kept = torch.tensor([1.5, 0.5]) if self.training else torch.ones(2)
         found = batch[:, :2] @ (self.a * kept) + 3 * self.b
         return (found - batch[:, 2]).square().mean()
 
@@ -78,11 +77,11 @@ class TwoParameters(nn.Module):
 def plain_training(
     batches: Sequence[Tensor], accumulation: int, max_norm: float | None, wrong: frozenset[str] = frozenset()
 ) -> Tensor:
-    """The parameters after training in plain steps, with the mistakes that `wrong` names."""
+    """The parameters after training, and the number of steps, in plain steps, with the mistakes that `wrong` names."""
     model = TwoParameters().train("evaluation" not in wrong)
     parameters, rate = list(model.parameters()), 0.1
     accumulation = 1 if "step each" in wrong else accumulation
-    gradients = [torch.zeros_like(p) for p in parameters]
+    gradients, steps = [torch.zeros_like(p) for p in parameters], 0
 
     def add(batch: Tensor, share: float) -> None:
         for total, new in zip(gradients, torch.autograd.grad(model(batch), parameters), strict=True):
@@ -114,8 +113,7 @@ def plain_training(
             break
         group = [batches[0]] * len(group) if "first batch" in wrong else group
         count = accumulation if "rest divided" in wrong else len(group)
-        if "step first" in wrong:
-            step()
+        before = [g.clone() for g in gradients]
         if "no zero" not in wrong:
             zero()
         for batch in group:
@@ -126,13 +124,15 @@ def plain_training(
                 clip()
         if "zero late" in wrong:
             zero()
-        if "clip late" not in wrong and "clip batch" not in wrong:
+        if "clip batch" not in wrong:
             clip()
-        if "step first" not in wrong:
-            step()
-        if "clip late" in wrong:
-            clip()
-    return torch.cat([p.detach().flatten() for p in parameters])
+        if "step first" in wrong:
+            gradients, before = before, gradients
+        step()
+        if "step first" in wrong:
+            gradients = before
+        steps += "no step" not in wrong
+    return torch.cat([*(p.detach().flatten() for p in parameters), torch.tensor([float(steps)])])
 
 
 def check_training_loop(function: Callable[..., Any]) -> None:
@@ -181,14 +181,16 @@ def check_training_loop(function: Callable[..., Any]) -> None:
             values["accumulation"] = accumulation
         if takes(function, "max_norm"):
             values["max_norm"] = max_norm
+        steps: list[Any] = []
+        optimizer.register_step_post_hook(lambda *arguments: steps.append(arguments))
         losses.append(call(function, values, LOOP))
-        return torch.cat([p.detach().flatten() for p in model.parameters()])
+        return torch.cat([*(p.detach().flatten() for p in model.parameters()), torch.tensor([float(len(steps))])])
 
     judge_outputs(
         [run(index) for index in range(len(cases))],
         lambda wrong: (plain_training(u, case[1], case[2], wrong) for u, case in zip(used, cases, strict=True)),
         MISTAKES,
-        [(law, f"the three weights after {place}") for law, *_, place in cases],
+        [(law, f"the three weights and the number of steps after {place}") for law, *_, place in cases],
     )
     if isinstance(losses[1], (list, tuple)):
         _check_losses(losses[1], batches)
@@ -200,8 +202,8 @@ def _check_losses(losses: Sequence[Any], batches: Sequence[Tensor]) -> None:
     for index, batch in enumerate(batches):
         model = TwoParameters()
         weights = plain_training(batches[:index], 1, None)
-        model.load_state_dict({"a": weights[:2], "b": weights[2:]})
-        expected.append(float(model(batch)))
+        model.load_state_dict({"a": weights[:2], "b": weights[2:3]})
+        expected.append(model(batch).item())
     if any(isinstance(loss, Tensor) and loss.requires_grad for loss in losses):
         shown = table(["type"], {"yours": ["tensor with a graph"], "expected": ["float"]})
         cause = "the losses keep their graphs, and all activations with them: use loss.item()"
