@@ -1,0 +1,20 @@
+"""Exercise 12: BERT's second task, pairs of sentences."""
+
+import random
+from itertools import pairwise
+
+
+def make_pairs(documents: list[list[str]], rng: random.Random | None = None) -> list[tuple[str, str, int]]:
+    """A pair for each sentence but the last one of each document.
+
+    With probability ½ the second sentence is the next one, and the label 0. Else it is any sentence of any other
+    document, and the label 1.
+
+    Args:
+        documents: each a list of sentences; at least two documents.
+        rng: source of the random numbers.
+
+    Returns:
+        (first sentence, second sentence, label) for each pair.
+    """
+    ...  # write this

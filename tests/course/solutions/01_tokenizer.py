@@ -1,0 +1,99 @@
+"""Exercise 1: from a text to ids."""
+
+import unicodedata
+from itertools import pairwise
+
+
+def bpe(word: str, merges: list[tuple[str, str]]) -> list[str]:
+    """Cut a word into pieces by byte-pair merges.
+
+    Begin with the letters. Of all pairs of neighbours that are in `merges`, take the one that was learnt first (it
+    stands first in the list) and join it everywhere in the word, from left to right. Go on until no pair is left.
+
+    Args:
+        word: for example "lower".
+        merges: pairs, the one that was learnt first at the front, for example [("l", "o"), ("lo", "w")].
+
+    Returns:
+        The pieces, for example ["low", "e", "r"].
+    """
+    pieces = list(word)
+    ranks = {pair: rank for rank, pair in enumerate(merges)}
+    while True:
+        pairs = [pair for pair in pairwise(pieces) if pair in ranks]
+        if not pairs:
+            return pieces
+        best = min(pairs, key=ranks.__getitem__)
+        joined, index = [], 0
+        while index < len(pieces):
+            if tuple(pieces[index : index + 2]) == best:
+                joined.append(best[0] + best[1])
+                index += 2
+            else:
+                joined.append(pieces[index])
+                index += 1
+        pieces = joined
+
+
+def wordpiece(word: str, vocabulary: dict[str, int]) -> list[str]:
+    """Cut a word into the longest pieces that the vocabulary has, from left to right.
+
+    A piece that continues a word is looked up, and returned, with "##" in front.
+
+    Args:
+        word: for example "playing".
+        vocabulary: the id of each piece.
+
+    Returns:
+        The pieces, for example ["play", "##ing"]; ["[UNK]"] if the word cannot be cut completely.
+    """
+    pieces, start = [], 0
+    while start < len(word):
+        for end in range(len(word), start, -1):
+            piece = ("##" if start else "") + word[start:end]
+            if piece in vocabulary:
+                pieces.append(piece)
+                start = end
+                break
+        else:
+            return ["[UNK]"]
+    return pieces
+
+
+def split_words(text: str) -> list[str]:
+    """Cut a text into lower-case words without accents; each punctuation mark is a word of its own.
+
+    Args:
+        text: for example "A café!"
+
+    Returns:
+        The words, for example ["a", "cafe", "!"].
+    """
+    text = unicodedata.normalize("NFD", text.lower())
+    words, word = [], ""
+    for char in text:
+        if unicodedata.category(char) == "Mn":  # an accent
+            continue
+        if char.isalnum():
+            word += char
+            continue
+        if word:
+            words.append(word)
+        word = ""
+        if not char.isspace():
+            words.append(char)
+    return [*words, word] if word else words
+
+
+def encode(text: str, vocabulary: dict[str, int]) -> list[int]:
+    """The ids of a text as BERT reads it: [CLS], the pieces of its words, [SEP].
+
+    Args:
+        text: one sentence.
+        vocabulary: the id of each piece, "[CLS]", "[SEP]" and "[UNK]" among them.
+
+    Returns:
+        The ids.
+    """
+    pieces = [piece for word in split_words(text) for piece in wordpiece(word, vocabulary)]
+    return [vocabulary[piece] for piece in ["[CLS]", *pieces, "[SEP]"]]
