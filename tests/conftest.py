@@ -23,6 +23,15 @@ settings.register_profile("thorough", deadline=None, max_examples=250, suppress_
 settings.load_profile("quick")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is marked `thorough` but for the thorough profile: cases like others that run anyway."""
+    if config.getoption("--hypothesis-profile") != "thorough":
+        left_out = [item for item in items if item.get_closest_marker("thorough")]
+        if left_out:
+            config.hook.pytest_deselected(items=left_out)
+            items[:] = [item for item in items if not item.get_closest_marker("thorough")]
+
+
 @pytest.fixture
 def annotations_are_not_checked():
     """Wrong types meet the library's own checks, as in a user's program, and not those of the test run.

@@ -90,11 +90,12 @@ def tokenizer_json(family: str, *, added: bool) -> Path:
     return plain / "tokenizer.json"
 
 
-many_texts = settings(max_examples=230, suppress_health_check=list(HealthCheck))
+THOROUGH = settings.get_current_profile_name() == "thorough"
+many_texts = settings(max_examples=230 if THOROUGH else 75, suppress_health_check=list(HealthCheck))
 
 
 @pytest.mark.parametrize("family", CLASSES)
-def test_two_thousand_texts_and_drawn_options(family: str) -> None:
+def test_many_texts_and_drawn_options(family: str) -> None:
     """Drawn directories, texts in many scripts, single or in pairs, and drawn calls."""
     seen: set[str] = set()
 
@@ -118,7 +119,7 @@ def test_two_thousand_texts_and_drawn_options(family: str) -> None:
         shutil.rmtree(directory)
 
     compare()
-    assert len(seen) >= 2000, len(seen)
+    assert len(seen) >= (2000 if THOROUGH else 650), len(seen)
 
 
 @pytest.mark.parametrize("family", CLASSES)

@@ -1,8 +1,8 @@
 """Compiles and exports small models and compares them with the plain ones; an AssertionError where they differ.
 
-    python compile_and_export.py CHECK
+    python compile_and_export.py CHECK …
 
-CHECK is the name of a function below. Run as a process of its own, in which no type-checking hook is installed: that
+Each CHECK is the name of a function below; a line is printed for each that ends well. Run as a process of its own, in which no type-checking hook is installed: that
 cannot be traced.
 """
 
@@ -147,4 +147,6 @@ def exported_with_a_cache() -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    globals()[sys.argv[1]]()
+    for check in sys.argv[1:]:
+        globals()[check]()
+        print(check)
