@@ -2,8 +2,8 @@
 
     python compile_and_export.py CHECK …
 
-Each CHECK is the name of a function below; a line is printed for each that ends well. Run as a process of its own, in which no type-checking hook is installed: that
-cannot be traced.
+Each CHECK is the name of a function below; a line is printed for each that ends well. Run as a process of its own, in
+which no type-checking hook is installed: that cannot be traced.
 """
 
 from __future__ import annotations
