@@ -119,7 +119,7 @@ def _through_the_head(
     leaf = torch.zeros_like(normed).requires_grad_()
     with torch.enable_grad(), patch(model, {norm: leaf}):
         logit = logits_of(model, inputs)[:, position, token]
-    (gradient,) = torch.autograd.grad(logit.sum(), leaf)
+        (gradient,) = torch.autograd.grad(logit.sum(), leaf)
     return gradient[:, position], logit.detach()
 
 

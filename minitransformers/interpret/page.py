@@ -37,7 +37,7 @@ class AttentionPage:
 
     Attributes:
         data: read by the page's script: `groups`, each with a `name`, `queries` and `keys` (tokens) and `layers`, whose
-            `weights` [head][query][key], `query` and `key` [head][token][dimension] are the model's float32 numbers.
+            `weights[head][query][key]`, `query[head][token][dimension]` and `key[…]` are the model's float32 numbers.
     """
 
     data: dict[str, Any]

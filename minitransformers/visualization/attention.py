@@ -129,11 +129,11 @@ def draw_layer(
 def draw_side_by_side(*maps: HeadMap, title: str = "", path: str | os.PathLike[str] | None = None) -> Picture:
     """Draw heads of any models beside each other with one scale of colours, such as bidirectional beside causal.
 
-    draw_side_by_side(
-        HeadMap(bert.attentions[3][0, 5], bert_tokens, "BERT: all tokens see all tokens"),
-        HeadMap(gpt2.attentions[3][0, 5], gpt2_tokens, "GPT-2: a token sees itself and earlier tokens"),
-        path="masks.png",
-    )
+        draw_side_by_side(
+            HeadMap(bert.attentions[3][0, 5], bert_tokens, "BERT: all tokens see all tokens"),
+            HeadMap(gpt2.attentions[3][0, 5], gpt2_tokens, "GPT-2: a token sees itself and earlier tokens"),
+            path="masks.png",
+        )
     """
     if not maps:
         raise InputError("draw_side_by_side needs at least one HeadMap, and got none.")

@@ -203,3 +203,12 @@ def test_a_model_without_tokens_has_nothing_to_attribute_to():
     image_model = tiny_model(ViTModel)
     with pytest.raises(InputError, match="no logits"):
         logit_lens(image_model, example_batch(image_model, labels=False))
+
+
+def test_attribution_works_where_gradients_are_switched_off():
+    model = tiny_model(GPT2LMHeadModel)
+    expected = direct_logit_attribution(model, IDS, 3)
+    with torch.no_grad():
+        found = direct_logit_attribution(model, IDS, 3)
+    assert_close(found.values, expected.values)
+    assert_close(found.values.sum(0) + found.constant, found.logit)
