@@ -7,6 +7,7 @@ import ast
 import importlib
 import importlib.util
 import inspect
+import sys
 import textwrap
 from pathlib import Path
 from types import ModuleType
@@ -60,6 +61,7 @@ def _load(path: Path) -> ModuleType:
         if specification is None or specification.loader is None or not path.is_file():
             raise FileNotFoundError(f"There is no file {path}: see adapters.py.")
         module = importlib.util.module_from_spec(specification)
+        sys.modules[specification.name] = module  # where `inspect` looks for the source of a class
         specification.loader.exec_module(module)
         _files[path] = module
     return _files[path]

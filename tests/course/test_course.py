@@ -21,7 +21,7 @@ def solved(monkeypatch):
     monkeypatch.setattr(adapters, "PIECES", dict(SOLVED))
 
 
-def tests_of(folder):
+def judges_of(folder):
     """The test functions of an exercise, by name."""
     (path,) = folder.glob("test_*.py")
     specification = importlib.util.spec_from_file_location(f"judge_{folder.name}", path)
@@ -38,14 +38,14 @@ def test_there_are_all_exercises():
 
 @pytest.mark.parametrize("folder", EXERCISES, ids=lambda folder: folder.name)
 def test_the_stub_fails(folder):
-    for test in tests_of(folder).values():
+    for test in judges_of(folder).values():
         with pytest.raises(pieces.NotWrittenError, match=r"is not written yet: see course/\d\d_"):
             test()
 
 
 @pytest.mark.parametrize("folder", EXERCISES, ids=lambda folder: folder.name)
 def test_the_solution_passes(folder, solved):
-    tests = tests_of(folder)
+    tests = judges_of(folder)
     assert tests
     for name, test in tests.items():
         try:
@@ -83,9 +83,9 @@ def test_a_piece_may_be_an_object_a_module_or_a_name_in_it(monkeypatch):
     assert pieces.attention is own
     assert pieces.pairwise is __import__("itertools").pairwise
     assert pieces.other is __import__("itertools").chain
-    with pytest.raises(AttributeError, match="has no 'x': see adapters.py"):
+    with pytest.raises(AttributeError, match=r"has no 'x': see adapters\.py"):
         pieces.x
-    with pytest.raises(AttributeError, match="adapters.py has no piece 'attenshun'"):
+    with pytest.raises(AttributeError, match=r"adapters\.py has no piece 'attenshun'"):
         pieces.attenshun
 
 
@@ -94,8 +94,7 @@ def test_a_class_with_one_method_left_is_not_written():
         def one(self):
             return 1
 
-        def two(self):
-            """Do it."""
+        def two(self): ...
 
     assert pieces._unwritten(Half) == "Half.two"
     assert pieces._unwritten(Half.one) is None
