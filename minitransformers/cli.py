@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 
 import minitransformers
-from minitransformers import task_commands
+from minitransformers import course_command, task_commands
 from minitransformers.app.settings import FIELDS, STRATEGIES, Settings
 from minitransformers.errors import MinitransformersError, nearest
 
@@ -92,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     app.add_argument("--port", type=int, default=8000, help="0 chooses a free one (8000)")
     add("shapes", "the published sizes of GPT, GPT-2 and GPT-3, and their numbers of parameters", _shapes)
     task_commands.add_commands(add)
+    course_command.add_command(add)
     for command in (generate, chat, app):
         _add_model(command)
         _add_settings(command)
