@@ -8,16 +8,14 @@
 from __future__ import annotations
 
 import argparse
-import io
 import json
-import random
 import statistics
-import tarfile
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
+from reviews import Texts, read_reviews, split
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score
@@ -28,10 +26,7 @@ from minitransformers.assets import fetch
 from minitransformers.recipes import METHODS, choose_parameters, tune
 
 LABELS = ["negative", "positive"]
-CLEAR = 1.0  # a review counts if the mean of its 20 ratings, from -4 to 4, is at least so far from 0
 SEEDED = ("full", "lora", "head")  # these run with every seed, the others with the first
-
-Texts = tuple[list[str], list[int]]
 
 
 def main() -> None:
@@ -54,33 +49,6 @@ def main() -> None:
     (options.output / "figures.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
     if "full" in options.methods:
         print(f"\nTry it:  python -m minitransformers classify --model {options.output / 'full'} 'A lovely film.'")
-
-
-def read_reviews(dataset: str | None) -> list[tuple[str, int]]:
-    """Texts, each once, with 1 for positive and 0 for negative."""
-    if dataset:
-        from datasets import load_dataset
-
-        rows = load_dataset(dataset, split="train").shuffle(seed=0)
-        return list({row["text"]: int(row["label"]) for row in rows}.items())
-    found = {}
-    with tarfile.open(fetch("vader-ratings") / "hutto_ICWSM_2014.tar.gz") as archive:
-        stream = archive.extractfile("hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt")
-        for line in io.TextIOWrapper(stream, "utf-8", errors="replace"):
-            _, mean, text = line.rstrip().split("\t", 2)
-            if abs(float(mean)) >= CLEAR:
-                found[text] = int(float(mean) > 0)
-    return list(found.items())
-
-
-def split(reviews: list[tuple[str, int]], sizes: list[int], seed: int) -> list[Texts]:
-    """Three parts without a text in common."""
-    shuffled, parts = random.Random(seed).sample(reviews, min(sum(sizes), len(reviews))), []
-    for size in sizes:
-        texts, labels = zip(*shuffled[:size], strict=True)
-        parts.append((list(texts), list(labels)))
-        shuffled = shuffled[size:]
-    return parts
 
 
 def bag_of_words(training: Texts, test: Texts) -> dict[str, Any]:

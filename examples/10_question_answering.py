@@ -195,8 +195,14 @@ def show(answer: Any) -> None:
         "On Sundays, Ruth Lindgren enjoys sailing."
     )
     print(f"\n{context}")
-    for question in ("Where was Ruth Lindgren born?", "What is the job of Ruth Lindgren?", "Who hired her?",
-                     "When was she hired?", "What does she enjoy on Sundays?", "Who is the king of Sweden?"):  # fmt: skip
+    for question in (
+        "Where was Ruth Lindgren born?",
+        "What is the job of Ruth Lindgren?",
+        "Who hired her?",
+        "When was she hired?",
+        "What does she enjoy on Sundays?",
+        "Who is the king of Sweden?",
+    ):
         found = answer(question=question, context=context, handle_impossible_answer=True, check_plausibility=True)
         print(f"  {question:<38} {found['answer'] or '(no answer)':<18} {found['score']:.2f}  "
               + " ".join(reason.split(":")[0] for reason in found["reasons"]))  # fmt: skip

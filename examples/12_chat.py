@@ -12,13 +12,11 @@ import json
 import math
 import random
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from conversations import Conversation, Example, corpus, tasks
-from torch import Tensor
 
 from minitransformers import (
     DataCollatorForSeq2Seq,
@@ -52,13 +50,14 @@ def main() -> None:
     by_task, chats = tasks(), corpus()
     everything = [example for examples in by_task.values() for example in examples] + chats
     learnt = [conversation for conversation, held_out in everything if not held_out]
+    learnt += 3 * [conversation for conversation, _ in by_task["identity"]]  # of which there are few
     tokenizer = train_byte_level_bpe([plain_chat(as_messages(chat)) for chat in learnt], vocab_size=1500)
     tokenizer.pad_token = tokenizer.eos_token
     print(f"{len(learnt):,} conversations to learn from, {len(everything) - len(learnt):,} held out, in "
           f"{len(by_task)} tasks and {len(chats):,} dialogues; a vocabulary of {len(tokenizer):,} tokens.")  # fmt: skip
 
     headline("2. Training")
-    width, layers, heads = (32, 2, 2) if options.tiny else (160, 4, 5)
+    width, layers, heads = (32, 2, 2) if options.tiny else (192, 4, 6)
     model = GPT2LMHeadModel(
         GPT2Config(
             vocab_size=len(tokenizer), n_positions=LENGTH, n_embd=width, n_layer=layers, n_head=heads,
@@ -67,7 +66,7 @@ def main() -> None:
         )
     )  # fmt: skip
     print(f"A GPT-2 of {layers} layers of {width}: {model.num_parameters():,} parameters.")
-    steps = options.steps or (6 if options.tiny else 2000)
+    steps = options.steps or (6 if options.tiny else 4000)
     train(model, tokenizer, learnt, steps, options)
 
     headline("3. Held-out conversations")
@@ -88,13 +87,31 @@ def as_messages(turns: Conversation) -> list[dict[str, str]]:
     return [{"role": ("user", "assistant")[index % 2], "content": turn} for index, turn in enumerate(turns)]
 
 
-def encode(tokenizer: GPT2Tokenizer, turns: Conversation) -> list[dict[str, list[int]]]:
-    """One example for each of the assistant's turns: what was said before is read, the turn is learnt."""
-    return [
-        encode_answer(tokenizer, plain_chat(as_messages(turns[:index])), f" {turns[index]}", max_length=LENGTH)
-        for index in range(1, len(turns), 2)
-        if len(tokenizer(plain_chat(as_messages(turns[:index])))["input_ids"]) < LENGTH - 4
-    ]
+def encode(tokenizer: GPT2Tokenizer, turns: Conversation) -> dict[str, list[int]]:
+    """The ids of a chat in the form of `plain_chat`, and labels at the assistant's words.
+
+    After each reply, the label is the end of the text, whatever comes next: at that place the model has to stop.
+    """
+    ids: list[int] = []
+    labels: list[int] = []
+    for question, answer in zip(turns[::2], turns[1::2], strict=True):
+        row = encode_answer(tokenizer, plain_chat([{"role": "user", "content": question}]), f" {answer}")
+        ids += [*row["input_ids"][:-1], *tokenizer("\n")["input_ids"]]
+        labels += row["labels"]
+    ids[-1] = tokenizer.eos_token_id
+    return {"input_ids": ids[:LENGTH], "labels": labels[:LENGTH]}
+
+
+def mix(learnt: list[Conversation]) -> Conversation:
+    """Some conversations after each other, at times with one inside another: what was said first must be remembered."""
+    turns: Conversation = []
+    for _ in range(random.choice((1, 1, 2, 3))):
+        chat = random.choice(learnt)
+        if len(chat) > 2 and random.random() < 0.5:
+            turns += [*chat[:2], *random.choice(learnt)[:2], *chat[2:]]
+        else:
+            turns += chat
+    return turns
 
 
 def train(
@@ -104,12 +121,12 @@ def train(
     steps: int,
     options: argparse.Namespace,
 ) -> None:
-    rows = [row for turns in learnt for row in encode(tokenizer, turns)]
     collator = DataCollatorForSeq2Seq(tokenizer, padding=True)
+    batches = (dict(collator([encode(tokenizer, mix(learnt)) for _ in range(options.batch)])) for _ in range(steps))
     optimizer = torch.optim.AdamW(model.parameters(), lr=options.learning_rate, betas=(0.9, 0.98), weight_decay=0.05)
     schedule = get_cosine_schedule_with_warmup(optimizer, steps // 20, steps)
     records, sum_of_losses, start, every = [], 0.0, time.perf_counter(), max(1, steps // 60)
-    for step, result in enumerate(fine_tune(model, batches(rows, collator, options.batch, steps), optimizer), 1):
+    for step, result in enumerate(fine_tune(model, batches, optimizer), 1):
         schedule.step()
         sum_of_losses += result["loss"]
         if step % every == 0:
@@ -121,18 +138,6 @@ def train(
     options.output.mkdir(parents=True, exist_ok=True)
     (options.output / "log.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records), "utf-8")
     draw_losses(records, title=f"{model.num_parameters():,} parameters", path=options.output / "losses.png")
-
-
-def batches(rows: list[dict[str, list[int]]], collator: Any, size: int, steps: int) -> Iterator[dict[str, Tensor]]:
-    """Batches of rows of about the same length, in a new order each time."""
-    done = 0
-    while done < steps:
-        shuffled = sorted(rows, key=lambda row: len(row["input_ids"]) + random.uniform(0, 8))
-        starts = list(range(0, len(rows), size))
-        random.shuffle(starts)
-        for first in starts[: steps - done]:
-            yield dict(collator(shuffled[first : first + size]))
-        done += len(starts)
 
 
 @torch.no_grad()
@@ -158,7 +163,7 @@ def evaluate(
         print(f"{name:<16} {shares[0]:>8.0%} " + (f"{shares[1]:>9.0%}" if shares[1] == shares[1] else f"{'-':>9}"))
     figures["perplexity"] = []
     for wanted in (False, True):
-        rows = [row for turns, held_out in chats if held_out == wanted for row in encode(tokenizer, turns)][:200]
+        rows = [encode(tokenizer, turns) for turns, held_out in chats if held_out == wanted][:200]
         batch = DataCollatorForSeq2Seq(tokenizer, padding=True)(rows)
         figures["perplexity"].append(math.exp(float(answer_loss(model, batch))))
     print("perplexity of a token of the corpus' replies: {:.1f} learnt, {:.1f} held out".format(*figures["perplexity"]))
@@ -183,7 +188,7 @@ def compare_samplers(
         how = settings | ({"generator": 0} if settings.get("do_sample") else {})
         replies = [reply(model, tokenizer, question, **how) for question in questions]
         words = [word for text in replies for word in text.split()]
-        rows = [row for q, text in zip(questions, replies, strict=True) for row in encode(tokenizer, [*q, text])]
+        rows = [encode(tokenizer, [*asked, text]) for asked, text in zip(questions, replies, strict=True)]
         with torch.no_grad():
             loss = float(answer_loss(model, DataCollatorForSeq2Seq(tokenizer, padding=True)(rows)))
         repeats = [1 - distinct_n(text.split(), 2) for text in replies if len(text.split()) > 2]
@@ -210,8 +215,8 @@ def show_chat(model: GPT2LMHeadModel, tokenizer: GPT2Tokenizer) -> None:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("out/chat"), help="where the model is saved (out/chat)")
-    parser.add_argument("--steps", type=int, help="how often the weights are changed (2000)")
-    parser.add_argument("--batch", type=int, default=16, help="conversations in a batch (16)")
+    parser.add_argument("--steps", type=int, help="how often the weights are changed (4000)")
+    parser.add_argument("--batch", type=int, default=16, help="chats in a batch (16)")
     parser.add_argument("--learning-rate", type=float, default=2e-3, help="at its highest (0.002)")
     parser.add_argument("--seed", type=int, default=0, help="of first weights and order (0)")
     parser.add_argument("--tiny", action="store_true", help="a few steps of a smaller model, to try the script out")

@@ -12,6 +12,7 @@ import torch
 
 import minitransformers as mt
 from minitransformers.cli import main
+from minitransformers.pipelines.adapted import load_adapted
 
 
 @pytest.fixture
@@ -46,10 +47,16 @@ def test_an_adapter_takes_part_in_the_commands(run: Any, bert: str, reviews: Pat
     options = ("--task", "classify", "--data", reviews, "--model", bert, "--method", "bottleneck", "--size", "4")
     assert run("train", *options, "--epochs", "3", "--learning-rate", "0.01", "--output", tmp_path / "out")[0] == 0
     assert not (tmp_path / "out" / "model.safetensors").exists()
-    for text, label in (("the film is good", "good"), ("the film is awful", "bad")):
-        status, out, err = run("classify", "--model", tmp_path / "out", text, "--json")
-        assert (status, err) == (0, "")
-        assert json.loads(out)["labels"][0]["label"] == label
+    adapted = load_adapted("text-classification", tmp_path / "out")
+    expected = mt.pipeline("text-classification", adapted, tokenizer=bert)("the film is good", top_k=1)
+    status, out, err = run("classify", "--model", tmp_path / "out", "the film is good", "--json")
+    assert (status, err) == (0, "")
+    assert json.loads(out)["labels"] == expected
+    plain = mt.AutoModelForSequenceClassification.from_pretrained(bert)
+    assert (
+        mt.pipeline("text-classification", plain, tokenizer=bert)("the film is good")[0]["score"]
+        != expected[0]["score"]
+    )
     status, _, err = run("tag", "--model", tmp_path / "out", "the film")
     assert status == 1
     assert "error:" in err
