@@ -90,6 +90,8 @@ def _parser() -> argparse.ArgumentParser:
     app = add("app", "generate and chat in a web page, with the probability of each token", _later("app"))
     app.add_argument("--host", default="127.0.0.1", help="address; 0.0.0.0 is open to other machines (127.0.0.1)")
     app.add_argument("--port", type=int, default=8000, help="0 chooses a free one (8000)")
+    app.add_argument("--more-models", nargs="+", default=[], metavar="NAME", help="which the page offers beside --model")
+    app.add_argument("--log", metavar="FILE", help="append a line of JSON for each request; - is the terminal")
     add("shapes", "the published sizes of GPT, GPT-2 and GPT-3, and their numbers of parameters", _shapes)
     task_commands.add_commands(add)
     course_command.add_command(add)

@@ -6,11 +6,11 @@ import argparse
 import contextlib
 import io
 import json
+import logging
 import sys
 from pathlib import Path
 
 from minitransformers.app import session as sessions
-from minitransformers.app.server import serve
 from minitransformers.app.settings import FIELDS, Settings, as_flag
 from minitransformers.app.terminal import Chatting, Terminal, Writing, lines_of
 from minitransformers.errors import InputError
@@ -43,7 +43,7 @@ def _text_of(file: Path) -> str:
 
 def chat(options: argparse.Namespace) -> int:
     """Answer one message, or each line of a terminal or a piped input; 1 if a line could not be answered."""
-    terminal = Chatting(*_prepare(options), system=options.system)
+    terminal = Chatting(*_prepare(options, for_chat=True), system=options.system)
     if options.prompt is not None:
         terminal.answer(options.prompt)
         return 0
@@ -56,12 +56,33 @@ def chat(options: argparse.Namespace) -> int:
 
 def app(options: argparse.Namespace) -> int:
     """Serve the page until Ctrl-C."""
+    try:
+        from minitransformers.app.server import serve
+    except ImportError as error:
+        raise ImportError(f"The page needs uvicorn and starlette ({error}): {_INSTALL}.") from None
     session, settings = _prepare(options)
-    serve(session, settings, host=options.host, port=options.port)
+    served = {session.name: session}
+    for name in options.more_models:
+        further = sessions.load(name)
+        served[further.name] = further
+    if options.log is not None:
+        _log_requests(options.log)
+    serve(served, settings, host=options.host, port=options.port)
     return 0
 
 
-def _prepare(options: argparse.Namespace) -> tuple[sessions.Session, Settings]:
+_INSTALL = "pip install 'minitransformers[demo]'"
+
+
+def _log_requests(file: str) -> None:
+    """Append a line of JSON for each request to `file`; "-" is the terminal."""
+    handler = logging.StreamHandler(sys.stderr) if file == "-" else logging.FileHandler(file, encoding="utf-8")
+    logger = logging.getLogger("minitransformers.app.server")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+
+
+def _prepare(options: argparse.Namespace, *, for_chat: bool = False) -> tuple[sessions.Session, Settings]:
     settings = Settings(spell=as_flag)
     for name in ("strategy", *(item.name for item in FIELDS)):
         if getattr(options, name) is not None:
@@ -71,7 +92,7 @@ def _prepare(options: argparse.Namespace) -> tuple[sessions.Session, Settings]:
             remedy = f": add {as_flag('strategy', item.strategies[0])}" if options.strategy is None else ""
             flags = f"{as_flag(item.name)} has no effect with {as_flag('strategy', settings.strategy)}"
             print(f"note: {flags}{remedy}.", file=sys.stderr)
-    session = sessions.load(options.model, random_weights=options.random, draft=options.draft)
+    session = sessions.load(options.model, random_weights=options.random, draft=options.draft, for_chat=for_chat)
     session.check(settings)
     return session, settings
 

@@ -21,9 +21,11 @@ from minitransformers.generation.loop import Search
 from minitransformers.tokenization import AutoTokenizer, GPT2Tokenizer
 from minitransformers.tokenization.chat.prompt_templates import Message, encode_chat, fit_chat
 
-# The GPT that was trained with this library: in a clone of the repository, and where a wheel installs it.
+# The GPTs that were trained with this library: in a clone of the repository, and where a wheel installs them.
 OWN_MODEL = Path("examples", "checkpoints", "gpt")
 INSTALLED_MODEL = PurePosixPath("share", "minitransformers", "gpt")
+OWN_CHAT_MODEL = Path("examples", "checkpoints", "chat")
+INSTALLED_CHAT_MODEL = PurePosixPath("share", "minitransformers", "chat")
 
 
 @dataclass
@@ -119,13 +121,16 @@ class Session:
             )
 
 
-def load(model: str | None = None, *, random_weights: bool = False, draft: str | None = None) -> Session:
+def load(
+    model: str | None = None, *, random_weights: bool = False, draft: str | None = None, for_chat: bool = False
+) -> Session:
     """Load the model of a directory or a hub.
 
     The default is the GPT that was trained with this library, or GPT-2 where that was not installed.
 
     Args:
         model: a directory, or the name of a repository.
+        for_chat: the default is the small chat model that was trained with this library, where it is installed.
         random_weights: take a small GPT-2 with random weights instead; for trying the app out.
         draft: the directory or name of a smaller model with the same vocabulary.
 
@@ -135,7 +140,7 @@ def load(model: str | None = None, *, random_weights: bool = False, draft: str |
     """
     if model is not None and random_weights:
         raise InputError("--model and --random contradict each other: leave one of them out.")
-    session = _random() if random_weights else _from(model) if model is not None else _default()
+    session = _random() if random_weights else _from(model) if model is not None else _default(for_chat)
     if draft is not None:
         session.draft = _from(draft).model
         sizes = [each.config.vocab_size for each in (session.model, session.draft)]
@@ -147,11 +152,13 @@ def load(model: str | None = None, *, random_weights: bool = False, draft: str |
     return session
 
 
-def _default() -> Session:
-    roots = Path.cwd(), Path(minitransformers.__file__).parents[1]
-    for directory in (*(root / OWN_MODEL for root in roots), _installed_model()):
-        if directory is not None and (directory / "config.json").is_file():
-            return _from(str(directory), "the GPT trained with this library")
+def _default(for_chat: bool) -> Session:
+    found = _shipped(OWN_CHAT_MODEL, INSTALLED_CHAT_MODEL) if for_chat else None
+    if found is not None:
+        return _from(str(found), "the small chat model trained with this library")
+    found = _shipped(OWN_MODEL, INSTALLED_MODEL)
+    if found is not None:
+        return _from(str(found), "the GPT trained with this library")
     downloaded = fetch_if_reachable("gpt2")
     if downloaded is not None:
         return _from(str(downloaded), "GPT-2")
@@ -161,13 +168,20 @@ def _default() -> Session:
     )
 
 
-def _installed_model() -> Path | None:
-    """The directory of the GPT that comes with an installed wheel."""
+def _shipped(own: Path, installed: PurePosixPath) -> Path | None:
+    """The directory of a model that comes with this library: in a clone, or where a wheel has installed it."""
+    roots = Path.cwd(), Path(minitransformers.__file__).parents[1]
+    directories = [*(root / own for root in roots), _installed_model(installed)]
+    return next((each for each in directories if each is not None and (each / "config.json").is_file()), None)
+
+
+def _installed_model(installed_at: PurePosixPath) -> Path | None:
+    """The directory of a model that comes with an installed wheel."""
     try:
         installed = metadata.files("minitransformers") or []
     except metadata.PackageNotFoundError:
         return None
-    configs = (file for file in installed if file.parts[-4:] == (*INSTALLED_MODEL.parts, "config.json"))
+    configs = (file for file in installed if file.parts[-4:] == (*installed_at.parts, "config.json"))
     return next((Path(str(file.locate())).resolve().parent for file in configs), None)
 
 

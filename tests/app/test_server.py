@@ -7,9 +7,11 @@ import json
 import re
 import socket
 import threading
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -17,10 +19,10 @@ import torch
 from tiny_session import tiny_model
 
 from minitransformers import cli
-from minitransformers.app import server as servers
+from minitransformers.app import listening, server as servers
 from minitransformers.app.examples import EXAMPLES
 from minitransformers.app.hosts import Hosts
-from minitransformers.app.server import AppServer
+from minitransformers.app.server import AppServer, Limits
 from minitransformers.app.session import Session
 from minitransformers.app.settings import FIELDS
 from minitransformers.app.tokens import Change
@@ -31,7 +33,7 @@ GREEDY = {"strategy": "greedy", "max_new_tokens": "8"}
 @pytest.fixture
 def server(session: Session) -> Iterator[AppServer]:
     with AppServer(session) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield server
         server.shutdown()
@@ -82,7 +84,7 @@ def test_the_page_loads_nothing_from_elsewhere(server: AppServer) -> None:
 def test_every_field_of_the_page_has_a_label(server: AppServer) -> None:
     text = get(server, "")[1].decode()
     fields = re.findall(r"<(?:textarea|select)[^>]*id=\"([\w-]+)\"", text)
-    assert set(fields) == {"template", "system", "prompt"}
+    assert set(fields) == {"models", "template", "system", "prompt"}
     assert set(re.findall(r"<label for=\"([\w-]+)\"", text)) >= set(fields)
 
 
@@ -95,10 +97,12 @@ def test_info(server: AppServer) -> None:
 
 
 def test_elsewhere_is_nothing(server: AppServer) -> None:
-    for path in ("page.html", "../server.py", "generate"):
+    for path in ("page.html", "../server.py", "%2e%2e/server.py"):
         with pytest.raises(urllib.error.HTTPError, match="404"):
             get(server, path)
-    assert refused(server, {}, path="info") == (404, "There is nothing at /info.")
+    with pytest.raises(urllib.error.HTTPError, match="405"):
+        get(server, "generate")
+    assert refused(server, {}, path="info") == (405, "/info takes no POST.")
 
 
 # ---- texts -----------------------------------------------------------------------------------------------------------
@@ -212,11 +216,11 @@ def test_other_types_and_lengths_are_refused(server: AppServer) -> None:
         400,
         "The request must have the type application/json.",
     )
-    for length in ("-1", "x", "99999999999", ""):
+    for length, status in (("-1", b"400"), ("x", b"400"), ("99999999999", b"413"), ("9" * 30, b"400"), ("", b"400")):
         with socket.create_connection(server.server_address[:2]) as connection:
-            head = "POST /generate HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            head = "POST /generate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             connection.sendall(f"{head}Content-Length: {length}\r\n\r\n".encode())
-            assert b"400" in connection.makefile("rb").readline()
+            assert status in connection.makefile("rb").readline()
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -279,7 +283,7 @@ def test_the_names_that_host_opens() -> None:
 
 def test_an_ipv6_address(session: Session) -> None:
     with AppServer(session, host="::1") as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
             assert json.loads(get(server, "info")[1])["model"] == "tiny"
@@ -294,7 +298,6 @@ def test_a_failure_in_the_middle_reaches_the_page(server: AppServer, monkeypatch
         raise RuntimeError("out of memory")
 
     monkeypatch.setattr(servers, "displayed", fails)
-    monkeypatch.setattr(server, "handle_error", lambda *_: None)  # which prints it
     assert post(server, {"prompt": "Hi"})[-1] == {"error": "RuntimeError: out of memory"}
 
 
@@ -332,6 +335,194 @@ def test_several_readers_at_once(server: AppServer) -> None:
     for thread in threads:
         thread.join()
     assert together == alone
+
+
+# ---- limits ----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def serving(session: Session | dict[str, Session], **limits: Any) -> Iterator[AppServer]:
+    with AppServer(session, limits=Limits(**limits)) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def patient(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Texts begin, and go on when the event is set."""
+    go_on = threading.Event()
+
+    def waits(*_: Any, **__: Any) -> Iterator[Change]:
+        while not go_on.wait(0.01):
+            yield Change(0, ())
+
+    monkeypatch.setattr(servers, "displayed", waits)
+    return go_on
+
+
+def in_background(server: AppServer, number: int) -> tuple[list[threading.Thread], list[Any]]:
+    answers: list[Any] = []
+
+    def ask() -> None:
+        try:
+            answers.append(post(server, {"prompt": "Hi"})[-1])
+        except urllib.error.HTTPError as error:
+            with error:
+                answers.append((error.code, error.headers["Retry-After"], json.load(error)["error"]))
+
+    threads = [threading.Thread(target=ask) for _ in range(number)]
+    for thread in threads:
+        thread.start()
+    return threads, answers
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def test_a_full_queue_is_said(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = patient(monkeypatch)
+    with serving(session, running=1, waiting=2) as server:
+        threads, answers = in_background(server, 3)
+        until(lambda: (server.work.running, server.work.waiting) == (1, 2))
+        health = json.loads(get(server, "health")[1])
+        assert {name: health[name] for name in ("status", "running", "waiting", "models")} == {
+            "status": "ok",
+            "running": 1,
+            "waiting": 2,
+            "models": ["tiny"],
+        }
+        refused_threads, refusals = in_background(server, 1)
+        refused_threads[0].join()
+        ((status, retry, words),) = refusals
+        assert (status, words) == (503, f"Too many texts are waiting already; try again in about {retry} s.")
+        assert 1 <= int(retry) <= 120
+        go_on.set()
+        for thread in threads:
+            thread.join()
+        assert ["done" in answer for answer in answers] == [True] * 3  # those that waited have theirs
+        assert (server.work.running, server.work.waiting) == (0, 0)
+
+
+def test_a_reader_that_leaves_the_queue_makes_room(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = patient(monkeypatch)
+    with serving(session, running=1, waiting=1) as server:
+        threads, answers = in_background(server, 1)
+        until(lambda: server.work.running == 1)
+        leaving = http.client.HTTPConnection(*server.server_address[:2])
+        leaving.request("POST", "/generate", b'{"prompt": "Hi"}', {"Content-Type": "application/json"})
+        until(lambda: server.work.waiting == 1)
+        leaving.close()
+        until(lambda: server.work.waiting == 0)
+        more_threads, more_answers = in_background(server, 1)
+        until(lambda: server.work.waiting == 1)
+        go_on.set()
+        for thread in (*threads, *more_threads):
+            thread.join()
+        assert "done" in answers[0]
+        assert "done" in more_answers[0]
+
+
+def test_a_text_that_takes_too_long_is_ended(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    patient(monkeypatch)
+    with serving(session, seconds=0.3) as server:
+        assert post(server, {"prompt": "Hi"})[-1]["error"] == (
+            "The text was not finished within 0.3 s: ask for a shorter one."
+        )
+        until(lambda: server.work.running == 0)
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET / HTTP/1.1\r\nHost: localh", b"POST /generate HTTP/1.1\r\nHost: localhost\r\n"]
+)
+def test_requests_that_do_not_come_are_given_up(session: Session, monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
+    monkeypatch.setattr(listening, "REQUEST_SECONDS", 0.2)
+    with serving(session) as server, socket.create_connection(server.server_address[:2]) as slow:
+        slow.sendall(sent)
+        assert b"408" in slow.makefile("rb").readline()
+
+
+def test_a_body_that_does_not_come_is_given_up(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "REQUEST_SECONDS", 0.2)
+    head = b"POST /generate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n"
+    with serving(session) as server, socket.create_connection(server.server_address[:2]) as slow:
+        slow.sendall(head + b'{"prompt"')
+        assert b"408" in slow.makefile("rb").readline()
+
+
+def test_long_requests_and_chats_are_refused(session: Session) -> None:
+    turn = {"role": "user", "content": "x"}
+    with serving(session, request_bytes=1000, messages=5) as server:
+        assert refused(server, {"prompt": "x" * 2000}) == (413, "The request is too long: it may have 1,000 bytes.")
+        chunked = http.client.HTTPConnection(*server.server_address[:2])
+        chunked.request("POST", "/generate", iter([b"x" * 700] * 3), {"Content-Type": "application/json"})
+        assert chunked.getresponse().status == 413
+        chunked.close()
+        assert refused(server, {"messages": [turn] * 6}) == (400, "A chat may have 5 messages: leave out the oldest.")
+
+
+def test_several_models(session: Session) -> None:
+    other = Session(tiny_model(seed=2), session.tokenizer, "other", is_random=True)
+    with serving({"tiny": session, "other": other}) as server:
+        info = json.loads(get(server, "info")[1])
+        assert [(model["model"], model["random"]) for model in info["models"]] == [("tiny", False), ("other", True)]
+        texts = {
+            name: tokens_of(post(server, {"prompt": "To be", "settings": GREEDY, **({"model": name} if name else {})}))
+            for name in ("", "tiny", "other")
+        }
+        assert texts[""] == texts["tiny"] != texts["other"]
+        status, words = refused(server, {"prompt": "Hi", "model": "othr"})
+        assert (status, words) == (400, "There is no model 'othr'; there are tiny, other. Did you mean 'other'?")
+
+
+def test_a_template_that_fails_is_said(session: Session) -> None:
+    chat = {"messages": [{"role": "user", "content": "Hi"}]}
+    for template, words in (("{{ raise_exception('no such role') }}", "no such role"), ("{% if %}", "can't be read")):
+        session.tokenizer.chat_template = template
+        with serving(session) as server:
+            status, message = refused(server, chat)
+            assert status == 400
+            assert words in message
+
+
+def test_requests_are_logged_as_json(server: AppServer, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="minitransformers.app.server")
+    post(server, {"prompt": "Hi", "settings": GREEDY})
+    until(lambda: bool(caplog.records))
+    entry = json.loads(caplog.records[-1].getMessage())
+    assert entry.pop("seconds") > 0
+    assert entry.pop("events") >= 10  # of 8 tokens, the beginning and the end
+    assert entry == {"method": "POST", "path": "/generate", "client": "127.0.0.1", "status": 200}
+
+
+def test_a_crowd_is_answered(session: Session) -> None:
+    """40 readers at once, of whom some vanish and some send nothing: all others get their text."""
+    with serving(session, waiting=60) as server:
+        idle = [socket.create_connection(server.server_address[:2]) for _ in range(4)]
+        vanishing = [http.client.HTTPConnection(*server.server_address[:2]) for _ in range(4)]
+        body = json.dumps({"prompt": "Hi", "settings": {**GREEDY, "max_new_tokens": "2"}}).encode()
+        for connection in vanishing:
+            connection.request("POST", "/generate", body, {"Content-Type": "application/json"})
+            connection.close()
+        answers: list[Any] = []
+        threads = [
+            threading.Thread(target=lambda: answers.append(post(server, json.loads(body))[-1])) for _ in range(32)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert [answer["done"]["tokens"] for answer in answers] == [2] * 32
+        for connection in idle:
+            connection.close()
+        until(lambda: (server.work.running, server.work.waiting) == (0, 0))
 
 
 def test_a_draft_model_is_offered(session: Session) -> None:
