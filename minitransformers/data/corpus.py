@@ -75,7 +75,7 @@ class TokenCorpus:
     @property
     def documents(self) -> Documents:
         """The documents: a sequence of arrays of ids."""
-        return Documents(self.shards, self._document_ends)
+        return Documents(self.shards, self._document_ends, self.vocab_size)
 
     def blocks(self, length: Any, stride: Any = None) -> TokenBlocks:
         """The corpus cut into blocks of `length` tokens, for language modelling, without regard to documents.
@@ -103,8 +103,8 @@ class TokenCorpus:
 class Documents(Sequence[np.ndarray]):
     """The documents of shards, each read when it is asked for."""
 
-    def __init__(self, shards: list[TokenShard], ends: np.ndarray) -> None:
-        self._shards, self._ends = shards, ends
+    def __init__(self, shards: list[TokenShard], ends: np.ndarray, vocab_size: int) -> None:
+        self._shards, self._ends, self._vocab_size = shards, ends, vocab_size
 
     def __len__(self) -> int:
         return int(self._ends[-1])
@@ -115,7 +115,9 @@ class Documents(Sequence[np.ndarray]):
         place = range(len(self))[index]
         number = int(np.searchsorted(self._ends, place, side="right"))
         shard = self._shards[number]
-        return shard.document(place - int(self._ends[number]) + shard.header.documents)
+        ids = shard.document(place - int(self._ends[number]) + shard.header.documents)
+        _refuse_outside(int(ids.max(initial=0)), self._vocab_size, shard.path)
+        return ids
 
 
 class TokenBlocks(Dataset[dict[str, Tensor]]):
@@ -139,6 +141,7 @@ class TokenBlocks(Dataset[dict[str, Tensor]]):
     def __getitem__(self, index: int) -> dict[str, Int64[Tensor, " length"]]:
         start = range(len(self))[index] * self.stride
         ids = torch.from_numpy(self.corpus[start : start + self.length].astype(np.int64))
+        _refuse_outside(int(ids.max()), self.corpus.vocab_size, self.corpus.directory)
         return {"input_ids": ids, "labels": ids.clone()}
 
 
@@ -185,6 +188,15 @@ def write_manifest(path: Path, settings: dict[str, Any], shards: list[dict[str, 
         write_text(path, json.dumps({"format": FORMAT, "settings": settings, "shards": shards}, indent=2) + "\n")
     except OSError as error:
         raise CorpusError(f"{str(path)!r} can't be written: {error.strerror or error}.") from error
+
+
+def _refuse_outside(largest: int, vocab_size: int, path: Path) -> None:
+    """Refuse ids of a damaged file, which nothing else notices where checksums are not compared."""
+    if largest >= vocab_size:
+        raise CorpusError(
+            f"{str(path)!r} is damaged: it has the id {largest}, and a vocabulary of {vocab_size:,} tokens. Get it "
+            "again, or run tokenize_corpus; verify=True compares checksums."
+        )
 
 
 def _open(directory: Path, entry: dict[str, Any], verify: bool) -> TokenShard:

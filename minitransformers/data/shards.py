@@ -148,7 +148,10 @@ class TokenShard:
 
     def document(self, index: int) -> np.ndarray:
         """The ids of one document."""
-        return self.tokens[int(self.starts[index]) : int(self.starts[index + 1])]
+        start, end = int(self.starts[index]), int(self.starts[index + 1])
+        if not start <= end <= len(self):
+            raise CorpusError(f"{str(self.path)!r} is damaged: document {index} is from {start} to {end}. {_REMEDY}")
+        return self.tokens[start:end]
 
     def verify(self) -> None:
         """Read the whole file, in pieces, and compare it with its checksum.

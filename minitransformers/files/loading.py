@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from minitransformers.errors import CheckpointError, ShapeError
 from minitransformers.files.checkpoint_names import CheckpointNames
+from minitransformers.files.finite import converted, report_non_finite
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ def load_weights(
     shape_of: Callable[[str], tuple[int, ...]] | None = None,
     dtype: torch.dtype | None = None,
     ignore_mismatched_sizes: bool = False,
+    refuse_non_finite: bool = False,
     origin: str = "the checkpoint",
 ) -> LoadingReport:
     """Put `weights` into `model`, whose parameters may be on the meta device; initialize those that are missing.
@@ -54,11 +56,13 @@ def load_weights(
         shape_of: the shape of a weight by its name in the file, where it is known without loading it.
         dtype: type of the model; None: that of the first weight.
         ignore_mismatched_sizes: newly initialize weights of a head that have another shape.
+        refuse_non_finite: raise an error where a weight is NaN or infinite. Otherwise there is a warning, after a look
+            at all of small weights, and at the ends of large ones, which are not read yet.
         origin: source of the weights, for messages.
 
     Raises:
         CheckpointError: a weight of the backbone is missing or has another shape (`ShapeError`), nothing fits, or
-            a weight has no floating-point type.
+            a weight has no floating-point type, or a value that `dtype` cannot hold.
     """
     shape_of = shape_of or (lambda name: tuple(weights[name].shape))
     expected = dict(model.state_dict(keep_vars=True))
@@ -80,9 +84,11 @@ def load_weights(
     _refuse_dtypes({in_file: weights[in_file].dtype for in_file in found.values()}, origin)
 
     dtype = dtype or next((weights[in_file].dtype for in_file in found.values()), None)
+    report_non_finite({in_file: weights[in_file] for in_file in found.values()}, refuse_non_finite, origin)
     for name, in_file in found.items():
         tensor = weights[in_file].t() if name in transposed else weights[in_file]
-        _assign(model, name, tensor.to(torch.float32 if model._keeps_fp32(name, dtype) else dtype))
+        kept = torch.float32 if model._keeps_fp32(name, dtype) else dtype
+        _assign(model, name, converted(tensor, kept, in_file, origin))
     new = [name for name in missing if isinstance(expected[name], nn.Parameter)]  # buffers keep their computed values
     model._initialize_missing(new, dtype)
     tied_to_new = {name for name, source in ties.items() if source in new and name in expected and name not in found}

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, overload
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from minitransformers.compat.generation import ARGUMENTS, BATCH_FIELDS, MODEL_INPUTS
 from minitransformers.compat.keywords import remove_no_ops
@@ -165,6 +165,8 @@ class GenerationMixin:
         settings = GenerationConfig.resolve(arguments, generation_config, self.generation_config)
         for message in settings.without_effect(arguments):
             warn(message)
+        if self.training and any(isinstance(module, nn.Dropout) and module.p > 0 for module in self.modules()):
+            warn("The model is in training mode, and dropout changes what it generates: call model.eval() first.")
         input_ids = model_inputs.pop("input_ids", None)
         if inputs is not None and input_ids is not None:
             raise InputError("inputs and input_ids are the same argument: pass only one of them.")

@@ -89,6 +89,7 @@ class Checkpoints(ModelAttributes, TokenEmbeddings, Initialization, Adapters, Pu
         key_mapping: Mapping[str, str] | None = None,
         generation_config: GenerationConfig | None = None,
         adapter_name: str | None = None,
+        refuse_non_finite: bool = False,
         **overrides: Any,
     ) -> ModelType | tuple[ModelType, dict[str, Any]]:
         """Load a model from a directory, or from a repository of a hub.
@@ -113,6 +114,8 @@ class Checkpoints(ModelAttributes, TokenEmbeddings, Initialization, Adapters, Pu
             generation_config: the model's settings of `generate`, in place of the checkpoint's.
             adapter_name: of an adapter that lies beside the model, or that names the model as its own (see
                 `load_adapter`).
+            refuse_non_finite: read all weights, and raise an error if one is NaN or infinite. Without it there is a
+                warning, for which only the beginning and the end of large weights are read.
             overrides: fields of the config (`num_labels=3`) and arguments of the constructor
                 (`add_pooling_layer=False`).
 
@@ -160,6 +163,7 @@ class Checkpoints(ModelAttributes, TokenEmbeddings, Initialization, Adapters, Pu
             shape_of=weights.shape,
             dtype=wanted or config.dtype,
             ignore_mismatched_sizes=ignore_mismatched_sizes,
+            refuse_non_finite=refuse_non_finite,
             origin="the state dict" if source is None else source.name,
         )
         model._note_untied()

@@ -143,7 +143,8 @@ def check_rope(name: str, parameters: dict[str, Any]) -> None:
     rope_type = parameters.get("rope_type", "default")
     if not isinstance(rope_type, str) or rope_type not in NEEDED:
         raise ConfigError(
-            f"{name} has rope_type={shown(rope_type)}; covered are {', '.join(NEEDED)}.{nearest(str(rope_type), NEEDED)}"
+            f"{name} has rope_type={shown(rope_type)}; covered are {', '.join(NEEDED)}."
+            f"{nearest(str(rope_type), NEEDED)}"
         )
     missing = [key for key in ("rope_theta", *NEEDED[rope_type]) if parameters.get(key) is None]
     if missing:
