@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from minitransformers.errors import InputError, UnknownNameError, nearest
 from minitransformers.nn.cache import CacheLayer
 from minitransformers.nn.masks import AttentionMask, causal_mask
+from minitransformers.nn.packed import PackedLayer, packed_attention
 from minitransformers.nn.positions import Rotary, rotate
 
 
@@ -179,6 +180,13 @@ def attend(
         key, value = split_heads(key, key_heads), split_heads(value, key_heads)
         if rotary is not None:
             query, key = rotate(query, rotary), rotate(key, rotary)
+        if isinstance(mask, AttentionMask) and mask.lengths is not None:
+            if bias is not None or not (cache is None or isinstance(cache, PackedLayer)):
+                raise InputError("Texts that are packed into one row need attention without a bias, and a PackedCache.")
+            attended = packed_attention(
+                query, key, value, lengths=mask.lengths, is_causal=mask.is_causal, scale=scale, cache=cache
+            )
+            return AttentionOutput(merge_heads(attended), None)
         if cache is not None:
             key, value = cache.update(key, value)
     if key.shape[1] != heads:

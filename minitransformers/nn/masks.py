@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
+from minitransformers.errors import InputError
+
 
 def padding_mask(attention_mask: Shaped[Tensor, "batch key"]) -> Bool[Tensor, "batch 1 1 key"]:
     """Every query may attend to the real tokens (1), none to the padding (0)."""
@@ -68,13 +70,17 @@ class AttentionMask(NamedTuple):
     """What the attention kernel is told of who may attend to whom.
 
     `allowed`: True = may attend; None = everybody may. `bias` is added to the scores. `is_causal` stands for
-    `causal_mask` where nothing else restricts, so that fast kernels need no mask in memory.
+    `causal_mask` where nothing else restricts, so that fast kernels need no mask in memory. `lengths`: the row holds
+    several texts of these lengths side by side, each of which sees only itself (nn/packed.py).
     """
 
     allowed: Bool[Tensor, "#batch #heads #query key"] | None = None
     bias: Float[Tensor, "#batch #heads #query key"] | None = None
     is_causal: bool = False
+    lengths: tuple[int, ...] | None = None
 
     def restricted_to(self, rule: Bool[Tensor, "#batch #heads #query key"]) -> AttentionMask:
         """What both this mask and `rule` allow; where this one is causal, `rule` must be too."""
+        if self.lengths is not None:
+            raise InputError("Texts that are packed into one row cannot be restricted to a window.")
         return AttentionMask(rule if self.allowed is None else self.allowed & rule, self.bias)

@@ -29,6 +29,7 @@ from minitransformers.models.base.masks import (
 )
 from minitransformers.nn.cache import Cache, DynamicCache, EncoderDecoderCache, as_cache
 from minitransformers.nn.masks import AttentionMask
+from minitransformers.nn.packed import PackedCache
 
 
 class OutputOptions(TypedDict, total=False):
@@ -84,7 +85,7 @@ class Inputs:
 
     def window(self, size: int | None) -> AttentionMask:
         """The mask, restricted to the last `size` tokens up to the query's own; None restricts nothing."""
-        if self.is_complete_mask:
+        if self.is_complete_mask or self.mask.lengths is not None:  # packed texts are shorter than the window
             return self.mask
         return within_window(self.mask, size, self.length, self.past_length + self.length, self.position_ids.device)
 
@@ -191,7 +192,9 @@ class PreparesInputs(nn.Module):
             device=weight.device,
             name=f"{prefix}attention_mask",
         )
-        if is_causal and position_ids is None and attention_mask is not None and not past_length:
+        if isinstance(cache, PackedCache):
+            mask = AttentionMask(is_causal=True, lengths=cache.lengths)
+        elif is_causal and position_ids is None and attention_mask is not None and not past_length:
             if takes_positions and (self.counts_padding or input_ids is None):
                 warn_of_left_padding(attention_mask)
         elif is_causal and documents and position_ids is not None and attention_mask is None and not past_length:

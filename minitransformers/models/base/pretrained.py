@@ -1,7 +1,7 @@
 """PreTrainedModel: how a model is built and called, and the base of all of them.
 
 What else a model can do is in its bases, a file each: loading and saving (checkpoints.py), initialization.py,
-inputs.py, token_embeddings.py, checkpointing.py, adapters.py, attributes.py.
+inputs.py, token_embeddings.py, checkpointing.py, adapters.py, attributes.py, and inference/methods.py.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from minitransformers.configs.limits import check_size
 from minitransformers.errors import InputError, UnknownArgumentError, nearest
 from minitransformers.files.checkpoint_names import CheckpointNames
 from minitransformers.generation.config import GenerationConfig
+from minitransformers.inference.methods import FastPaths
 from minitransformers.models.base.checkpointing import Checkpointing
 from minitransformers.models.base.checkpoints import Checkpoints
 from minitransformers.models.base.inputs import OutputOptions, PreparesInputs
@@ -35,7 +36,7 @@ class HasForward(Protocol[Arguments, Output]):
         ...
 
 
-class PreTrainedModel(Checkpoints, PreparesInputs, Checkpointing):
+class PreTrainedModel(Checkpoints, PreparesInputs, Checkpointing, FastPaths):
     """The base of all models.
 
     A family sets `config_class`, `base_model_prefix` (the attribute under which models with a head keep their
