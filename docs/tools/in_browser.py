@@ -25,6 +25,7 @@ from in_browser import Browser, chromedriver
 
 SHOWN = ["index.html", "tour/bert.html", "concepts/attention.html", "guides/looking_inside.html", "api/nn.html"]
 PHONE = {"deviceMetrics": {"width": 380, "height": 740, "pixelRatio": 2, "touch": True, "mobile": True}}
+SCHEMES = {"light": "default", "dark": "slate"}  # as mkdocs.yml names them
 WIDEST = """[...document.querySelectorAll("article *")].filter((e) => {
   const clips = (p) => ["auto", "scroll", "hidden"].includes(getComputedStyle(p).overflowX);
   const scrolls = (p) => p && (clips(p) || scrolls(p.parentElement));
@@ -62,11 +63,15 @@ def main() -> int:
                     for scheme in ("light", "dark"):
                         features = [{"name": "prefers-color-scheme", "value": scheme}]
                         browser.cdp("Emulation.setEmulatedMedia", features=features)
+                        browser.ask("POST", "/url", {"url": address + names[0]})
+                        browser.run("localStorage.clear()")  # the site remembers the look of the first visit
                         for name in names:
                             browser.ask("POST", "/url", {"url": address + name})
                             browser.wait("document.readyState === 'complete'")
                             visits += 1
                             place = f"{name} ({look}, {scheme})"
+                            if browser.run("document.body.dataset.mdColorScheme") != SCHEMES[scheme]:
+                                found.append(f"{place}: has another look")
                             if browser.run("document.documentElement.scrollWidth > innerWidth + 1"):
                                 found.append(f"{place}: wider than the window: {browser.run(WIDEST)}")
                             urls = browser.run("performance.getEntriesByType('resource').map((entry) => entry.name)")

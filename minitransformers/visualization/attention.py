@@ -134,6 +134,11 @@ def draw_side_by_side(*maps: HeadMap, title: str = "", path: str | os.PathLike[s
             HeadMap(gpt2.attentions[3][0, 5], gpt2_tokens, "GPT-2: a token sees itself and earlier tokens"),
             path="masks.png",
         )
+
+    Args:
+        maps: from left to right.
+        title: above all of them.
+        path: see `draw_head`.
     """
     if not maps:
         raise InputError("draw_side_by_side needs at least one HeadMap, and got none.")
