@@ -31,7 +31,7 @@ NO_EFFECT = "has no effect"
 ALTERNATIVES: dict[str, str] = {
     "debug": "torch.autograd.set_detect_anomaly(True) finds the operation that gives NaN",
     "deepspeed": "fsdp=True shards weights, gradients and the optimizer's state",
-    "enable_jit_checkpoint": "save_steps saves in time, and a run that is ended resumes from the last checkpoint",
+    "enable_jit_checkpoint": NO_EFFECT,  # SIGTERM ends a run with a checkpoint either way, unless save_strategy="no"
     "liger_kernel_config": "torch_compile=True fuses kernels",
     "optim_target_modules": "only the optimizers GaLore and APOLLO have it: pass optimizers=(…, None)",
     "parallelism_config": "fsdp=True shards the model; other kinds need a loop of your own",

@@ -38,6 +38,10 @@ class Plan(Sequence[list[int]]):
         """How many examples each batch has."""
         return np.diff(self.ends, prepend=0)
 
+    def after(self, used: int) -> Plan:
+        """The plan without the first `used` examples; of a batch of which some are used, the rest is a batch."""
+        return Plan(self.order[used:], self.ends[np.searchsorted(self.ends, used, side="right") :] - used)
+
     def select(self, batches: np.ndarray) -> Plan:
         """The plan of these batches, in this order."""
         sizes = self.sizes[batches]
@@ -74,6 +78,33 @@ def split_largest(plan: Plan, missing: int) -> Plan:
         ends = np.sort(np.append(ends, ends[largest] - sizes[largest] // 2))
         missing -= len(largest)
     return Plan(plan.order, ends)
+
+
+def evened(plan: Plan, replicas: int, uneven: str, *, is_rest: bool = False) -> Plan:
+    """A plan whose number of batches is a multiple of the number of ranks; see `DistributedBatchSampler`.
+
+    Args:
+        plan: the batches of all ranks together.
+        replicas: the number of ranks.
+        uneven: "split", "repeat", "drop" or "keep".
+        is_rest: whether it is the rest of an epoch, of which nothing may be left.
+
+    Raises:
+        InputError: "drop" would leave nothing of an epoch.
+    """
+    missing = -len(plan) % replicas
+    if not missing or uneven == "keep":
+        return plan
+    if uneven == "drop":
+        kept = len(plan) - len(plan) % replicas
+        if not kept and not is_rest:
+            raise InputError(
+                f"uneven='drop' leaves nothing of {len(plan)} batches for {replicas} ranks: pass 'repeat'."
+            )
+        return plan.select(np.arange(kept))
+    if uneven == "split" and len(plan) + missing <= len(plan.order):
+        return split_largest(plan, missing)
+    return plan.select(np.arange(len(plan) + missing) % len(plan))
 
 
 def padding_waste(lengths: Any, batches: Iterable[Sequence[int]], *, pad_to_multiple_of: int = 1) -> float:

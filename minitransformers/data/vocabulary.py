@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from minitransformers.configs.checks import check_count
+from minitransformers.data.alphabet import first_pieces
 from minitransformers.data.texts import documents_of, is_read_once
 from minitransformers.errors import CorpusError, InputError
-from minitransformers.tokenization import BertTokenizer, GPT2Tokenizer, PreTrainedTokenizer
+from minitransformers.tokenization import BertTokenizer, GPT2Tokenizer
 from minitransformers.tokenization.base.retraining import retrain
 
 
@@ -33,7 +34,7 @@ def train_wordpiece(
     The special tokens have the first ids, then come characters, then the pieces that were joined, the most frequent
     pairs first. (So does the trainer of the `tokenizers` library, as byte pair encoding; Devlin et al., 2018, do not
     say how they learnt theirs.) The same texts give the same vocabulary, which that trainer alone does not promise; for
-    this they are gone through twice, and those of an iterator are kept in memory.
+    this their characters are counted before they are cut into words, and the texts of an iterator are kept in memory.
 
     Args:
         source: TextFiles(…); a pathlib.Path or a list of them; or texts: a list, an iterator, a data set of texts or of
@@ -53,10 +54,9 @@ def train_wordpiece(
     limits |= {"limit_alphabet": check_count("limit_alphabet", limit_alphabet, least=1), "show_progress": show_progress}
     source = list(source) if is_read_once(source) else source
     # The trainer numbers the characters inside words ("##a") by chance, and the numbers decide which of two equally
-    # frequent pairs is joined first. So it is told their order. A vocabulary without room has only single characters.
-    smallest = untrained.train_new_from_iterator(_texts(source, text_column), 1, **limits)
-    pieces = sorted(set(smallest.get_vocab()) - set(smallest.all_special_tokens), key=lambda piece: (len(piece), piece))
-    _check_room(vocab_size, smallest)
+    # frequent pairs is joined first. So it is told their order.
+    pieces = first_pieces(_texts(source, text_column), untrained.backend_tokenizer, limits["limit_alphabet"])
+    _check_room(vocab_size, len({*pieces, *untrained.all_special_tokens}))
     texts = _texts(source, text_column)
     backend = retrain(untrained.backend_tokenizer, texts, vocab_size, limits, first_tokens=pieces)
     return BertTokenizer(tokenizer_object=backend, **options)
@@ -92,7 +92,7 @@ def train_byte_level_bpe(
     trained = untrained.train_new_from_iterator(
         _texts(source, text_column), vocab_size, show_progress=show_progress, **limits
     )
-    _check_room(vocab_size, trained)
+    _check_room(vocab_size, len(trained))
     return trained
 
 
@@ -111,9 +111,9 @@ def _texts(source: Any, text_column: str) -> Iterator[str]:
     return itertools.chain([first], texts)
 
 
-def _check_room(vocab_size: int, smallest: PreTrainedTokenizer) -> None:
-    if len(smallest) > vocab_size:
+def _check_room(vocab_size: int, smallest: int) -> None:
+    if smallest > vocab_size:
         raise InputError(
             f"vocab_size={vocab_size} is too small: the special tokens and single characters alone are "
-            f"{len(smallest)}. Pass more than that, since only the rest is learnt."
+            f"{smallest}. Pass more than that, since only the rest is learnt."
         )

@@ -663,6 +663,7 @@ class BartForCausalLM(BartPreTrainedModel, GenerationMixin):
 
     checkpoint_names = BartDecoderWrapper.checkpoint_names
     _tied_weights_keys: ClassVar[dict[str, str]] = {"lm_head.weight": "model.decoder.embed_tokens.weight"}
+    _shifts_labels = False  # the label at a position is the token that it predicts
 
     def __init__(self, config: BartConfig) -> None:
         config.is_decoder, config.is_encoder_decoder = True, False

@@ -7,6 +7,7 @@ configuration, backbone, generator and discriminator (§3), fine-tuning heads.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any, ClassVar, Unpack
 
 import torch
@@ -342,6 +343,13 @@ class ElectraForPreTraining(ElectraPreTrainedModel):
             losses = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
             loss = (losses * counted).sum() / counted.sum()
         return ElectraForPreTrainingOutput(loss, logits, encoded.hidden_states, encoded.attentions)
+
+    def _count_labels(self, batch: Mapping[str, Any]) -> dict[str, int]:
+        """The number of labels that count in the loss of a batch, which has them (see training/loop/objective.py)."""
+        labels, mask = batch.get("labels"), batch.get("attention_mask")
+        if labels is None:
+            return {}
+        return {"labels": labels.numel() if mask is None or mask.ndim != 2 else int(mask.sum())}
 
 
 # ---- fine-tuning heads -----------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ around itself, and rotary positions have a smaller base. There are no segments a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Unpack
 
 import torch
@@ -30,6 +31,7 @@ from minitransformers.models.base.rotary import RotaryConfig, RotaryEmbedding
 from minitransformers.nn.attention import AttentionOutput, attend
 from minitransformers.nn.feed_forward import ACTIVATIONS, activation_function
 from minitransformers.nn.losses import (
+    IGNORED,
     sequence_classification_loss,
     token_cross_entropy,
 )
@@ -397,6 +399,16 @@ class ModernBertForMaskedLM(ModernBertPreTrainedModel):
                 logits, labels, vocab_size=self.config.vocab_size, num_items_in_batch=num_items_in_batch
             )
         return MaskedLMOutput(loss, logits, encoded.hidden_states, encoded.attentions)
+
+    def _count_labels(self, batch: Mapping[str, Any]) -> dict[str, int]:
+        """The number of labels that count in the loss of a batch, which has them (see training/loop/objective.py)."""
+        labels = batch.get("labels")
+        if labels is None:
+            return {}
+        counted = labels != IGNORED
+        if self.config.sparse_prediction:
+            counted &= labels != self.config.sparse_pred_ignore_index
+        return {"labels": int(counted.sum())}
 
 
 def check_pooling(config: ModernBertConfig, attention_mask: Tensor | None) -> None:

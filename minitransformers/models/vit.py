@@ -6,6 +6,7 @@ as in transformers 5; files keep older names.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Unpack
 
 import torch
@@ -455,3 +456,8 @@ class ViTForMaskedImageModeling(ViTPreTrainedModel):
             distances = F.l1_loss(pixel_values, reconstruction, reduction="none") * is_hidden
             loss = distances.sum() / (is_hidden.sum() + 1e-5) / config.num_channels  # 0 where nothing is hidden
         return MaskedImageModelingOutput(loss, reconstruction, encoded.hidden_states, encoded.attentions)
+
+    def _count_labels(self, batch: Mapping[str, Any]) -> dict[str, int]:
+        """The number of hidden patches, over which the loss is a mean (see training/loop/objective.py)."""
+        hidden = batch.get("bool_masked_pos")
+        return {} if hidden is None else {"bool_masked_pos": int(hidden.bool().sum())}

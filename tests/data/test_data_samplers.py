@@ -348,8 +348,9 @@ def test_the_training_loop_reads_on_where_it_stopped(workers):
     steps = stopped.epoch(Progress(epoch=1), settings)
     before = [next(steps)[0][0].tolist() for _ in range(3)]
     _, resumed = make()
-    resumed.load_state_dict(stopped.state_dict())
-    after = [step[0][0].tolist() for step in resumed.epoch(Progress(epoch=1, batch=3), settings)]
+    progress = Progress(epoch=1, batch=3)
+    resumed.load_state_dict(stopped.state_dict(progress), progress)
+    after = [step[0][0].tolist() for step in resumed.epoch(progress, settings)]
     assert before + after == epochs[1] != epochs[0]
 
 
@@ -368,7 +369,7 @@ def test_a_state_of_other_batches_is_refused():
         ShuffledBatchSampler(20, 2, seed=2),
         ShuffledBatchSampler(20, 4, seed=1),
         ShuffledBatchSampler(21, 2, seed=1),
-        DistributedBatchSampler(ShuffledBatchSampler(20, 2, seed=1), 2, 0),
+        DistributedBatchSampler(ShuffledBatchSampler(20, 2, seed=2), 2, 0),
     ):
         with pytest.raises(InputError, match=r"of 10 other batches than those of this .*same data, lengths, arguments"):
             other.load_state_dict(state)

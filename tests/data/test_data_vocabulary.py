@@ -13,6 +13,7 @@ from tokenizers import BertWordPieceTokenizer, ByteLevelBPETokenizer
 
 from minitransformers import AutoTokenizer, BertTokenizer, GPT2Tokenizer
 from minitransformers.data import TextFiles, tokenize_corpus, train_byte_level_bpe, train_wordpiece
+from minitransformers.data.alphabet import first_pieces
 from minitransformers.errors import CorpusError, InputError, MissingFileError, UnknownArgumentError
 
 SENTENCES = [
@@ -157,3 +158,24 @@ def test_bad_input(tmp_path):
             train(SENTENCES, 300, min_frequency=0.5)
         with pytest.raises(UnknownArgumentError, match="vocabulary_size"):
             train(SENTENCES, vocabulary_size=300)
+
+
+@pytest.mark.parametrize("options", [{}, {"do_lower_case": False}, {"strip_accents": False, "do_lower_case": True}])
+@given(
+    texts=st.lists(
+        st.text(st.sampled_from("aAbéÉß e\u0301!?-中国\u200b\x00\t\x1c\x85\u00a0İŁłЖж0١\U0001f600\ufffd")), min_size=1
+    ),
+    limit=st.sampled_from([3, 1000]),
+)
+def test_characters_are_those_that_the_trainer_finds(options, texts, limit):
+    """At the beginning of words and inside words, whatever normalization makes of them."""
+    tokenizer = BertTokenizer(**options)
+    smallest = tokenizer.train_new_from_iterator(texts, 1, min_frequency=0, limit_alphabet=1000)
+    expected = set(smallest.get_vocab()) - set(smallest.all_special_tokens)
+    pieces = first_pieces(texts, tokenizer.backend_tokenizer, limit)
+    assert len(set(pieces)) == len(pieces)
+    if limit == 1000:
+        assert set(pieces) == expected
+    else:
+        assert set(pieces) <= expected
+        assert len({piece.removeprefix("##") for piece in pieces if piece != "##"}) <= limit

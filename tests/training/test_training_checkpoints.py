@@ -7,6 +7,7 @@ import pytest
 import torch
 import transformers
 from safetensors import safe_open
+from safetensors.torch import save_file
 from tiny_runs import bert, go, gpt2, loader, same, texts, weights
 
 from minitransformers.errors import InputError
@@ -215,3 +216,38 @@ def test_a_user_module(tmp_path):
         }
     parts = go(tmp_path / "parts", 4, model=build(), batches=batches)
     assert same(weights(whole), weights(parts))
+
+
+@pytest.mark.parametrize("make", [bert, gpt2])
+def test_weights_are_written_once(make, tmp_path):
+    """In the model's files, also where matrices are transposed there; what these do not hold is kept beside them."""
+    rows = torch.stack(list(texts()))
+    batches = [{"input_ids": rows, "labels": rows}]
+    run = go(tmp_path, 1, model=make(), batches=batches)
+    (file,) = (tmp_path / "checkpoint-1/training").glob("*.safetensors")
+    with safe_open(file, "pt") as opened:
+        assert not [name for name in opened.keys() if name.startswith("model.")]  # noqa: SIM118
+    placed = json.loads((tmp_path / "checkpoint-1/training/run.json").read_text())["weights"]
+    assert any(placed.values()) == (make is gpt2)
+    again = go(tmp_path, 1, model=make(), batches=batches)
+    assert same(weights(again), weights(run))
+
+
+class OtherFiles(Hooks):
+    """Writes half of the weights."""
+
+    def save_model(self, run, directory):
+        state = run.model.state_dict()
+        save_file({name: state[name].clone() for name in [*state][::2]}, directory / "model.safetensors")
+
+
+def test_weights_that_the_files_of_the_model_lack(tmp_path):
+    """They are written to training/."""
+    rows = torch.stack(list(texts()))
+    batches = [{"input_ids": rows, "labels": rows}]
+    whole = go(tmp_path / "whole", 3, batches=batches, hooks=[OtherFiles()])
+    go(tmp_path / "parts", 2, batches=batches, hooks=[OtherFiles()])
+    parts = go(tmp_path / "parts", 3, batches=batches, hooks=[OtherFiles()])
+    assert same(weights(whole), weights(parts))
+    sharing = json.loads((tmp_path / "parts/checkpoint-3/training/run.json").read_text())["weights"]
+    assert 0 < len(sharing) < len(weights(parts))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tiny_runs import VOCAB_SIZE, bert, go, loader, masked, same, texts, weights
-from torch.utils.data import DataLoader, Dataset, RandomSampler
+from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler
 
 from minitransformers.data import ShuffledBatchSampler
 from minitransformers.errors import CheckpointError
@@ -58,17 +58,41 @@ class Drawing:
 
 
 class Counted(Dataset):
-    """Counts how often an example is read."""
+    """Counts how often an example is read, also by workers."""
 
     def __init__(self):
-        self.rows, self.reads = texts(), 0
+        self.rows, self.number = texts(), torch.zeros(1, dtype=torch.long).share_memory_()
+
+    @property
+    def reads(self):
+        return int(self.number)
 
     def __len__(self):
         return len(self.rows)
 
     def __getitem__(self, index):
-        self.reads += 1
+        self.number += 1
         return self.rows[index]
+
+
+class CountedStream(IterableDataset):
+    """Has a state, as streams of `datasets` have."""
+
+    def __init__(self):
+        self.rows, self.reads, self.first, self.used = texts(), 0, 0, 0
+
+    def __iter__(self):
+        first, self.first = self.first, 0
+        for self.used, row in enumerate(self.rows[first:], first + 1):  # noqa: B020
+            self.reads += 1
+            yield row
+
+    def state_dict(self):
+        return {"used": self.used, "tensor": torch.arange(3)}
+
+    def load_state_dict(self, state):
+        assert state["tensor"].tolist() == [0, 1, 2]
+        self.first = state["used"]
 
 
 def jumping():
@@ -84,6 +108,7 @@ SOURCES = {
     ),
     "a collator's generator": lambda: loader(collate_fn=Drawing()),
     "workers": lambda: loader(num_workers=2),
+    "a generator in workers": lambda: loader(num_workers=3, collate_fn=Drawing()),
     "a sampler that jumps": jumping,
     "a list": lambda: [masked(texts()[start : start + 3]) for start in range(0, 12, 3)],
 }
@@ -115,12 +140,28 @@ def test_a_resumed_run_equals_an_uninterrupted_one(source, tmp_path):
         assert len({record["loss"] for record in whole.history if "loss" in record}) > 1
 
 
-def test_a_resumable_sampler_reads_nothing_twice(tmp_path):
-    """Except for one batch, which the other processes of a distributed run may need."""
-    go(tmp_path, 2, batches=jumping())  # 4 of the epoch's 5 batches
-    batches = jumping()
-    go(tmp_path, 3, batches=batches)
-    assert batches.dataset.reads == 3 + 2
+def counted(**options):
+    return DataLoader(Counted(), batch_size=3, collate_fn=masked, **options)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        jumping,
+        lambda: counted(shuffle=True),
+        lambda: counted(shuffle=True, num_workers=2),
+        lambda: DataLoader(CountedStream(), batch_size=3, collate_fn=masked),
+    ],
+    ids=["a sampler of minitransformers", "shuffle=True", "workers", "a stream with a state"],
+)
+def test_nothing_is_read_twice(make, tmp_path):
+    """The time to resume does not depend on the place in the epoch."""
+    whole = go(tmp_path / "whole", 3, batches=make())
+    go(tmp_path / "parts", 2, batches=make())  # 4 of the epoch's 5 batches
+    batches = make()
+    parts = go(tmp_path / "parts", 3, batches=batches)
+    assert batches.dataset.reads == 2
+    assert same(weights(whole), weights(parts))
 
 
 def test_evaluation_does_not_change_training(tmp_path):

@@ -41,8 +41,21 @@ def serial_number(directory: Path) -> int:
     """The position of a checkpoint in the order of writing, which may differ from the steps; −1 if unreadable."""
     try:
         return int(read_json(directory / RUN)["serial"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError):
         return -1
+
+
+def is_finite(directory: Path) -> bool:
+    """Whether all weights of a checkpoint are finite numbers; of one that does not tell, True."""
+    try:
+        return bool(read_json(directory / RUN).get("finite", True))
+    except (OSError, ValueError, AttributeError):
+        return True
+
+
+def last_finite(checkpoints: list[Path]) -> list[Path]:
+    """The newest of the checkpoints whose weights are finite, which is never removed; empty if there is none."""
+    return next(([path] for path in reversed(checkpoints) if is_finite(path)), [])
 
 
 def find_damage(directory: Path) -> str | None:
@@ -50,13 +63,15 @@ def find_damage(directory: Path) -> str | None:
     try:
         checksums = read_json(directory / CHECKSUMS)
         for name, expected in checksums.items():
+            if ".." in Path(name).parts or Path(name).is_absolute():
+                return f"{CHECKSUMS} names {name!r:.80}, which is outside"
             if name == WEIGHTS and is_resharded(directory, checksums):
                 continue
             if checksum(directory / name) != expected:
                 return f"{name} is damaged (its checksum does not match the stored one)"
     except FileNotFoundError as error:
         return f"{Path(str(error.filename)).relative_to(directory)} is missing"
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         return str(error)
     return None
 

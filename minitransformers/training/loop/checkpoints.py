@@ -4,8 +4,9 @@ A checkpoint is a directory:
 
     checkpoint-100/
       config.json, model.safetensors …   written by `save_pretrained`, for `from_pretrained`
-      training/*.safetensors             weights and, unless `save_only_model`, the optimizer's state by name, written
-                                         by torch.distributed.checkpoint: whole, or in shards, one file per process
+      training/*.safetensors             the optimizer's state by name, unless `save_only_model`, and weights that the
+                                         model's files do not hold exactly, such as those of a sharded model; written by
+                                         torch.distributed.checkpoint: whole, or in shards, one file per process
       training/run.json                  progress, schedule, scaler, hooks, and the identity of the run
       training/rank-0.json …             each process's random states and position in the data
       training/checksums.json            SHA-256 of each of these files
@@ -18,9 +19,11 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -38,6 +41,8 @@ from minitransformers.training.loop.checkpoint_directories import (
     checksum,
     files_in,
     find_damage,
+    is_finite,
+    last_finite,
     read_json,
     remove_checkpoint,
     serial_number,
@@ -55,17 +60,21 @@ from minitransformers.training.loop.distributed import (
     world_size,
 )
 from minitransformers.training.loop.hooks import Hooks, call_hooks
+from minitransformers.training.loop.model_files import read_weights, weights_in_files
+from minitransformers.training.loop.output_lock import locked
+from minitransformers.training.loop.progress import Progress
 from minitransformers.training.loop.random_state import random_state, set_random_state
+from minitransformers.training.loop.restoring import checked, checked_count, checked_state, restoring
 from minitransformers.training.loop.run import Run
 from minitransformers.training.loop.run_tensors import (
     load_tensors,
-    named_weights,
     optimizer_numbers,
     read_tensors,
     tensors_of,
     write_tensors,
 )
 from minitransformers.training.loop.settings import Settings
+from minitransformers.training.loop.weights import has_finite_weights, named_weights
 
 logger = logging.getLogger(__name__)
 
@@ -88,8 +97,10 @@ def save_checkpoint(run: Run, hooks: Sequence[Hooks] = ()) -> Path:
         on_all_ranks(lambda: _make_directory(output_dir, partial))
         save_model = next((hook.save_model for hook in hooks if hasattr(hook, "save_model")), _save_model)
         on_all_ranks(lambda: save_model(run, partial))
-        on_all_ranks(lambda: _write_numbers(run, hooks, partial))
-        write_tensors(tensors_of(run), partial)
+        is_finite = has_finite_weights(run.model)
+        placed = from_main(on_all_ranks(lambda: weights_in_files(run.model, partial) if rank() == 0 else {}))
+        on_all_ranks(lambda: _write_numbers(run, hooks, partial, {"finite": is_finite, "weights": placed}))
+        write_tensors(tensors_of(run, placed), partial)
         on_all_ranks(lambda: _rename_to_final(partial, final))
     except (OSError, TrainingError) as error:
         if rank() == 0:
@@ -120,13 +131,14 @@ def _save_model(run: Run, directory: Path) -> None:
             write_checkpoint(directory, weights if weights is not None else named_weights(plain))
 
 
-def _write_numbers(run: Run, hooks: Sequence[Hooks], directory: Path) -> None:
-    own = {"random": random_state(), "batches": run.batches.state_dict()}
+def _write_numbers(run: Run, hooks: Sequence[Hooks], directory: Path, facts: Mapping[str, Any]) -> None:
+    own = {"random": random_state(), "batches": run.batches.state_dict(run.progress)}
     write_json(directory / TRAINING / f"rank-{rank()}.json", own)
     if rank() == 0:
         numbers = {
             "serial": 1 + max(map(serial_number, checkpoints_in(directory.parent)), default=0),
             "world_size": world_size(),
+            **facts,
             "identity": _identity(run),
             "settings": run.settings.as_dict(),
             "progress": asdict(run.progress),
@@ -159,11 +171,26 @@ def _remove_old(run: Run, output_dir: Path) -> None:
         return
     checkpoints = checkpoints_in(output_dir)
     kept = checkpoints if run.settings.keep is None else checkpoints[-run.settings.keep :]
+    kept = [*kept, *last_finite(checkpoints)]
     best = output_dir / f"checkpoint-{run.progress.best_step}"
     for directory in checkpoints:
         is_replaced = directory.name.startswith(".")
         if is_replaced or (directory not in kept and directory != best):
             remove_checkpoint(directory)
+
+
+@contextmanager
+def owning_output_dir(settings: Settings) -> Iterator[None]:
+    """Hold the lock of `output_dir` during the run, unless the settings say otherwise.
+
+    Raises:
+        CheckpointError: another run holds it.
+    """
+    with ExitStack() as stack:
+        if settings.is_guarded:
+            directory = Path(str(settings.output_dir))
+            on_all_ranks(lambda: stack.enter_context(locked(directory)) if rank() == 0 else None)
+        yield
 
 
 # ---- resuming --------------------------------------------------------------------------------------------------------
@@ -180,9 +207,10 @@ def resume(run: Run, hooks: Sequence[Hooks] = (), loggers: Sequence[Any] = ()) -
     """
     directory = from_main(on_all_ranks(lambda: _find_checkpoint(run.settings) if rank() == 0 else None))
     if directory is not None:
-        numbers = read_json(directory / RUN)
-        on_all_ranks(lambda: _check_identity(run, numbers, directory))
-        _load(run, hooks, directory, numbers)
+        with restoring(str(directory)):
+            numbers = read_json(directory / RUN)
+            on_all_ranks(lambda: _check_identity(run, numbers, directory))
+            _load(run, hooks, directory, numbers)
         call_hooks(hooks, "on_resume", run, directory)
         logger.info("Resuming from %s, step %d.", directory, run.progress.step)
     if rank() == 0:
@@ -202,7 +230,11 @@ def load_weights(model: nn.Module, directory: str | os.PathLike[str]) -> None:
     problem = find_damage(directory)
     if problem:
         raise CheckpointError(f"{directory} cannot be read: {problem}.")
-    read_tensors({f"model.{name}": tensor for name, tensor in named_weights(unwrap(model)).items()}, directory)
+    with restoring(str(directory)):
+        placed = read_json(directory / RUN).get("weights", {})
+        read_weights(model, directory, placed)
+        weights = named_weights(unwrap(model)).items()
+        read_tensors({f"model.{name}": tensor for name, tensor in weights if name not in placed}, directory)
 
 
 def _find_checkpoint(settings: Settings) -> Path | None:
@@ -216,6 +248,8 @@ def _find_checkpoint(settings: Settings) -> Path | None:
     problems: list[str] = []
     for directory in candidates:
         problem = find_damage(directory)
+        if problem is None and not is_finite(directory):
+            problem = "its weights are not finite"
         if problem is None:
             if problems:
                 logger.warning("%s; resuming from %s.", "; ".join(problems), directory)
@@ -229,26 +263,29 @@ def _find_checkpoint(settings: Settings) -> Path | None:
 
 
 def _load(run: Run, hooks: Sequence[Hooks], directory: Path, numbers: Mapping[str, Any]) -> None:
-    load_tensors(run, directory, numbers["optimizer"])
+    load_tensors(run, directory, numbers["optimizer"], numbers.get("weights", {}))
     if run.schedule is not None and numbers["schedule"] is not None:
-        run.schedule.load_state_dict(numbers["schedule"])
+        present = run.schedule.state_dict()
+        run.schedule.load_state_dict(checked_state("schedule", numbers["schedule"], present, run.schedule))
     if run.scaler.is_enabled() and numbers["scaler"]:
-        run.scaler.load_state_dict(numbers["scaler"])
+        scaler = checked("scaler", numbers["scaler"], run.scaler.state_dict())
+        if not 0 < scaler["scale"] < math.inf:
+            raise CheckpointError(f"scaler.scale is {scaler['scale']} in the checkpoint; it must be a positive number.")
+        run.scaler.load_state_dict(scaler)
     stateful: list[Any] = [hook for hook in hooks if hasattr(hook, "load_state_dict")]
     for hook, (_, state) in zip(stateful, numbers["hooks"], strict=False):
         hook.load_state_dict(state)
-    for name, value in numbers["progress"].items():
-        setattr(run.progress, name, value)
+    for name, value in checked_state("progress", numbers["progress"], asdict(Progress()), run.progress).items():
+        is_count = type(getattr(run.progress, name, None)) is int
+        setattr(run.progress, name, checked_count(name, value) if is_count else value)
     if run.progress.stopped:
         _extend(run, numbers["settings"])
-    before = numbers["world_size"]
+    before = checked_count("world_size", numbers["world_size"], least=1)
     own = read_json(directory / TRAINING / f"rank-{rank() % before}.json")
-    run.batches.load_state_dict(own["batches"])
+    run.batches.load_state_dict(own["batches"], run.progress)
     set_random_state(own["random"])
-    if before != world_size():
-        run.progress.batch = run.batches.count_for(run.progress.rows, or_else=run.progress.batch)
-        if rank() >= before:  # a new process, which needs random numbers of its own
-            torch.manual_seed(int(torch.randint(2**31, ())) + rank())
+    if rank() >= before:  # a new process, which needs random numbers of its own
+        torch.manual_seed(int(torch.randint(2**31, ())) + rank())
 
 
 def _extend(run: Run, before: Mapping[str, Any]) -> None:

@@ -1,7 +1,8 @@
 """Training on several processes, with PyTorch's DistributedDataParallel or fully sharded data parallelism (FSDP2).
 
-Run a script with `torchrun --nproc-per-node 2 script.py`. In it, call `model = parallelize(model)` before the optimizer
-is created, and give each process its own part of the data.
+Run a script with `torchrun --standalone --nproc-per-node 2 script.py`; without `--standalone` (or, on several machines,
+`--rdzv-backend c10d`), processes that `--max-restarts` starts again often fail to meet. In the script, call
+`model = parallelize(model)` before the optimizer is created, and give each process its own part of the data.
 """
 
 from __future__ import annotations
@@ -171,9 +172,10 @@ def max_over_ranks(number: int) -> int:
     """The largest number of all ranks."""
     if not is_distributed() or world_size() == 1:
         return number
-    numbers: list[int] = [0] * world_size()
-    dist.all_gather_object(numbers, number)
-    return max(numbers)
+    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+    largest = torch.tensor(number, device=device)
+    dist.all_reduce(largest, dist.ReduceOp.MAX)
+    return int(largest)
 
 
 def wait_for_all() -> None:

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from minitransformers.errors import InputError
 from minitransformers.nn.losses import IGNORED
-from minitransformers.training.loop.batches import Batch, even_batches, to_device
+from minitransformers.training.loop.batches import Batch, Repeated, even_batches, to_device
 from minitransformers.training.loop.distributed import sum_over_ranks, unwrap
 from minitransformers.training.loop.objective import count_labels, normalized_losses, shifts_labels
 from minitransformers.training.loop.precision import autocast
@@ -32,7 +32,7 @@ def evaluate(model: nn.Module, batches: Iterable[Batch], settings: Settings | No
     Returns:
         "loss", the mean over all labels; "perplexity", e to the mean loss of a token, if the labels are tokens; and the
         share of labels with the largest logit: "token_accuracy" for next tokens, "mask_accuracy" for masked tokens,
-        "nsp_accuracy" for `next_sentence_label`, "accuracy" for classes.
+        "nsp_accuracy" for `next_sentence_label`, "sop_accuracy" for `sentence_order_label`, "accuracy" for classes.
 
     Raises:
         InputError: there is no batch, or all labels are −100.
@@ -83,13 +83,23 @@ def check_evaluations(
 
 def _count_correct(model: nn.Module, output: Any, batch: Batch, kind: str) -> dict[str, float]:
     """The number of labels of a kind that have the largest logit, by the name of their accuracy."""
-    field = {"labels": ("logits", "prediction_logits"), "next_sentence_label": ("seq_relationship_logits",)}.get(kind)
-    logits = next((output[name] for name in field or () if name in output), None)
+    fields = {
+        "labels": ("logits", "prediction_logits"),
+        "next_sentence_label": ("seq_relationship_logits",),
+        "sentence_order_label": ("sop_logits",),
+    }
+    logits = next((output[name] for name in fields.get(kind, ()) if name in output), None)
     labels = batch.get(kind)
-    if logits is None or labels is None or logits.shape[:-1] != labels.shape or labels.is_floating_point():
+    if (
+        isinstance(batch, Repeated)
+        or logits is None
+        or labels is None
+        or logits.shape[:-1] != labels.shape
+        or labels.is_floating_point()
+    ):
         return {}  # regression, multi-label classification, question answering
     config = getattr(unwrap(model), "config", None)
-    name = "nsp_accuracy" if kind == "next_sentence_label" else "accuracy"
+    name = {"next_sentence_label": "nsp_accuracy", "sentence_order_label": "sop_accuracy"}.get(kind, "accuracy")
     if labels.ndim > 1 and logits.shape[-1] == getattr(config, "vocab_size", None):
         is_next = shifts_labels(model) or getattr(config, "is_encoder_decoder", False)
         name = "token_accuracy" if is_next else "mask_accuracy"

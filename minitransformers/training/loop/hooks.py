@@ -41,6 +41,9 @@ class Hooks:
     def on_step_end(self, run: Run) -> None:
         """Called when the step is counted, before logging, evaluation and saving."""
 
+    def on_termination(self, run: Run) -> None:
+        """Called after the step in which SIGTERM arrived, before the checkpoint with which the process ends."""
+
     def on_log(self, run: Run, record: dict[str, Any]) -> None:
         """Called before the record goes to the loggers; the hook may add entries."""
 

@@ -20,7 +20,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from minitransformers.errors import TrainingError
 from minitransformers.training.loop.batches import Batch, Batches, sizes, to_device
-from minitransformers.training.loop.checkpoints import resume, save_checkpoint
+from minitransformers.training.loop.checkpoints import owning_output_dir, resume, save_checkpoint
 from minitransformers.training.loop.distributed import clip_gradients, gradient_sync, rank, sum_over_ranks, world_size
 from minitransformers.training.loop.evaluation import check_evaluations, evaluate as default_evaluate
 from minitransformers.training.loop.hooks import Hooks, call_hooks
@@ -29,6 +29,7 @@ from minitransformers.training.loop.precision import autocast
 from minitransformers.training.loop.progress_bar import ProgressBar
 from minitransformers.training.loop.run import Run
 from minitransformers.training.loop.settings import Settings
+from minitransformers.training.loop.termination import Termination
 
 Logger = Callable[[dict[str, Any]], None]
 
@@ -63,20 +64,41 @@ def train(
 
     Raises:
         InputError: settings or data that cannot be used for training.
-        CheckpointError: `output_dir` belongs to another run, or none of its checkpoints can be read.
-        TrainingError: the loss is not finite, and `on_nan` is "stop".
+        CheckpointError: `output_dir` belongs to another run or is in use, or none of its checkpoints can be read.
+        TrainingError: the loss or the gradient is not finite, and `on_nan` is "stop".
+        SystemExit: with status 0, after SIGTERM and a checkpoint, if there is an `output_dir`.
     """
     if report is None:
         check_evaluations(settings, schedule, validation, has_hooks=bool(hooks))
     data = batches if isinstance(batches, Batches) else Batches(batches)
     run = Run(model, optimizer, schedule, data, settings, validation)
-    scaler, progress, device = run.scaler, run.progress, run.device
+    progress = run.progress
     micro_step = micro_step or partial(_forward_backward, loss)
     report = report or partial(_log_evaluate_save, hooks, loggers, evaluate)
     if settings.show_progress and rank() == 0:
         hooks = [*hooks, ProgressBar()]
-    resume(run, hooks, loggers)
-    call_hooks(hooks, "on_train_begin", run)
+    # Under SIGTERM, the run ends with a checkpoint. Two runs cannot write into the same directory.
+    with Termination(enabled=settings.is_guarded) as termination, owning_output_dir(settings):
+        resume(run, hooks, loggers)
+        call_hooks(hooks, "on_train_begin", run)
+        if progress.owes_evaluation:  # an earlier process was ended before it
+            run.should_evaluate, progress.owes_evaluation = True, False
+            report(run)
+        _train_epochs(run, hooks, micro_step, report, termination)
+        call_hooks(hooks, "on_train_end", run)
+    return run
+
+
+def _train_epochs(
+    run: Run,
+    hooks: Sequence[Hooks],
+    micro_step: Callable[[Run, Batch, Counts], Tensor],
+    report: Callable[[Run], None],
+    termination: Termination,
+) -> None:
+    """All steps that are left."""
+    model, optimizer, settings, scaler = run.model, run.optimizer, run.settings, run.scaler
+    progress, device = run.progress, run.device
     while not run.is_finished or (progress.batch and not progress.left_epoch):
         call_hooks(hooks, "on_epoch_begin", run)
         for micro_batches in run.batches.epoch(progress, settings):
@@ -92,11 +114,15 @@ def train(
                     parts.append(micro_step(run, batch, counts))
                 if number < len(micro_batches):
                     call_hooks(hooks, "on_substep_end", run)
-            sums = sum_over_ranks([{"loss": float(sum(parts)), **sizes(micro_batches)}], device)
+            own = {"loss": float(sum(parts)), **sizes(micro_batches), "ended": termination.is_requested}
+            sums = sum_over_ranks([own], device)
+            termination.is_requested |= sums.pop("ended") > 0
             learning_rate, grad_norm = optimizer.param_groups[0]["lr"], math.nan
             if math.isfinite(sums["loss"]):
                 scaler.unscale_(optimizer)
                 grad_norm = clip_gradients(model, settings.max_grad_norm)
+            is_skipped = not (math.isfinite(sums["loss"]) and (math.isfinite(grad_norm) or run.scaler_may_help))
+            if not is_skipped:
                 call_hooks(hooks, "on_pre_optimizer_step", run)
                 scale = scaler.get_scale()
                 scaler.step(optimizer)  # skipped if a half-precision gradient overflowed: then only the scale decreases
@@ -105,18 +131,36 @@ def train(
                 if scaler.get_scale() >= scale:
                     run.step_schedule()
             elif settings.on_nan == "stop":
-                raise TrainingError(run.explain_nan(sums["loss"]))
+                raise TrainingError(run.explain_nan(len(micro_batches), sums["loss"], grad_norm))
+            else:
+                run.skip(len(micro_batches), sums["loss"], grad_norm)
             optimizer.zero_grad()
-            run.advance(len(micro_batches), **sums, grad_norm=grad_norm, learning_rate=learning_rate)
+            run.advance(
+                len(micro_batches), **sums, grad_norm=grad_norm, learning_rate=learning_rate, is_skipped=is_skipped
+            )
             call_hooks(hooks, "on_step_end", run)
+            if termination.is_requested:
+                _save_and_exit(run, hooks, report)
             report(run)
         else:
             run.next_epoch()
         progress.left_epoch = progress.batch > 0  # the run ends in the middle of the epoch
         call_hooks(hooks, "on_epoch_end", run)
         report(run)
-    call_hooks(hooks, "on_train_end", run)
-    return run
+
+
+def _save_and_exit(run: Run, hooks: Sequence[Hooks], report: Callable[[Run], None]) -> None:
+    """After SIGTERM: write a checkpoint, unless the last step was the last of the run.
+
+    An evaluation that is due takes too long now; the process that continues the run makes up for it.
+    """
+    if run.is_finished:
+        return
+    run.progress.owes_evaluation = run.should_evaluate
+    run.should_evaluate, run.should_save = False, True
+    call_hooks(hooks, "on_termination", run)
+    report(run)
+    raise SystemExit(0)
 
 
 def _forward_backward(

@@ -11,11 +11,12 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from minitransformers.errors import InputError
 from minitransformers.nn.losses import IGNORED, token_cross_entropy
-from minitransformers.training.loop.batches import LABELS, Batch, num_rows
+from minitransformers.training.loop.batches import LABELS, Batch, Repeated, num_rows
 from minitransformers.training.loop.distributed import unwrap
 
 Counts = Mapping[str, int | float]
@@ -35,38 +36,53 @@ def normalized_loss(model: nn.Module, batch: Batch, counts: Counts) -> Tensor:
 
 
 def count_labels(model: nn.Module, batch: Any) -> dict[str, int]:
-    """The number of labels of each kind, without those that are −100; of a batch without labels, the number of rows.
+    """The number of labels of each kind that count in the loss; of a batch without labels, the number of rows.
 
-    A causal language model predicts the next token from each token, so the first label of a row does not count.
+    Labels of −100 do not count, except in regression. A causal language model predicts the next token from each token,
+    so the first label of a row does not count. Positions of answers beyond the text do not count. Models with other
+    rules state them in a method `_count_labels(batch)`. In a repeated batch, no label counts.
     """
     values = batch if isinstance(batch, Mapping) else {}  # a user's collator may return something else
-    labels = {name: values[name] for name in LABELS if isinstance(values.get(name), Tensor)}
-    if not labels and "shift_labels" not in values:
-        return {"rows": num_rows(batch)}
-    if isinstance(values.get("shift_labels"), Tensor):  # the collator has shifted them
-        labels["labels"] = values["shift_labels"]
+    plain: Any = unwrap(model)
+    own = plain._count_labels(values) if hasattr(plain, "_count_labels") else {}
+    own = own or _count_by_name(plain, values) or {"rows": num_rows(batch)}
+    return dict.fromkeys(own, 0) if isinstance(batch, Repeated) else own
+
+
+def _count_by_name(model: nn.Module, batch: Batch) -> dict[str, int]:
+    labels = {name: batch[name] for name in LABELS if isinstance(batch.get(name), Tensor)}
+    if isinstance(batch.get("shift_labels"), Tensor):  # the collator has shifted them
+        labels["labels"] = batch["shift_labels"]
     elif "labels" in labels and shifts_labels(model):
         labels["labels"] = labels["labels"][..., 1:]
-    return {name: int(values.ne(IGNORED).sum()) for name, values in labels.items()}
+    if "labels" in labels:
+        labels.pop("mc_labels", None)  # the loss of the choices is an output of its own
+    return {name: int(_counts(model, name, values, batch).sum()) for name, values in labels.items()}
+
+
+def _counts(model: nn.Module, name: str, labels: Tensor, batch: Batch) -> Tensor:
+    """Which labels count in the loss."""
+    if name.endswith("_positions"):
+        scored = ("decoder_input_ids", "decoder_inputs_embeds", "input_ids", "inputs_embeds")
+        length = next((batch[each].shape[1] for each in scored if isinstance(batch.get(each), Tensor)), None)
+        return torch.ones_like(labels) if length is None else labels < length
+    is_regression = labels.is_floating_point() or (
+        type(model).__name__.endswith(("ForSequenceClassification", "ForImageClassification"))
+        and getattr(getattr(model, "config", None), "num_labels", None) == 1
+    )
+    return torch.ones_like(labels) if is_regression else labels != IGNORED
 
 
 def normalized_losses(model: nn.Module, batch: Batch, counts: Counts) -> tuple[dict[str, Tensor], Any]:
     """`normalized_loss` by kind of label, and the model's output."""
     own = count_labels(model, batch)
-    if {"labels", "next_sentence_label"} <= own.keys():  # two means, over different numbers of labels
-        output = model(**batch)
-        _, prediction_logits, seq_relationship_logits = output[:3]
-        scores = {"labels": prediction_logits, "next_sentence_label": seq_relationship_logits}
-        return {
-            kind: token_cross_entropy(logits, batch[kind].view(logits.shape[:-1]), num_items=max(1, int(counts[kind])))
-            for kind, logits in scores.items()
-        }, output
     kind = next(iter(own))
-    if not own[kind]:
+    if not any(own.values()):
         # Other ranks wait for the backward pass, which needs a label to be differentiable: add one, weighted 0.
-        names = [name for name in ("labels", "shift_labels") if kind == "labels" and batch.get(name) is not None]
-        loss, output = _loss(model, {**batch, **{name: _with_one_label(batch[name]) for name in names}})
+        loss, output = _loss(model, {**batch, **_with_one_label(batch)})
         return {kind: 0 * loss}, output
+    if len(own) > 1:
+        return _losses_of_kinds(model, batch, own, counts)
     if kind == "labels" and takes_num_items(model):
         loss, output = _loss(model, {**batch, "num_items_in_batch": int(counts[kind])})
         return {kind: loss}, output
@@ -74,9 +90,39 @@ def normalized_losses(model: nn.Module, batch: Batch, counts: Counts) -> tuple[d
     return {kind: own[kind] / counts[kind] * loss}, output
 
 
+def _losses_of_kinds(model: nn.Module, batch: Batch, own: Counts, counts: Counts) -> tuple[dict[str, Tensor], Any]:
+    """The losses of a model that adds up several means, over different numbers of labels: of tokens and pairs, say.
+
+    They are computed from the scores, which follow the loss in the output. If their means do not add up to the model's
+    own loss, which a subclass may have changed, that is weighted by the share of all labels.
+    """
+    loss, output = _loss(model, batch)
+    scores = [*(output.values() if isinstance(output, Mapping) else output)][1 : 1 + len(own)]
+    sums = {
+        kind: _sum_of_losses(logits, batch[kind], kind)
+        for kind, logits in zip(own, scores, strict=False)
+        if isinstance(logits, Tensor) and logits.shape[:-1].numel() == batch[kind].numel()
+    }
+    has_all = all(own.values())  # otherwise a mean is NaN
+    total = sum((value / max(1, own[kind]) for kind, value in sums.items()), start=loss.new_zeros(()))
+    if sums.keys() == own.keys() and (not has_all or torch.isclose(total, loss, rtol=1e-3, equal_nan=True)):
+        return {kind: value / max(1, counts[kind]) for kind, value in sums.items()}, output
+    return {next(iter(own)): sum(own.values()) / sum(counts.values()) * loss}, output
+
+
+def _sum_of_losses(logits: Tensor, labels: Tensor, kind: str) -> Tensor:
+    labels, share = labels.view(logits.shape[:-1]), 1.0
+    if kind.endswith("_positions"):  # see `span_loss`
+        labels, share = labels.clamp(min=0), 0.5
+        labels = labels.masked_fill(labels >= logits.shape[-1], IGNORED)
+    return share * token_cross_entropy(logits, labels, num_items=1)
+
+
 def shifts_labels(model: nn.Module) -> bool:
     """Whether the model compares the logits at position t with the label at t + 1, as decoders do."""
     plain = unwrap(model)
+    if hasattr(plain, "_shifts_labels"):
+        return bool(plain._shifts_labels)
     can_generate = getattr(plain, "can_generate", None)
     has_encoder = getattr(getattr(plain, "config", None), "is_encoder_decoder", False)
     return can_generate is not None and bool(can_generate()) and not has_encoder
@@ -105,7 +151,9 @@ def _loss(model: nn.Module, batch: Batch) -> tuple[Tensor, Any]:
     return loss, output
 
 
-def _with_one_label(labels: Tensor) -> Tensor:
-    labels = labels.clone()
-    labels[(0,) * (labels.ndim - 1) + (-1,)] = 0
+def _with_one_label(batch: Batch) -> dict[str, Tensor]:
+    """The batch's labels of classes, with a first class at the end of the first row."""
+    labels = {name: batch[name].clone() for name in (*LABELS, "shift_labels") if isinstance(batch.get(name), Tensor)}
+    for values in labels.values():
+        values[(0,) * (values.ndim - 1) + (-1,)] = 0
     return labels

@@ -19,11 +19,12 @@ class Progress:
         rows: examples of the current epoch that all ranks have used.
         tokens: tokens read on all ranks, without padding.
         records: records given to the loggers.
-        skipped: steps without an update, because the loss was not finite.
+        skipped: steps without an update, because the loss or the gradient was not finite.
         best, best_step: the best value of `Settings.metric`, and its step.
         waited: evaluations since the best one.
         stopped: the run was ended early, by `Settings.patience` or a hook.
         left_epoch: the run ended in the middle of an epoch, and `on_epoch_end` was called.
+        owes_evaluation: the process was ended before an evaluation that was due.
         loss, grad_norm, learning_rate: of the last step; the learning rate of an Adafactor may be None.
         loss_sum, loss_steps: sum and number of the losses since the last record.
     """
@@ -40,6 +41,7 @@ class Progress:
     waited: int = 0
     stopped: bool = False
     left_epoch: bool = False
+    owes_evaluation: bool = False
     loss: float = math.nan
     grad_norm: float = math.nan
     learning_rate: float | None = math.nan

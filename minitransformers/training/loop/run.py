@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -10,12 +11,17 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from minitransformers.errors import InputError
+from minitransformers.errors import InputError, TrainingError
 from minitransformers.training.loop.batches import Batch, Batches
 from minitransformers.training.loop.distributed import unwrap
 from minitransformers.training.loop.precision import check_weights, make_scaler
 from minitransformers.training.loop.progress import Progress
 from minitransformers.training.loop.settings import Settings
+from minitransformers.training.loop.weights import has_finite_weights
+
+logger = logging.getLogger(__name__)
+
+SMALLEST_SCALE = 2.0**-14  # of the loss, for "fp16": what overflows with it is a gradient above 10⁹
 
 
 class Run:
@@ -67,7 +73,15 @@ class Run:
         return steps if self.settings.steps is None else min(steps, self.settings.steps)
 
     def advance(
-        self, batches: int, *, loss: float, tokens: float, rows: float, grad_norm: float, learning_rate: float | None
+        self,
+        batches: int,
+        *,
+        loss: float,
+        tokens: float,
+        rows: float,
+        grad_norm: float,
+        learning_rate: float | None,
+        is_skipped: bool = False,
     ) -> None:
         """Count a step, and set the actions that are due after it."""
         progress, settings = self.progress, self.settings
@@ -77,7 +91,7 @@ class Run:
         progress.rows += int(rows)
         progress.tokens += int(tokens)
         progress.loss, progress.grad_norm, progress.learning_rate = loss, grad_norm, learning_rate
-        if math.isfinite(loss):
+        if not is_skipped:
             progress.loss_sum, progress.loss_steps = progress.loss_sum + loss, progress.loss_steps + 1
         else:
             progress.skipped += 1
@@ -144,12 +158,38 @@ class Run:
         if self.is_finished and not was_finished:
             self.should_save = self.settings.output_dir is not None
 
-    def explain_nan(self, loss: float) -> str:
-        """The error message for a loss that is not finite."""
+    @property
+    def scaler_may_help(self) -> bool:
+        """Whether a gradient that is not finite may be one that overflowed because the loss was scaled up."""
+        return self.scaler.is_enabled() and self.scaler.get_scale() >= SMALLEST_SCALE
+
+    def explain_nan(self, batches: int, loss: float, grad_norm: float) -> str:
+        """The error message for a step of so many batches, whose loss or gradient is not finite."""
+        progress = self.progress
+        what = f"The gradient norm of step {progress.step + 1} is {grad_norm}, and its loss {loss}"
+        if not math.isfinite(loss):
+            what = f"The loss of step {progress.step + 1} is {loss}"
+        first, last = progress.batch, progress.batch + batches - 1
+        which = f"batch {first}" if first == last else f"batches {first} to {last}"
         return (
-            f"The loss of step {self.progress.step + 1} is {loss}; the weights were not updated. A smaller learning "
-            f"rate, more warm-up, max_grad_norm or precision='bf16' may help; on_nan='skip' leaves such steps out."
+            f"{what} ({which} of epoch {progress.epoch}, counted from 0); the weights were not updated. A smaller "
+            f"learning rate, more warm-up, max_grad_norm or precision='bf16' may help; on_nan='skip' leaves such steps "
+            f"out."
         )
+
+    def skip(self, batches: int, loss: float, grad_norm: float) -> None:
+        """Warn of the first step that is left out; the records have the number of all.
+
+        Raises:
+            TrainingError: the weights themselves are not finite, so that no step would be better.
+        """
+        if not has_finite_weights(self.model):
+            raise TrainingError(
+                f"The weights are not finite at step {self.progress.step + 1}, so each loss will be {loss}: resume "
+                f"from an earlier checkpoint, with a smaller learning rate."
+            )
+        if not self.progress.skipped:
+            logger.warning("%s", self.explain_nan(batches, loss, grad_norm).split(" A smaller")[0])
 
     def _metric(self, metrics: Mapping[str, float]) -> float:
         name = self.settings.metric

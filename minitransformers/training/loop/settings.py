@@ -25,7 +25,7 @@ class Settings:
             type). "fp16" also scales the loss, because small gradients would round to 0.
         gradient_checkpointing: keep only the inputs of the blocks, and recompute the rest in the backward pass.
         compile: run the model through `torch.compile`; True, or the name of a backend.
-        on_nan: action for a loss that is not finite: "stop" with an error, or "skip" the step.
+        on_nan: action for a loss or a gradient that is not finite: "stop" with an error, or "skip" the step.
         log_every: steps between records of the mean loss; None for no records.
         evaluate_every: steps between evaluations; None for no evaluations.
         save_every: steps between checkpoints; None for a checkpoint at the end only.
@@ -33,6 +33,7 @@ class Settings:
         keep: number of checkpoints to keep, without the best one; None keeps all.
         save_only_model: leave the optimizer's state out of checkpoints. They are smaller, but no run can resume from
             them.
+        owns_output_dir: refuse to run while another run uses `output_dir`, and write a checkpoint after SIGTERM.
         resume: resume from the newest usable checkpoint in `output_dir`, if there is one (True), or from the directory
             of one checkpoint. False starts from the beginning.
         metric: the metric of `evaluate` that decides which model is best; see `greater_is_better`.
@@ -56,6 +57,7 @@ class Settings:
     output_dir: str | Path | None = None
     keep: int | None = 2
     save_only_model: bool = False
+    owns_output_dir: bool = True
     resume: bool | str | Path = True
     metric: str = "loss"
     greater_is_better: bool = False
@@ -78,6 +80,11 @@ class Settings:
         check_choice("on_nan", self.on_nan, ("stop", "skip"))
         if self.output_dir is None and (self.save_every is not None or self.keep_best):
             raise InputError("save_every and keep_best need output_dir=…, the directory of the checkpoints.")
+
+    @property
+    def is_guarded(self) -> bool:
+        """Whether the run holds the lock of its output directory."""
+        return self.owns_output_dir and self.output_dir is not None
 
     def as_dict(self) -> dict[str, Any]:
         """All fields, with paths as strings."""

@@ -12,6 +12,8 @@ import torch
 from torch import nn
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, RandomSampler, Sampler, SequentialSampler
 
+from minitransformers.data.epoch_sampler import EpochBatchSampler
+from minitransformers.data.samplers import DistributedBatchSampler
 from minitransformers.errors import InputError
 from minitransformers.training.loop.distributed import max_over_ranks, rank, world_size
 from minitransformers.training.trainer.arguments import TrainingArguments
@@ -63,7 +65,11 @@ class StoppableLoader:
         self.loader, self.is_stopped = loader, is_stopped
 
     def __iter__(self) -> Iterator[Any]:
-        for batch in self.loader:
+        return self.until_stopped(self.loader)
+
+    def until_stopped(self, batches: Iterable[Any]) -> Iterator[Any]:
+        """Those of the loader's batches that come before the end."""
+        for batch in batches:
             yield batch
             if self.is_stopped():
                 return
@@ -183,6 +189,8 @@ def share_batches(loader: DataLoader[Any], args: TrainingArguments) -> DataLoade
         size = loader.batch_size or 1
         stream: Any = ShardedStream(dataset, size) if several else dataset
         return DataLoader(stream, loader.batch_size, drop_last=loader.drop_last, **options) if several else loader
+    if isinstance(batches, EpochBatchSampler) and several:
+        return DataLoader(dataset, batch_sampler=DistributedBatchSampler(batches, world_size(), rank()), **options)
     if type(batches) is not BatchSampler:  # of a user's own, or none
         return DataLoader(dataset, batch_sampler=SharedBatches(batches), **options) if several and batches else loader
     sampler: Any = loader.sampler
@@ -200,7 +208,7 @@ def share_batches(loader: DataLoader[Any], args: TrainingArguments) -> DataLoade
 def is_shared(loader: Any) -> bool:
     """Whether the loader gives the batches of this process only."""
     batches = getattr(loader, "batch_sampler", None)
-    return isinstance(batches, ShardedBatches | SharedBatches) or isinstance(
+    return isinstance(batches, ShardedBatches | SharedBatches | DistributedBatchSampler) or isinstance(
         getattr(loader, "dataset", None), ShardedStream
     )
 

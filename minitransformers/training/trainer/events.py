@@ -99,12 +99,13 @@ class Events(Hooks):
             for each in trainer.loggers:
                 each.rewind(len(trainer.state.log_history))
         self._call("on_train_begin", run)
+        trainer.control.should_evaluate |= run.progress.owes_evaluation
         if trainer.args.eval_on_start and not self.step_at_start:
             trainer._evaluate(self.trial, self.ignore_keys, skip_scheduler=True)
 
     def on_epoch_begin(self, run: Run) -> None:
         """Call the callbacks."""
-        self.loss.begin_epoch(run.progress.batch)
+        self.loss.begin_epoch(run)
         self._call("on_epoch_begin", run)
 
     def on_step_begin(self, run: Run) -> None:
@@ -134,6 +135,12 @@ class Events(Hooks):
         elif not self.trainer.args.logging_nan_inf_filter:
             progress.loss_sum, progress.loss_steps = progress.loss_sum + progress.loss, progress.loss_steps + 1
         self._call("on_step_end", run)
+
+    def on_termination(self, run: Run) -> None:
+        """Request a checkpoint, and leave an evaluation that is due to the process that continues the run."""
+        control = self.trainer.control
+        run.progress.owes_evaluation = control.should_evaluate
+        control.should_evaluate, control.should_save = False, True
 
     def on_epoch_end(self, run: Run) -> None:
         """Call the callbacks."""

@@ -14,6 +14,8 @@ from torch.utils.data import BatchSampler, DistributedSampler, IterableDataset, 
 from minitransformers.errors import InputError
 from minitransformers.generation.seeds import set_seed
 from minitransformers.training.loop.distributed import from_main, rank, world_size
+from minitransformers.training.loop.jumps import draws_at_start
+from minitransformers.training.loop.restoring import checked_count
 
 BATCHES_SORTED_TOGETHER = 50
 
@@ -23,6 +25,8 @@ BATCHES_SORTED_TOGETHER = 50
 
 class SeededOrder(Sampler[int]):
     """All examples in random order, which depends only on the seed and the epoch."""
+
+    draws_at_start = True
 
     def __init__(self, size: int, seed: int) -> None:
         self.size, self.seed, self.epoch = size, seed, 0
@@ -78,6 +82,8 @@ class LengthGroupedSampler(Sampler[int]):
         model_input_name: the entry that is measured, by default "input_ids".
         generator: of the order; by default PyTorch's global one.
     """
+
+    draws_at_start = True
 
     def __init__(
         self,
@@ -150,36 +156,81 @@ def measured_lengths(dataset: Any, lengths: Any, name: str | None) -> list[int]:
 # ---- shares of several processes -------------------------------------------------------------------------------------
 
 
-class ShardedBatches(BatchSampler):
+class _Shares:
+    """Of batches that all processes draw alike, every n-th, for one of n processes; see loop/places.py.
+
+    Attributes:
+        origin: batches of the epoch that were used before it was divided among these processes.
+    """
+
+    origin = 0
+    batches_since = 0  # the rest is divided anew whenever a state is loaded
+    _epoch: int | None = None
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the number of the next epoch; a new one is divided as a whole."""
+        if epoch != self._epoch:
+            self._epoch, self.origin = epoch, 0
+
+    @property
+    def batches_before(self) -> int:
+        """About how many batches of a process were used before the division."""
+        return -(-self.origin // world_size())
+
+    def state_dict(self, consumed: int) -> dict[str, int]:
+        """The number of batches that all processes have used, when this one has used so many since the division."""
+        return {"batches": self.origin + consumed * world_size()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Divide what is left of the epoch among the present processes."""
+        self.origin = checked_count("batches", state["batches"])
+
+    def _own(self, batches: Iterable[Any]) -> Iterator[Any]:
+        return islice(batches, self.origin + rank(), None, world_size())
+
+    def _number_of_own(self, number: int) -> int:
+        return -(-max(0, number - self.origin) // world_size())
+
+
+class ShardedBatches(_Shares, BatchSampler):
     """Every n-th batch, for one of n processes; some may have one batch fewer."""
 
     def __init__(self, sampler: Iterable[int], batch_size: int, drop_last: bool) -> None:
         super().__init__(sampler, batch_size, drop_last)
 
+    @property
+    def draws_at_start(self) -> bool:
+        """Whether the order is drawn when an epoch begins."""
+        return draws_at_start(self.sampler)
+
     def __iter__(self) -> Iterator[list[int]]:
-        for number, batch in enumerate(super().__iter__()):
-            if number % world_size() == rank():
-                yield batch
+        yield from self._own(super().__iter__())
 
     def __len__(self) -> int:
-        return -(-super().__len__() // world_size())
+        return self._number_of_own(super().__len__())
 
 
-class SharedBatches(Sampler[Any]):
+class SharedBatches(_Shares, Sampler[Any]):
     """Every n-th batch of a batch sampler of a user's own, for one of n processes."""
 
     def __init__(self, batches: Any) -> None:
         self.batches = batches
         self.batch_size, self.drop_last = getattr(batches, "batch_size", None), getattr(batches, "drop_last", False)
 
+    @property
+    def draws_at_start(self) -> bool:
+        """Whether the batches are drawn when an epoch begins."""
+        return draws_at_start(self.batches)
+
     def __iter__(self) -> Iterator[Any]:
-        return islice(self.batches, rank(), None, world_size())
+        return self._own(self.batches)
 
     def __len__(self) -> int:
-        return -(-len(self.batches) // world_size())
+        return self._number_of_own(len(self.batches))
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the number of the next epoch, if the batch sampler has such a method."""
+        """Set the number of the next epoch, also of the batch sampler, if it has such a method."""
+        super().set_epoch(epoch)
         if hasattr(self.batches, "set_epoch"):
             self.batches.set_epoch(epoch)
 
@@ -193,19 +244,23 @@ class ShardedStream(IterableDataset[Any]):
     def __init__(self, dataset: Any, batch_size: int) -> None:
         # Read here, because the workers of a DataLoader are not in the process group.
         self.dataset, self.batch_size, self.rank, self.world_size = dataset, batch_size, rank(), world_size()
+        self.origin = 0  # examples of the epoch that were used before it was divided among these processes
+        self._epoch: int | None = None
 
     def __iter__(self) -> Iterator[Any]:
-        for number, example in enumerate(self.dataset):
+        for number, example in enumerate(islice(iter(self.dataset), self.origin, None)):
             if number // self.batch_size % self.world_size == self.rank:
                 yield example
 
     def __len__(self) -> int:
-        whole, rest = divmod(len(self.dataset), self.batch_size)
+        whole, rest = divmod(max(0, len(self.dataset) - self.origin), self.batch_size)
         rounds, left = divmod(whole, self.world_size)
         return rounds * self.batch_size + (self.batch_size if left else rest)
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the number of the next epoch, if the stream has such a method."""
+        """Set the number of the next epoch, also of the stream, if it has such a method."""
+        if epoch != self._epoch:
+            self._epoch, self.origin = epoch, 0
         if hasattr(self.dataset, "set_epoch"):
             self.dataset.set_epoch(epoch)
 

@@ -13,7 +13,12 @@ from torch import Tensor, nn
 from minitransformers.errors import CheckpointError
 from minitransformers.files.atomic import write_text
 from minitransformers.files.saving import write_checkpoint
-from minitransformers.training.loop.checkpoint_directories import checkpoints_in, is_resharded, remove_checkpoint
+from minitransformers.training.loop.checkpoint_directories import (
+    checkpoints_in,
+    is_resharded,
+    last_finite,
+    remove_checkpoint,
+)
 from minitransformers.training.loop.checkpoints import load_weights, save_checkpoint
 from minitransformers.training.loop.distributed import (
     from_main,
@@ -25,7 +30,7 @@ from minitransformers.training.loop.distributed import (
     with_own_class,
 )
 from minitransformers.training.loop.hooks import Hooks
-from minitransformers.training.loop.run_tensors import named_weights
+from minitransformers.training.loop.weights import named_weights
 from minitransformers.training.trainer.parts import Parts
 from minitransformers.training.trainer.state import ExportableState, TrainerControl
 from minitransformers.training.trainer.strategies import SaveStrategy
@@ -129,8 +134,8 @@ class TrainerSaving(Parts):
         limit, best = self.args.save_total_limit, self.state.best_model_checkpoint
         if limit is None:
             return
-        kept = {latest, *([] if best is None else [Path(best)])}
         found = checkpoints_in(latest.parent)
+        kept = {latest, *([] if best is None else [Path(best)]), *last_finite(found)}
         removable = [directory for directory in found if directory not in kept]
         for directory in removable[: max(0, len(found) - max(limit, len(kept)))]:
             remove_checkpoint(directory)

@@ -305,6 +305,7 @@ class Trainer(
             output_dir=self._get_output_dir(trial),
             keep=None,
             save_only_model=args.save_only_model,
+            owns_output_dir=args.save_strategy != "no",
             resume=resume_from_checkpoint,
         )
         self._training_loss = TrainingLoss(self, self.model_wrapped, plan.batches_per_epoch if has_steps else None)

@@ -56,15 +56,18 @@ class TrainingLoss:
         self.processes = 1  # whose labels are counted together
         self._number: Any = None  # returned by `get_batch_samples`
         self._local: dict[str, int] = {}  # the labels of the step's batches in this process
-        self._left = 0  # batches in the epoch
+        self._left: int | None = 0  # batches in the epoch
+        self._run: Run | None = None
 
-    def begin_epoch(self, num_used: int) -> None:
-        """Note how many batches of the epoch are used already."""
-        self._left = (self.batches_per_epoch or 0) - num_used
+    def begin_epoch(self, run: Run) -> None:
+        """Let `take` find out how many batches of the epoch are used already."""
+        self._left, self._run = None, run
 
     def take(self, batches: Iterator[Any], number: int) -> list[Any]:
         """The batches of the next step."""
         trainer = self.trainer
+        if self._left is None:
+            self._left = (self.batches_per_epoch or 0) - (self._run.progress.batch if self._run is not None else 0)
         if self.batches_per_epoch is not None:
             number = max(1, min(number, self._left))
         taken, self._number = trainer.get_batch_samples(batches, number, trainer.args.device)
@@ -103,6 +106,8 @@ class TrainingLoss:
             raise InputError(f"compute_loss must return one number, a tensor, not {loss!r:.80}.")
         if self.counts is None:
             return loss
+        if not any(self.own.values()):
+            return 0 * loss
         given, factor = self.trainer.loss_is_scaled_for_ga, 1.0
         if not (self.is_normalized if given is None else given):  # a mean over the batch: weighted by its labels
             factor = sum(self.own.values()) / max(1, sum(self.counts.values()))

@@ -21,7 +21,8 @@ from parallel_runs import HALF, STEPS, build, go, is_tied, own_batches
 
 import minitransformers as mt
 from minitransformers.errors import TrainingError
-from minitransformers.training import Hooks, Settings, train
+from minitransformers.testing.examples import example_batch, tiny_model
+from minitransformers.training import Hooks, Settings, parallelize, train
 from minitransformers.training.loop import checkpoints
 from minitransformers.training.loop.distributed import rank
 
@@ -86,6 +87,39 @@ def half_precision_in_pieces():
     assert losses[2][3] != losses[1][3]
 
 
+SPECIAL = (mt.AlbertForPreTraining, mt.ElectraForPreTraining, mt.BertForQuestionAnswering, mt.ViTForMaskedImageModeling)
+
+
+class Gradients(Hooks):
+    def on_pre_optimizer_step(self, run):
+        self.norm = sum(
+            float(weight.grad.square().sum()) for weight in run.model.parameters() if weight.grad is not None
+        )
+
+
+def labels_that_do_not_all_count():
+    """Loss and gradients of micro-batches of two processes are those of one batch; one process has a batch fewer."""
+    for model_class in SPECIAL:
+        norms = []
+        for kind in (None, "ddp"):
+            model = tiny_model(model_class)
+            batches = [example_batch(model, rows=2, length=6, padding=padding, seed=padding) for padding in (4, 1, 2)]
+            batches[0]["labels" if "labels" in batches[0] else [*batches[0]][-1]][0] *= 0
+            if kind is None:
+                whole = {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
+                loss = model(**whole).loss
+                loss.backward()
+                norms.append(sum(float(w.grad.square().sum()) for w in model.parameters() if w.grad is not None))
+                continue
+            model = parallelize(model, kind, device="cpu", find_unused_parameters=True)
+            hook, settings = Gradients(), Settings(steps=1, accumulation=2, max_grad_norm=None)
+            own = batches[:2] if rank() == 0 else batches[2:]
+            run = train(model, torch.optim.SGD(model.parameters(), lr=0.0), None, own, settings, hooks=[hook])
+            norms.append(hook.norm)
+            assert run.progress.loss == pytest.approx(float(loss.detach()), rel=1e-6), model_class
+        assert norms[0] == pytest.approx(norms[1], rel=1e-6), model_class
+
+
 def whole_matrices():
     """Adafactor refuses sharded parameters."""
     with pytest.raises(mt.InputError, match="cannot train sharded parameters"):
@@ -106,6 +140,7 @@ def main():
             assert all(isinstance(weight, DTensor) == (other == "fsdp") for weight in model.parameters())
             go(build(family, kind), directory / f"{family}-alone-{kind}", STEPS)
     half_precision_in_pieces()
+    labels_that_do_not_all_count()
     whole_matrices()
     a_full_disk_on_one_of_them(directory / "gpt2-full-disk")
 
