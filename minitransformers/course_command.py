@@ -101,8 +101,7 @@ def summary(reports: dict[str, str]) -> str:
     if all("is not written yet" in text for text in failed):
         return "not written yet" if len(failed) == len(reports) else f"{len(failed)} of {len(reports)} not written yet"
     first = next(text for text in failed if "is not written yet" not in text)
-    cause = first.rpartition("Likely cause: ")[2] if "Likely cause: " in first else first.splitlines()[0]
-    return f"fails: {cause}"
+    return f"fails: {first.rpartition('Likely cause: ')[2].splitlines()[0]}"
 
 
 class _Collector:
