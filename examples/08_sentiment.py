@@ -2,7 +2,19 @@
 
     pip install -e '.[examples]' && python examples/08_sentiment.py
 
-@FIGURES@
+What it does and prints:
+  1. reads 9,171 sentences of film reviews that 20 people have rated, each text once, positive or negative by a mean of
+     at least 1 (of 4). Neutral ones are left out, so that the figures are better than on all sentences;
+  2. splits them by a seed: 800 to learn from, 150 to choose the epoch, 600 to measure once;
+  3. fine-tunes MiniLM, a BERT of 6 layers, with each method: all parameters, LoRA (0.33 % of them), the head alone; with
+     `--methods full lora dora ia3 bottleneck prefix prompt head` all adapters;
+  4. prints accuracy, macro F1, how many parameters are trained and the memory that this takes, beside a logistic
+     regression on words and pairs of words;
+  5. saves the models of the first seed, figures.json and a picture.
+
+@TABLE@
+
+With `--dataset rotten_tomatoes` the texts come from a hub.
 """
 
 from __future__ import annotations
@@ -33,7 +45,7 @@ def main() -> None:
     options = parse()
     reviews = read_reviews(options.dataset)
     results: dict[str, list[dict[str, Any]]] = {}
-    for seed in range(options.seeds):
+    for seed in options.seeds:
         training, validation, test = split(reviews, options.sizes, seed)
         print(
             f"\nSeed {seed}: {len(training[0]):,} of {len(reviews):,} reviews to learn from, {len(validation[0])} to "
@@ -42,7 +54,7 @@ def main() -> None:
         )
         results.setdefault("bag of words", []).append(bag_of_words(training, test))
         for method in options.methods:
-            if seed == 0 or method in SEEDED:
+            if seed == options.seeds[0] or method in SEEDED:
                 results.setdefault(method, []).append(fine_tune(method, training, validation, test, seed, options))
     report(results)
     draw(results, options.output / "sentiment.png")
@@ -90,7 +102,7 @@ def fine_tune(
     # What training keeps for each trained parameter: its gradient and AdamW's two means, 4 bytes each.
     figures |= {"trained": trained, "share": trained / total, "megabytes": 12 * trained / 1e6}
     print(f"  test: accuracy {figures['accuracy']:.3f}, F1 {figures['f1']:.3f}", flush=True)
-    if seed == 0:
+    if seed == options.seeds[0]:
         directory = options.output / method
         save_adapter(model, directory) if METHODS[method].adapter else model.save_pretrained(directory)
         tokenizer.save_pretrained(directory)
@@ -135,7 +147,7 @@ def parse() -> argparse.Namespace:
     adapters = [name for name, method in METHODS.items() if method.adapter]
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=["full", "lora", "head"], metavar="METHOD",
                         help=f"full, head, {', '.join(adapters)} (full lora head)")  # fmt: skip
-    parser.add_argument("--seeds", type=int, default=3, help="how often full, lora and head are trained (3)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of splits and new weights (0 1 2)")
     parser.add_argument("--sizes", type=int, nargs=3, default=[800, 150, 600], metavar="N",
                         help="reviews to learn from, to choose the epoch, and to measure (800 150 600)")  # fmt: skip
     parser.add_argument("--epochs", type=int, default=2, help="passes over the reviews (2)")
@@ -147,7 +159,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--tiny", action="store_true", help="a few reviews and one epoch, to try the script out")
     options = parser.parse_args()
     if options.tiny:
-        options.sizes, options.epochs, options.seeds = [16, 16, 16], 1, 1
+        options.sizes, options.epochs, options.seeds = [8, 8, 8], 1, [0]
     options.output.mkdir(parents=True, exist_ok=True)
     return options
 

@@ -2,7 +2,14 @@
 
     pip install -e '.[examples]' && python examples/09_named_entities.py
 
-@FIGURES@
+What it does and prints:
+  1. reads 500 Japanese sentences with dates, places, organizations, people, products, times and sums of money;
+  2. splits them by a seed: 350 to learn from, 50 to choose the epoch, 100 to measure;
+  3. fine-tunes an ALBERT of 4 shared layers of 116, which was trained to split words and to name their part of speech,
+     and the same from random weights; tokens are characters;
+  4. prints precision, recall and F1 of whole entities, beside the trivial way: names known from the training sentences.
+
+@TABLE@
 """
 
 from __future__ import annotations
@@ -37,7 +44,7 @@ def main() -> None:
     options = parse()
     sentences = read_sentences()
     labels = sorted({tag for _, tags in sentences for tag in tags})
-    sizes = (40, 20, 20) if options.tiny else (350, 50, len(sentences))
+    sizes = (40, 4, 40) if options.tiny else (350, 50, len(sentences))
     results: dict[str, list[dict[str, float]]] = {}
     for seed in range(options.seeds):
         shuffled = random.Random(seed).sample(sentences, len(sentences))

@@ -2,7 +2,26 @@
 
     pip install -e '.[examples]' && python examples/10_question_answering.py
 
-@FIGURES@
+What it does and prints:
+  1. generates 5,000 pairs of a question and a text: people with a home, a job, an employer and a hobby. They are
+     synthetic. The held-out pairs have names, forms of statements and forms of questions that training has not; one
+     question in ten is about somebody else, and has no answer in the text;
+  2. fine-tunes MiniLM, a BERT of 6 layers, on 2,400 of them, by the recipe of `minitransformers train`;
+  3. measures exact match and F1 as SQuAD does, on the 2,400 held-out pairs, beside a trivial way: the longest run of
+     other words in the sentence that shares most words with the question;
+  4. shows that doubt is worth something: how often answers are right with and without a reason to doubt them, and, in
+     confidence.png, how often those that the model is 90 % sure of;
+  5. asks several questions about one text.
+
+One run, with one epoch: 2.5 minutes of training on one core of two that did other things, too.
+
+    held-out pairs   exact match      F1
+    trivial                0.251   0.268
+    fine-tuned             0.526   0.534        (0.761 F1 on validation, whose forms training has)
+    1,619 plausible answers: 57.6 % right; 781 doubtful ones: 42.3 %
+
+New forms are hard: the model has learnt forms more than what is asked, and is too sure of a name where the text has no
+answer. `--dataset squad` fine-tunes on real questions where a hub answers.
 """
 
 from __future__ import annotations
@@ -220,7 +239,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--tiny", action="store_true", help="a few pairs, to try the script out")
     options = parser.parse_args()
     if options.tiny:
-        options.sizes = [16, 8, 8]
+        options.sizes = [12, 4, 6]
     return options
 
 

@@ -2,7 +2,18 @@
 
     pip install -e '.[examples]' && python examples/11_bert_and_gpt.py
 
-@FIGURES@
+What it does and prints:
+  1. takes the BERT (2.4 million parameters) and the GPT (2.9 million) of examples/checkpoints. Both were trained by this
+     library on the same 35 plays by Shakespeare, so that they differ in kind, not in what they have read;
+  2. fine-tunes both to tell positive from negative film reviews: the same texts, order, steps and rates, 3 seeds; the
+     same from random weights, once; and a logistic regression on words beside them;
+  3. prints accuracy, macro F1, training time, median latency of one text, texts a second in batches of 32, and how much
+     the memory of the process grew; draws a picture.
+
+What to expect: BERT's [CLS] sees the whole text from the first layer on. GPT classifies by its last token, the only one
+that has seen all others. Both are small and have read plays, not reviews: a bag of words is hard to beat.
+
+@TABLE@
 """
 
 from __future__ import annotations
@@ -48,9 +59,12 @@ def main() -> None:
         for name, (folder, is_pretrained) in MODELS.items():
             if seed and not is_pretrained:
                 continue  # random weights are trained once
-            # In a process of its own, whose peak of memory is the model's.
-            with multiprocessing.get_context("spawn").Pool(1) as pool:
-                figures = pool.apply(measure, (folder, is_pretrained, parts, seed, options.epochs))
+            work = (folder, is_pretrained, parts, seed, options.epochs)
+            if options.tiny:
+                figures = measure(*work)
+            else:  # in a process of its own, whose peak of memory is the model's
+                with multiprocessing.get_context("spawn").Pool(1) as pool:
+                    figures = pool.apply(measure, work)
             results.setdefault(name, []).append(figures)
             print(f"seed {seed}, {name}: accuracy {figures['accuracy']:.3f}, {figures['seconds']:.0f} s", flush=True)
     report(results)

@@ -2,7 +2,15 @@
 
     pip install -e '.[examples]' && python examples/14_preferences.py
 
-@FIGURES@
+What it does and prints:
+  1. pairs of replies to the chat model's questions: the right answer with a polite sentence, which is preferred, and the
+     right answer alone. Questions are held out;
+  2. supervised fine-tuning on both kinds, after which the model writes either;
+  3. a reward model from the pairs, and the share of held-out pairs that it ranks right;
+  4. DPO from the pairs: how much more likely preferred replies become than the others, on held-out questions; how often
+     sampled replies are polite, whether they are still right, and their mean reward.
+
+@TABLE@
 """
 
 from __future__ import annotations
@@ -149,13 +157,10 @@ def rank(reward: Any, tokenizer: Any, examples: list[Example]) -> float:
 
 @torch.no_grad()
 def margin(model: Any, before: Any, tokenizer: Any, examples: list[Example]) -> float:
-    """By how much more DPO has raised the log-likelihood of preferred replies than that of the others, on held-out pairs."""
-    collate = PairCollator(tokenizer.pad_token_id)
-    batch = collate([{"chosen": encode(tokenizer, q, a), "rejected": encode(tokenizer, q, b)} for q, a, b in examples])
-    model.eval()
-    chosen, rejected = (answer_log_probabilities(model, batch) - answer_log_probabilities(before.eval(), batch)).chunk(
-        2
-    )
+    """By how much more DPO has raised log p of preferred replies than of the others, on held-out pairs."""
+    batch = as_batch(tokenizer, examples)
+    change = answer_log_probabilities(model.eval(), batch) - answer_log_probabilities(before.eval(), batch)
+    chosen, rejected = change.chunk(2)
     return float((chosen - rejected).mean())
 
 

@@ -74,7 +74,7 @@ def save_adapter(model: PreTrainedModel, save_directory: str | PathLike[str]) ->
     fields = {
         **adapter.config.file_fields(model),
         "peft_type": adapter.config.method,
-        "task_type": next((task for end, task in _TASKS.items() if type(model).__name__.endswith(end)), None),
+        "task_type": task_type(model),
         "base_model_name_or_path": model.name_or_path or None,
         "inference_mode": True,
     }
@@ -109,6 +109,7 @@ def load_adapter(
     files = Source(pretrained_model_name_or_path, **source)
     config = _read_config(files.file(CONFIG_FILE))
     tensors = dict(open_checkpoint(files, names=WEIGHTS_FILES))
+    _check_sizes(config, tensors, str(files))
     if isinstance(config, PrefixTuningConfig):
         config.prefix_projection = False  # files have the prefix itself
     elif isinstance(config, PromptTuningConfig):
@@ -124,6 +125,11 @@ def load_adapter(
         raise
     set_trainable(model, is_trainable)
     return model
+
+
+def task_type(model: Any) -> str | None:
+    """What peft calls the model's task, such as "SEQ_CLS"; None for a model without a head that it names."""
+    return next((task for end, task in _TASKS.items() if type(model).__name__.endswith(end)), None)
 
 
 def _tensors(model: Any) -> dict[str, Tensor]:
@@ -155,13 +161,25 @@ def _copy(tensors: dict[str, Tensor], model: Any, origin: str) -> None:
             tensor.copy_(tensors[name])
 
 
+def _check_sizes(config: AdapterConfig, tensors: dict[str, Tensor], origin: str) -> None:
+    """Refuse sizes that no tensor of the file has, before modules of these sizes are made."""
+    largest = max((side for tensor in tensors.values() for side in tensor.shape), default=0)
+    sizes = {name: getattr(config, name, None) for name in ("r", "bottleneck_size", "num_virtual_tokens")}
+    for name, size in {**sizes, **(getattr(config, "rank_pattern", None) or {})}.items():
+        if isinstance(size, int) and size > largest:
+            raise CheckpointError(
+                f"{CONFIG_FILE} of {origin} has {name}={size}, and no tensor there is that large: are both from the "
+                f"same adapter?"
+            )
+
+
 def _read_config(path: Path) -> AdapterConfig:
     try:
         fields: dict[str, Any] = parse_json(path.read_bytes())
         method = fields["peft_type"]
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is no configuration of an adapter: {error!r}.") from error
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         raise CheckpointError(
             f"{path} is of the method {method!r}; those that are covered are {', '.join(METHODS)}. Use peft for others."
         )
