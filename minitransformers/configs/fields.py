@@ -69,10 +69,21 @@ def validated(owner: str, name: str, value: Any, hint: Any, field: dataclasses.F
     if value is None and field.default is None:
         return None
     kept = from_json_value(value, hint)
+    if not _fits(kept):
+        raise ConfigError(f"{owner}: {name}={shown(value)} has a number that needs more than 64 bits.")
     if not _is_a(kept, hint) or (kept is not None and "test" in field.metadata and not field.metadata["test"](kept)):
         expected = field.metadata.get("expected") or _describe(hint)
         raise ConfigError(f"{owner}: {name}={shown(value)} must be {expected}.")
     return kept
+
+
+def _fits(value: Any) -> bool:
+    """Whether the whole numbers in a value are such that tensors can hold them."""
+    if isinstance(value, (list, tuple)):
+        return all(map(_fits, value))
+    if isinstance(value, dict):
+        return all(map(_fits, value)) and all(map(_fits, value.values()))
+    return not isinstance(value, int) or -(2**63) <= value < 2**63
 
 
 def from_json_value(value: Any, hint: Any) -> Any:

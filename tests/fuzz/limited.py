@@ -6,6 +6,7 @@ for result in run_limited(try_one, range(1000), allowed=[directory]):
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import pickle
 import resource
@@ -125,6 +126,7 @@ def _serve(
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1), os.dup2(quiet, 2)
     warnings.simplefilter("ignore")
+    faulthandler.disable()  # a death is a result, which needs no report
     outside: list[str] = []
     _watch(allowed, outside)
     pages = int(Path("/proc/self/statm").read_text().split()[0])

@@ -1,6 +1,7 @@
 """Files as strangers, bad disks and attackers write them: mutations of good ones, each given by a number.
 
-`mutated(content, random)` changes bytes anywhere, and in JSON (a safetensors header included) also values and names.
+`mutated(content, random)` changes bytes anywhere, in JSON (a safetensors header included) also values and names, and in
+templates also statements and expressions.
 """
 
 from __future__ import annotations
@@ -29,12 +30,15 @@ TOKENS += [b"null", b"true", b"1e999", b"<html>", b"{%", b"%}", b"{{", b"version
 def mutated(content: bytes, random: Random) -> bytes:
     """`content` with one to three changes."""
     for _ in range(random.choice([1, 1, 1, 2, 3])):
-        change = _change_header if _header_of(content) is not None else _change_json if _is_json(content) else _nothing
-        content = (change if change is not _nothing and random.random() < 0.75 else _change_bytes)(content, random)
-    return content
-
-
-def _nothing(content: bytes, random: Random) -> bytes:
+        change = _change_bytes
+        if random.random() < 0.75:
+            if _header_of(content) is not None:
+                change = _change_header
+            elif _is_json(content):
+                change = _change_json
+            elif b"{%" in content:
+                change = _change_template
+        content = change(content, random)
     return content
 
 
@@ -140,3 +144,50 @@ def _change_header(content: bytes, random: Random) -> bytes:
     if random.random() < 0.2:  # the length is not what it says
         return struct.pack("<Q", random.choice([0, len(changed) - 1, 2**40, 2**63, 2**64 - 1])) + changed
     return struct.pack("<Q", len(changed)) + changed + content[8 + len(header) :]
+
+
+# ---- templates -------------------------------------------------------------------------------------------------------
+
+EXPRESSIONS = """
+    messages; messages[0].content; ns; ns.all; 'a' * 10**9; [messages] * 10**9; 2 ** 10**9; 10**400; 1 / 0;
+    range(10**9); range(99999); 'a'.ljust(10**9); 'a' | center(10**9); messages | tojson(indent=10**6);
+    ns.all ~ ns.all; [ns.all, ns.all]; ns.n * ns.n * ns.n; said(messages[0]); said; loop; loop.index0;
+    loop(messages); caller(); '%s' * 9999 % messages; '%999999999d' % 1; '{:999999999}'.format(1);
+    'a'.__class__; messages.__len__(); self; cycler; ().__class__.__bases__[0].__subclasses__();
+    namespace(a=ns); dict(messages); dict.fromkeys('abc'); joiner(messages); messages | map('upper') | list;
+    messages | map(attribute='content') | join('x' * 9999); messages | sum; lipsum(9**9);
+    messages | batch(10**9, 'x') | list; messages | sort(attribute='role');
+    ('a' * 99999).replace('a', 'b' * 99999); messages | groupby('role') | list; 'a' in messages;
+    messages == messages; messages | pprint; none.x; '' | int / 0; 'a' | indent(10**9); 'x' | wordwrap(0);
+    5 | round(10**9); 'a' | filesizeformat; 'a' | urlize; [1] | random; 1e999; strftime_now('%Y' * 9999);
+    raise_exception(ns); 'a'.encode('utf-16'); ('a' * 9999).translate({97: 'b' * 9999})
+"""
+STATEMENTS = """
+    {% for i in range(99999) %}; {% for i in messages recursive %}; {% endfor %}; {% break %}; {% endif %};
+    {% if ns.n < 9 %}; {% else %}; {% set ns.all = [ns.all, ns.all] %}; {% set ns.all = ns.all ~ ns.all %};
+    {% endset %}; {% set ns.all %}; {% macro said(m) %}{{ said(m) }}{{ said(m) }}; {% endmacro %};
+    {% set ns = namespace(n=ns, all=ns) %}; {% set ns.n = ns %}; {% include 'x' %}; {% import 'x' as y %};
+    {% extends 'x' %}; {% block a %}; {% endblock %}; {% call said(messages[0]) %}; {% endcall %};
+    {% filter upper %}; {% endfilter %}; {% generation %}; {% raw %}; {% endgeneration %};
+    {% set messages = messages + messages %}; {% set _a = 1 %}; {% autoescape true %}
+"""
+
+
+def _change_template(content: bytes, random: Random) -> bytes:
+    text = content.decode("utf-8", "replace")
+    pieces = re.split(r"(\{%.*?%\}|\{\{.*?\}\})", text)
+    place, kind = random.randrange(len(pieces)), random.randrange(5)
+    if kind == 0:
+        del pieces[place]
+    elif kind == 1:
+        pieces.insert(place, random.choice(pieces))
+    elif kind == 2:
+        pieces.insert(place, random.choice(STATEMENTS.split(";")).strip())
+    elif kind == 3:
+        pieces.insert(place, "{{ " + random.choice(EXPRESSIONS.split(";")).strip() + " }}")
+    else:  # another expression inside of a piece
+        changed = random.choice(EXPRESSIONS.split(";")).strip()
+        pieces[place] = re.sub(
+            r"(?<= )(messages|m\.\w+|ns\.\w+|'[^']*'|\d+)", lambda _: changed, pieces[place], count=1
+        )
+    return "".join(pieces).encode()

@@ -105,6 +105,8 @@ def byte_pair_encoding(
         plain["unk_token"] = unk_token
     if isinstance(vocab, Mapping) and not isinstance(merges, (str, PathLike)):
         _check_ids(vocab)
+        if not isinstance(merges, Iterable):
+            raise TokenizationError(f"merges must be a list of pairs, got {shown(merges)}.")
         pairs = [_pair(merge) for merge in merges]
         for left, right in pairs:
             if left not in vocab or right not in vocab or left + right not in vocab:
@@ -168,6 +170,19 @@ def precompiled(charsmap: Any) -> normalizers.Normalizer:
     """The normalization by a table that SentencePiece has compiled."""
     with rust_errors(lambda message: f"The table for the normalization of characters is damaged ({message})."):
         return normalizers.Precompiled(charsmap)
+
+
+def special_tokens_around(
+    single: list[str], pair: list[str], special_tokens: list[tuple[str, Any]]
+) -> processors.PostProcessor:
+    """The post-processor that puts special tokens around texts; arguments as of `processors.TemplateProcessing`.
+
+    Raises:
+        TokenizationError: a special token that cannot be put around texts, such as an empty one.
+    """
+    tokens = ", ".join(repr(token) for token, _ in special_tokens)
+    with rust_errors(lambda message: f"The special tokens {tokens} can't be put around texts: {message}."):
+        return processors.TemplateProcessing(single=single, pair=pair, special_tokens=special_tokens)
 
 
 def post_processor_of(tokenizer: Mapping[str, Any]) -> processors.PostProcessor | None:

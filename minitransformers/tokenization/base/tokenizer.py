@@ -24,7 +24,7 @@ from minitransformers.files.atomic import replacing, write_text
 from minitransformers.files.hub import Source
 from minitransformers.files.pushing import PushToHub
 from minitransformers.tokenization.base.arguments import NO_LIMIT, SIDES
-from minitransformers.tokenization.base.backend import read_backend
+from minitransformers.tokenization.base.backend import read_backend, special_tokens_around
 from minitransformers.tokenization.base.conversations import ChatCodec
 from minitransformers.tokenization.base.retraining import retrain
 from minitransformers.tokenization.base.tokenizer_files import (
@@ -244,7 +244,7 @@ class PreTrainedTokenizer(ChatCodec, PushToHub):
         def around(text: str, segment: int) -> list[str]:
             return [f"{piece}:{segment}" for piece in (*before, text, *after)]
 
-        self._tokenizer.post_processor = processors.TemplateProcessing(
+        self._tokenizer.post_processor = special_tokens_around(
             single=around("$A", 0),
             pair=[*around("$A", 0), *around("$B", 1)],
             special_tokens=[(token, self.convert_tokens_to_ids(token)) for token in {*before, *after}],

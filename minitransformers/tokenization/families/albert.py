@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tokenizers import Tokenizer, normalizers, processors
+from tokenizers import Tokenizer, normalizers
 
-from minitransformers.tokenization.base.backend import post_processor_of, precompiled, unigram
+from minitransformers.tokenization.base.backend import post_processor_of, precompiled, special_tokens_around, unigram
 from minitransformers.tokenization.base.sentencepiece import unigram_files
 from minitransformers.tokenization.base.tokenizer import PreTrainedTokenizer
 from minitransformers.tokenization.base.tokenizer_files import TOKENIZER_FILE, TokenizerFiles
@@ -66,7 +66,7 @@ class AlbertTokenizer(PreTrainedTokenizer):
             steps.append(precompiled(_spm_precompiled_charsmap))
         backend.normalizer = normalizers.Sequence(steps)
         set_word_marks(backend, add_prefix_space)
-        backend.post_processor = processors.TemplateProcessing(
+        backend.post_processor = special_tokens_around(
             single="[CLS]:0 $A:0 [SEP]:0",
             pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
             special_tokens=[

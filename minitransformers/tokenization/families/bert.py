@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
 
-from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, processors
+from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers
 
 from minitransformers.errors import InputError
-from minitransformers.tokenization.base.backend import model_of, wordpiece
+from minitransformers.tokenization.base.backend import model_of, special_tokens_around, wordpiece
 from minitransformers.tokenization.base.tokenizer import PreTrainedTokenizer
 from minitransformers.tokenization.base.tokenizer_files import TOKENIZER_FILE, TokenizerFiles
 from minitransformers.tokenization.base.vocabulary import Token
@@ -87,7 +87,7 @@ class BertTokenizer(PreTrainedTokenizer):
         }
         before, after = self.cls_token, self.sep_token
         single = [*_piece(before, 0), "$A:0", *_piece(after, 0)]
-        self._tokenizer.post_processor = processors.TemplateProcessing(
+        self._tokenizer.post_processor = special_tokens_around(
             single=single,
             pair=[*single, "$B:1", *_piece(after, 1)],
             special_tokens=[(token, self.convert_tokens_to_ids(token)) for token in (before, after) if token],

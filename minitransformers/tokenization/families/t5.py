@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tokenizers import Tokenizer, processors
+from tokenizers import Tokenizer
 
 from minitransformers.errors import InputError
-from minitransformers.tokenization.base.backend import precompiled, unigram
+from minitransformers.tokenization.base.backend import precompiled, special_tokens_around, unigram
 from minitransformers.tokenization.base.sentencepiece import unigram_files
 from minitransformers.tokenization.base.tokenizer import PreTrainedTokenizer
 from minitransformers.tokenization.base.tokenizer_files import TOKENIZER_FILE, TokenizerFiles
@@ -87,7 +87,7 @@ class T5Tokenizer(PreTrainedTokenizer):
         )
         self.init_kwargs |= {"extra_ids": extra_ids} | ({} if legacy is None else {"legacy": legacy})
         end = str(self.eos_token)
-        self._tokenizer.post_processor = processors.TemplateProcessing(
+        self._tokenizer.post_processor = special_tokens_around(
             single=["$A", end],
             pair=["$A", end, "$B", end],
             special_tokens=[(end, self.convert_tokens_to_ids(end))],

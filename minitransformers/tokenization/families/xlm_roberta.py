@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tokenizers import Tokenizer, decoders, pre_tokenizers, processors
+from tokenizers import Tokenizer, decoders, pre_tokenizers
 
-from minitransformers.tokenization.base.backend import precompiled, unigram
+from minitransformers.tokenization.base.backend import precompiled, special_tokens_around, unigram
 from minitransformers.tokenization.base.sentencepiece import unigram_files
 from minitransformers.tokenization.base.tokenizer import PreTrainedTokenizer
 from minitransformers.tokenization.base.tokenizer_files import TOKENIZER_FILE, TokenizerFiles
@@ -70,7 +70,7 @@ class XLMRobertaTokenizer(PreTrainedTokenizer):
         self.add_prefix_space = add_prefix_space
         self.init_kwargs |= {"add_prefix_space": add_prefix_space}
         before, after = str(self.bos_token), str(self.eos_token)
-        self._tokenizer.post_processor = processors.TemplateProcessing(
+        self._tokenizer.post_processor = special_tokens_around(
             single=[before, "$A", after],
             pair=[before, "$A", after, after, "$B", after],
             special_tokens=[(token, self.convert_tokens_to_ids(token)) for token in {before: 0, after: 0}],
