@@ -8,7 +8,7 @@ from pathlib import Path
 import jaxtyping
 import pytest
 import torch
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 import minitransformers
 
@@ -20,6 +20,13 @@ settings.register_profile(
     "quick", deadline=None, max_examples=15, derandomize=True, suppress_health_check=_SLOW_IS_FINE
 )
 settings.register_profile("thorough", deadline=None, max_examples=250, suppress_health_check=_SLOW_IS_FINE)
+# Only whether something differs, for `.ci/newest_reference`: looking for the smallest difference would take hours.
+settings.register_profile(
+    "differences",
+    parent=settings.get_profile("quick"),
+    max_examples=5,
+    phases=[Phase.explicit, Phase.generate],
+)
 settings.load_profile("quick")
 
 

@@ -45,6 +45,11 @@ class DisagreementError(AssertionError):
 # ---- laying out ------------------------------------------------------------------------------------------------------
 
 
+def pinned_names(output: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of an output under the names of the pinned reference: newer ones call past_key_values `cache`."""
+    return {"past_key_values" if name == "cache" else name: value for name, value in output.items()}
+
+
 def flat(output: Mapping[str, Any], real: Tensor, per_token: frozenset[str] = frozenset()) -> Flat:
     """The tensors of a model's output by name, in its order, with zeros in the rows of tokens that are not real.
 
@@ -54,7 +59,7 @@ def flat(output: Mapping[str, Any], real: Tensor, per_token: frozenset[str] = fr
         per_token: names of outputs that have a row for each token; hidden states, attentions and the cache always have.
     """
     tensors: Flat = {}
-    for name, value in output.items():
+    for name, value in pinned_names(output).items():
         if isinstance(value, Tensor):
             tensors[name] = _only_real(value, real) if name in per_token else value
         elif name == "past_key_values":

@@ -22,6 +22,7 @@ from comparing import (
     distance,
     distance_of_gradients,
     flat,
+    pinned_names,
 )
 from drawing import Example, Values, chunk
 from families import BACKBONES, CASES, CLASSES, INHERITED
@@ -172,10 +173,12 @@ def test_chunks_continue_from_the_cache(case: Case, data: st.DataObject) -> None
         for start, stop in zip([0, *sorted(cuts)], [*sorted(cuts), length], strict=True):
             ours = pair.ours(**chunk(pair.our_arguments, start, stop), past_key_values=our_cache, use_cache=True)
             with pair.exactly():
-                theirs = pair.reference(
-                    **chunk(pair.reference_arguments, start, stop), past_key_values=their_cache, use_cache=True
+                theirs = pinned_names(
+                    pair.reference(
+                        **chunk(pair.reference_arguments, start, stop), past_key_values=their_cache, use_cache=True
+                    )
                 )
-            our_cache, their_cache = ours.past_key_values, theirs.past_key_values
+            our_cache, their_cache = ours.past_key_values, theirs["past_key_values"]
             real = example.real[:, start:stop]
             by_token = case.per_token if example.real.all() else case.per_token & set(theirs)
             compared = [name for name in theirs if name in by_token or (real.all() and name != "past_key_values")]
@@ -253,7 +256,7 @@ def test_positional_arguments_are_the_references(case: Case) -> None:
     In GPT-1 and GPT-Neo that ends before options of the output, which are by name only here, as in its other families.
     """
     theirs = inspect.signature(case.reference.forward).parameters.values()
-    explicit = [(p.name, p.default) for p in theirs if p.kind is p.POSITIONAL_OR_KEYWORD]
+    explicit = list(pinned_names({p.name: p.default for p in theirs if p.kind is p.POSITIONAL_OR_KEYWORD}).items())
     by_name = (
         [name for name, _ in explicit].index("output_attentions") if ("output_attentions", None) in explicit else None
     )
