@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from minitransformers.errors import InputError, nearest
+from minitransformers.inference.linear import FastLinear, Int8Linear
 
 
 class Projections(NamedTuple):
@@ -51,6 +52,10 @@ PROJECTIONS: dict[str, Projections] = {
     **dict.fromkeys(["llama", "mistral", "qwen2"], _LLAMA),
 }
 """By `config.model_type`."""
+
+
+# What may get an adapter: nn.Linear itself, also in a model that is optimized; subclasses have rules of their own.
+PLAIN_LINEAR = (nn.Linear, FastLinear, Int8Linear)
 
 
 def projections_of(model: Any) -> Projections:
@@ -104,7 +109,7 @@ def find_linear_layers(
         for name, module in modules.items()
         if name not in besides and not name.startswith(inside or "/") and not matches(name, exclude_modules)
     }
-    linear = {name: module for name, module in allowed.items() if type(module) is nn.Linear}
+    linear = {name: module for name, module in allowed.items() if type(module) in PLAIN_LINEAR}
     if target_modules == "all-linear":
         head = model.get_output_embeddings()
         return {name: module for name, module in linear.items() if module is not head}

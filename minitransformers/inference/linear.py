@@ -10,7 +10,8 @@ from __future__ import annotations
 import ctypes
 import warnings
 from collections.abc import Callable
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,9 @@ from torch.nn import functional as F
 
 MOST_ROWS = 64
 """With more rows, a product takes the time of its arithmetic, and packed weights gain nothing."""
+
+SMALLEST = 100_000
+"""Entries of a weight: with fewer, the call of an operator takes longer than its arithmetic."""
 
 LayerType = TypeVar("LayerType", bound="FastLinear")
 
@@ -64,8 +68,6 @@ class FastLinear(nn.Linear):
     and several at a time has two. Copies are not saved, copied or pickled with the layer.
     """
 
-    _copies: ClassVar[dict[str, _SecondCopy]] = {}  # a layer's own, by form, hides this
-
     def forward(self, input: Tensor) -> Tensor:
         """x Wᵀ + b for (…, in) vectors."""
         is_traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
@@ -82,18 +84,19 @@ class FastLinear(nn.Linear):
         return F.linear(x, self.weight, self.bias)
 
     def _copy(self, form: str, make: Callable[[Tensor, Tensor | None], Any]) -> Any:
-        copy = self._copies.get(form)
+        copies = _COPIES.setdefault(self, {})
+        copy = copies.get(form)
         if copy is None or not copy.is_of(self.weight, self.bias):
-            copy = _SecondCopy(self.weight, self.bias, make(self.weight.detach(), self.bias))
-            self._copies = {**self._copies, form: copy}  # type: ignore[misc]  # a new dict: other threads may read
+            copy = copies[form] = _SecondCopy(self.weight, self.bias, make(self.weight.detach(), self.bias))
         return copy.form
 
     def _is_served(self, x: Tensor) -> bool:
         weight = self.weight
         return (
-            x.dtype == weight.dtype == torch.float32
+            not torch.is_grad_enabled()
+            and x.dtype == weight.dtype == torch.float32
+            and weight.numel() >= SMALLEST
             and weight.device.type == x.device.type == "cpu"
-            and not torch.is_grad_enabled()
             and not weight.is_inference()  # such a tensor does not count its versions
             and weight.is_contiguous()
             and type(weight) is nn.Parameter  # a quantized or a distributed one has rules of its own
@@ -110,10 +113,11 @@ class FastLinear(nn.Linear):
 
     def forget_copies(self) -> None:
         """Free the copies; the next call makes those that it needs."""
-        vars(self).pop("_copies", None)
+        _COPIES.pop(self, None)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_copies"}
+
+# By layer, and not in it: so copies and pickles of a layer, and a layer that becomes one of another class, have none.
+_COPIES: WeakKeyDictionary[FastLinear, dict[str, _SecondCopy]] = WeakKeyDictionary()
 
 
 class Int8Linear(FastLinear):

@@ -25,9 +25,11 @@ class FastPaths(nn.Module):
 
         Linear layers keep a second copy of their weight in an order that is read faster (`FastLinear`). The stacks of
         encoders compute no padding: BERT, RoBERTa, XLM-RoBERTa, ELECTRA, ALBERT and DistilBERT then return zeros at
-        padding, where they otherwise return vectors without a meaning. Results are those of the model as it was, to
-        rounding. Names, `state_dict`, training, `.to`, copies and pickles are as before; when a weight changes, its
-        copy is made again. Layers of other classes than `nn.Linear` stay as they are.
+        padding, where they otherwise return vectors without a meaning; models for question answering, which compare all
+        positions, compute padding as before. Results are those of the model as it was, to rounding.
+
+        Names, `state_dict`, training, `.to`, copies and pickles are as before; when a weight changes, its copy is made
+        again. Small layers, and those of other classes than `nn.Linear`, stay as they are.
 
         Args:
             weights: "float32", or "int8": linear layers multiply in 8-bit integers (`Int8Linear`), three to four times

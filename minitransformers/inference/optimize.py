@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections import Counter
 
@@ -27,7 +28,7 @@ def optimize(model: nn.Module, weights: str = "float32", *, unpadded: bool = Tru
         warn(f"The linear layers of {type(model).__name__} stay as they are: {reason}.")
     else:
         _change_linear_layers(model, KINDS[weights])
-    stacks = list(encoder_stacks(model)) if unpadded else []
+    stacks = list(encoder_stacks(model)) if unpadded and not _compares_positions(model) else []
     for stack in stacks:
         stack._unpadding_hooks = [stack.register_forward_pre_hook(unpad), stack.register_forward_hook(pad_again)]  # type: ignore[assignment]
     return model
@@ -53,6 +54,11 @@ def _change_linear_layers(model: nn.Module, kind: type[FastLinear]) -> None:
             kept[type(module).__name__] += 1
     for name, count in kept.items():
         logger.info("%d layers of the class %s stay as they are: only nn.Linear itself has a fast form.", count, name)
+
+
+def _compares_positions(model: nn.Module) -> bool:
+    """Whether a head normalizes over all positions, padding included: that of question answering."""
+    return "start_positions" in inspect.signature(model.forward).parameters
 
 
 def _why_not(model: nn.Module, weights: str) -> str | None:

@@ -5,6 +5,7 @@ import torch
 
 import minitransformers as mt
 from minitransformers.errors import InputError
+from minitransformers.inference import linear
 from minitransformers.inference.batching import can_be_packed
 from minitransformers.testing.examples import tiny_model
 from minitransformers.testing.families import CLASSES
@@ -63,7 +64,8 @@ def test_which_families_are_packed():
     assert can_be_packed(tiny_model(mt.MistralForCausalLM), longest=3)
 
 
-def test_an_optimized_model():
+def test_an_optimized_model(monkeypatch):
+    monkeypatch.setattr(linear, "SMALLEST", 0)
     model = tiny_model(mt.LlamaForCausalLM, dtype=torch.float32)
     expected = alone(model, eos_token_id=None)
     found = model.optimize().generate_batch(PROMPTS, max_new_tokens=LIMITS, eos_token_id=None)

@@ -10,7 +10,7 @@ import re
 
 PARALLEL = "a model is whole on each device: `training.parallelize` shards or copies it under torchrun"
 OWN_CODE = "a repository's code is never run"
-SERVING = "call `generate` on batches of prompts"
+SERVING = "call `generate_batch`, or `generate` on batches of prompts"
 LAYERS_OF_CONFIGS = "no covered family has layers with configurations of their own, or parts with theirs"
 IMAGES = "call the processor: one function reads, resizes and normalizes each image, without torchvision"
 CHECKED_FIELDS = "every field is checked when it is set, and `validate()` checks them together"
@@ -68,7 +68,7 @@ NOT_HERE: dict[str, dict[str, str]] = {
         "pass a dictionary": "from_json_file",
     },
     "GenerationMixin": {
-        SERVING: r"\w*continuous_batching\w* generate_batch",
+        SERVING: r"\w*continuous_batching\w*",
         OWN_CODE: "load_custom_generate",
         "leave out the last token of the prompt": "heal_tokens",
         "models for texts give texts": "output_modalities",
