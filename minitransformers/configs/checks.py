@@ -28,8 +28,8 @@ def is_number(value: Any, least: float | int = -math.inf, most: float | int = ma
     """Whether `value` is a finite real number from `least` to `most`; True and False are not."""
     return (
         not isinstance(value, bool)
+        and not (isinstance(value, int) and abs(value) >= 2**1000)  # which has no float
         and isinstance(value, Real)
-        and (not isinstance(value, int) or abs(value) < 2**1000)  # larger ones have no float
         and math.isfinite(value)
         and least <= float(value) <= most
     )

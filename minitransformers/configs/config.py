@@ -21,7 +21,7 @@ from minitransformers.configs.fields import choice, constrained, count, from_jso
 from minitransformers.configs.limits import MOST_LABELS, check_fields
 from minitransformers.errors import ConfigError, InputError, MissingFileError
 from minitransformers.files.atomic import write_text
-from minitransformers.files.hub import Source
+from minitransformers.files.hub import Source, is_file
 from minitransformers.files.json_text import parse_json
 
 CONFIG_FILE = "config.json"
@@ -272,7 +272,7 @@ class Config(ConfigBase):
         where = {name: options.pop(name) for name in HUB_OPTIONS if name in options}
         name = pretrained_model_name_or_path
         path = Path(name) if isinstance(name, str | PathLike) else None
-        if path is None or not path.is_file():
+        if path is None or not is_file(path):
             path = Source(pretrained_model_name_or_path, **where).file(CONFIG_FILE)
         return read_config_file(path), options
 

@@ -8,6 +8,7 @@ DataLoader(corpus.blocks(1024), batch_size=8, shuffle=True)
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from minitransformers.configs.checks import check_count
 from minitransformers.data.shards import TokenShard, id_type
 from minitransformers.errors import CorpusError, InputError, MissingFileError
 from minitransformers.files.atomic import write_text
+from minitransformers.files.hub import is_file
 from minitransformers.files.json_text import parse_json
 
 MANIFEST_FILE = "corpus.json"
@@ -152,9 +154,11 @@ def read_manifest(path: Path) -> dict[str, Any]:
         MissingFileError: no such file.
         CorpusError: it is damaged, or something else.
     """
-    if not path.is_file():
-        shards = len(list(path.parent.glob("*.tokens")))
-        if (path.parent / PARTIAL_FILE).exists() or shards:
+    if not is_file(path):
+        shards = 0
+        with contextlib.suppress(OSError):  # a name that no directory can have
+            shards = len(list(path.parent.glob("*.tokens")))
+        if is_file(path.parent / PARTIAL_FILE) or shards:
             raise CorpusError(
                 f"{str(path.parent)!r} holds {shards} shards of a corpus that is not finished. Run tokenize_corpus "
                 "with the same arguments: it goes on where it stopped."

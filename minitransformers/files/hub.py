@@ -103,7 +103,7 @@ class Source:
                 return f"Load it once with a connection to the hub. {_ELSEWHERE}"
             return f"Its files are listed at {self._page()}/tree/{self.revision or 'main'}."
         directory = directory / self.subfolder
-        if not directory.is_dir():
+        if not isdir(directory):
             return f"There is no such subfolder; it has {_listing(self._directory() or directory)}."
         return f"It has {_listing(directory)}."
 
@@ -145,9 +145,9 @@ class Source:
         if self._learned.commit is not None and not self.force_download:
             # A commit never changes: what the cache knows of it is final.
             snapshot, absent = self._cached(self._learned.commit)
-            if (snapshot / name).is_file():
+            if isfile(snapshot / name):
                 return snapshot / name
-            if (absent / name).is_file():
+            if isfile(absent / name):
                 return None
         if self.local_files_only or not self._hub_answers(name):
             return self._from_cache(name)
@@ -160,7 +160,7 @@ class Source:
         cache = Path(self.cache_dir if self.cache_dir is not None else HF_HUB_CACHE).expanduser()
         repository = cache / f"models--{self.name.replace('/', '--')}"
         reference = repository / "refs" / revision
-        commit = reference.read_text(encoding="utf-8").strip() if reference.is_file() else revision
+        commit = reference.read_text(encoding="utf-8").strip() if isfile(reference) else revision
         return repository / "snapshots" / commit, repository / ".no_exist" / commit
 
     def _hub_answers(self, name: str) -> bool:
@@ -181,7 +181,7 @@ class Source:
             except Exception as error:  # names that do not resolve, no route, proxies, certificates, time-outs …
                 # A hub that answers, but is busy or does not know the token, is worth asking again for want of a cache.
                 again = isinstance(error, (errors.HfHubHTTPError, errors.LocalTokenNotFoundError))
-                if not again or self._cached(revision)[0].is_dir():
+                if not again or isdir(self._cached(revision)[0]):
                     learned.unreachable = f"{type(error).__name__}: {one_line(error)}"
         return learned.unreachable is None
 
@@ -189,13 +189,13 @@ class Source:
         snapshot, _ = self._cached(self._learned.commit or self.revision or "main")
         if self.force_download:
             raise MissingFileError(f"Cannot fetch {name!r} again from {self}. Leave out force_download=True.")
-        if not snapshot.is_dir():
+        if not isdir(snapshot):
             raise MissingFileError(
                 f"Cannot get {name!r} from {self}: nothing of it is cached in {str(snapshot.parents[2])!r}. "
                 f"{self.contents()}"
             )
         self._learned.commit = snapshot.name
-        return snapshot / name if (snapshot / name).is_file() else None
+        return snapshot / name if isfile(snapshot / name) else None
 
     def _download(self, name: str) -> Path | None:
         from huggingface_hub import hf_hub_download
@@ -261,6 +261,11 @@ def _listing(directory: Path) -> str:
     """The first twenty names in a directory."""
     names = sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in directory.iterdir())
     return ", ".join(names[:20] + ([f"… ({len(names)} in all)"] if len(names) > 20 else [])) or "no files"
+
+
+def is_file(path: str | os.PathLike[str]) -> bool:
+    """Whether there is a file of that name; False also for names that no file can have, which `Path.is_file` raises."""
+    return isfile(path)
 
 
 def one_line(error: BaseException) -> str:

@@ -7,13 +7,13 @@ from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike, fspath
-from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer, normalizers, processors
 from tokenizers.models import BPE, Unigram, WordPiece
 
 from minitransformers.errors import MinitransformersError, MissingFileError, TokenizationError, shown
+from minitransformers.files.hub import is_file
 from minitransformers.tokenization.base.tokenizer_files import MOST_IDS, TokenizerFiles, checked_id
 
 
@@ -63,7 +63,7 @@ def _with_surrogate(texts: Any) -> str:
 
 def read_backend(path: str | PathLike[str]) -> Tokenizer:
     """The tokenizer of a tokenizer.json."""
-    if not Path(path).is_file():
+    if not is_file(path):
         raise MissingFileError(
             f"There is no file {fspath(path)!r}: tokenizer_file must be the path of a tokenizer.json."
         )
@@ -234,6 +234,6 @@ def _check_ids(vocab: Mapping[str, int]) -> None:
 
 
 def _existing(name: str, path: str | PathLike[str]) -> str:
-    if not Path(path).is_file():
+    if not is_file(path):
         raise MissingFileError(f"There is no file {fspath(path)!r}: {name} must be a path or the data itself.")
     return fspath(path)

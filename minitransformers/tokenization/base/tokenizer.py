@@ -21,7 +21,7 @@ from minitransformers.compat.tokenizers import SETTINGS
 from minitransformers.configs.checks import check_choice, refuse_unknown
 from minitransformers.errors import InputError, TokenizationError, shown
 from minitransformers.files.atomic import replacing, write_text
-from minitransformers.files.hub import Source
+from minitransformers.files.hub import Source, is_file
 from minitransformers.files.pushing import PushToHub
 from minitransformers.tokenization.base.arguments import NO_LIMIT, SIDES
 from minitransformers.tokenization.base.backend import read_backend, special_tokens_around
@@ -296,7 +296,7 @@ class PreTrainedTokenizer(ChatCodec, PushToHub):
         """
         token = overrides.pop("use_auth_token", None) or token
         name: Any = pretrained_model_name_or_path
-        if isinstance(name, (str, os.PathLike)) and (path := Path(name)).is_file():
+        if isinstance(name, (str, os.PathLike)) and is_file(path := Path(name)):
             whole = path.name.endswith(TOKENIZER_FILE) or "vocab_file" not in cls.vocab_files_names
             return cls._load(
                 SingleFile(path, TOKENIZER_FILE if whole else cls.vocab_files_names["vocab_file"]), overrides
