@@ -45,6 +45,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("site", type=Path)
     parser.add_argument("--only", nargs="+", help="these pages; default: all")
+    parser.add_argument(
+        "--whole", action="store_true", help="pictures of whole pages, and not of what is in the window"
+    )
     parser.add_argument("--output", type=Path, default=Path("out/site-screenshots"))
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
@@ -70,7 +73,7 @@ def main() -> int:
                             browser.wait("document.readyState === 'complete'")
                             visits += 1
                             place = f"{name} ({look}, {scheme})"
-                            if browser.run("document.body.dataset.mdColorScheme") != SCHEMES[scheme]:
+                            if browser.run("document.body.dataset.mdColorScheme") not in (None, SCHEMES[scheme]):
                                 found.append(f"{place}: has another look")
                             if browser.run("document.documentElement.scrollWidth > innerWidth + 1"):
                                 found.append(f"{place}: wider than the window: {browser.run(WIDEST)}")
@@ -82,7 +85,7 @@ def main() -> int:
                             found += [f"{place}: {entry['message']}" for entry in logs]
                             if name in SHOWN or options.only:
                                 stem = name.removesuffix(".html").replace("/", "-")
-                                browser.picture(options.output / f"{stem}-{look}-{scheme}.png", whole=False)
+                                browser.picture(options.output / f"{stem}-{look}-{scheme}.png", whole=options.whole)
                 finally:
                     browser.ask("DELETE", "")
         server.shutdown()

@@ -2,6 +2,7 @@
 
     GET  /          the page
     GET  /info      the models, the settings and the example prompts
+    GET  /attention a page of what each token attends to: see attention.py
     GET  /health    {"status": "ok", "running": texts that are generated now, "waiting": texts in the queue, …}
     POST /generate  {"prompt": text} or {"messages": [{"role": …, "content": …}, …]}, and optionally "model", "ids", the
                     first tokens of the continuation, and "settings": {name: value}. Answers with server-sent events,
@@ -35,6 +36,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message as Event, Receive, Scope, Send
 
+from minitransformers.app.attention import answer as attend
 from minitransformers.app.examples import EXAMPLES
 from minitransformers.app.hosts import Hosts
 from minitransformers.app.listening import REQUEST_SECONDS, ImpatientProtocol, bound_socket
@@ -180,6 +182,19 @@ def application(server: AppServer) -> ASGIApp:
         content = {"status": "ok", **work, "models": list(server.sessions), "limits": asdict(server.limits)}
         return JSONResponse(content, headers=HEADERS)
 
+    async def attention(request: Request) -> Response:
+        seconds = server.limits.seconds
+        try:
+            html = await attend(server.work, server.sessions, request.query_params, seconds)
+        except IsFullError as full:
+            words = f"Too many texts are waiting already; try again in about {full.seconds} s."
+            return _error(503, words, **{"Retry-After": str(full.seconds)})
+        except MinitransformersError as error:
+            return _error(400, str(error))
+        except TimeoutError:
+            return _error(503, f"The page was not finished within {seconds:g} s: ask for a shorter text.")
+        return HTMLResponse(html, headers=HEADERS)
+
     async def failed(request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
         words = {404: f"There is nothing at {request.url.path}.", 405: f"{request.url.path} takes no {request.method}."}
@@ -188,6 +203,7 @@ def application(server: AppServer) -> ASGIApp:
     routes = [
         Route("/", page),
         Route("/info", about),
+        Route("/attention", attention),
         Route("/health", health),
         Route("/generate", _Generate(server), methods=["POST"]),
     ]

@@ -22,7 +22,7 @@ import pages  # noqa: E402
 import run  # noqa: E402
 
 PAGES = sorted(path for path in pages.DOCS.rglob("*.md") if path.name not in ("public_surface.md", "differences.md"))
-QUICK = ["index.md", "concepts/attention.md", "concepts/masks.md", "concepts/positions.md", "tour/bert.md"]
+QUICK = ["concepts/attention.md", "concepts/masks.md", "concepts/positions.md", "tour/bert.md"]
 
 
 @pytest.mark.parametrize("name", QUICK)
