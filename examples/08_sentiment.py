@@ -6,8 +6,8 @@ What it does and prints:
   1. reads 9,171 sentences of film reviews that 20 people have rated, each text once, positive or negative by a mean of
      at least 1 (of 4). Neutral ones are left out, so that the figures are better than on all sentences;
   2. splits them by a seed: 800 to learn from, 150 to choose the epoch, 600 to measure once;
-  3. fine-tunes MiniLM, a BERT of 6 layers, with each method: all parameters, LoRA (0.33 % of them), the head alone; with
-     `--methods full lora dora ia3 bottleneck prefix prompt head` all adapters;
+  3. fine-tunes MiniLM, a BERT of 6 layers, with each method: all parameters, LoRA (0.33 % of them), the head alone;
+     with `--methods full lora dora ia3 bottleneck prefix prompt head` all adapters;
   4. prints accuracy, macro F1, how many parameters are trained and the memory that this takes, beside a logistic
      regression on words and pairs of words;
   5. saves the models of the first seed, figures.json and a picture.

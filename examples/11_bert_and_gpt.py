@@ -3,15 +3,15 @@
     pip install -e '.[examples]' && python examples/11_bert_and_gpt.py
 
 What it does and prints:
-  1. takes the BERT (2.4 million parameters) and the GPT (2.9 million) of examples/checkpoints. Both were trained by this
-     library on the same 35 plays by Shakespeare, so that they differ in kind, not in what they have read;
+  1. takes the BERT (2.4 million parameters) and the GPT (2.9 million) of examples/checkpoints. Both were trained by
+     this library on the same 35 plays by Shakespeare, so that they differ in kind, not in what they have read;
   2. fine-tunes both to tell positive from negative film reviews: the same texts, order, steps and rates, 3 seeds; the
      same from random weights, once; and a logistic regression on words beside them;
   3. prints accuracy, macro F1, training time, median latency of one text, texts a second in batches of 32, and how much
      the memory of the process grew; draws a picture.
 
 What to expect: BERT's [CLS] sees the whole text from the first layer on. GPT classifies by its last token, the only one
-that has seen all others. Both are small and have read plays, not reviews: a bag of words is hard to beat.
+that has seen all others. Both are small and have read plays, not reviews.
 
 @TABLE@
 """

@@ -4,8 +4,8 @@
 
 What it does and prints:
   1. makes conversations with right answers (capitals, opposites, colors, kinds, days, sums, larger numbers, words to
-     repeat, names and favorites to remember: see conversations.py) and adds dialogues of the chatterbot corpus; about an
-     eighth is held out: facts asked in other words, sums of other numbers, words that were never repeated;
+     repeat, names and favorites to remember: see conversations.py) and adds dialogues of the chatterbot corpus; about
+     an eighth is held out: facts asked in other words, sums of other numbers, words that were never repeated;
   2. learns a vocabulary, and trains a GPT-2 of 4 layers of 160 from random weights. Several conversations follow each
      other, at times one inside another, so that it learns to look back; only the assistant's words are learnt;
   3. prints the share of exactly right answers by task, learnt and held out, and the perplexity on held-out dialogues;

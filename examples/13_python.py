@@ -11,7 +11,7 @@ What it does and prints:
      of time, memory and files, against inputs with known results: the share that parses, pass@1 and pass@5;
   4. saves the model, figures.json, log and picture.
 
-It learns these forms, and no programming: to HumanEval's tasks it has no answer.
+It learns these forms, and no programming; tasks such as HumanEval's are far beyond a model of this size.
 
 @TABLE@
 """
@@ -69,17 +69,13 @@ def main() -> None:
     )  # fmt: skip
     print(f"A GPT-2 of {layers} layers of {width}: {model.num_parameters():,} parameters.", flush=True)
     rows = [encode_answer(tokenizer, task.prompt, task.solution) for task in learnt]
-    longer = [
-        encode_answer(tokenizer, head, body, max_length=LENGTH) for head, body in library if fits(tokenizer, head)
-    ]
+    longer = encode_functions(tokenizer, library)
     train(model, tokenizer, rows, longer, options)
 
     figures = evaluate(model, tokenizer, {"learnt": learnt, "held out": held_out}, options)
     with torch.no_grad():
-        unknown = [
-            encode_answer(tokenizer, head, body, max_length=LENGTH) for head, body in unseen if fits(tokenizer, head)
-        ]
-        figures["library_loss"] = float(answer_loss(model, DataCollatorForSeq2Seq(tokenizer, padding=True)(unknown)))
+        unknown = DataCollatorForSeq2Seq(tokenizer, padding=True)(encode_functions(tokenizer, unseen))
+        figures["library_loss"] = float(answer_loss(model, unknown))
     print(f"loss of a token of the library's held-out functions: {figures['library_loss']:.2f}")
     print(f"\n{EXAMPLE}{write(model, tokenizer, EXAMPLE, 1)[0]}")
     model.generation_config.update(do_sample=False, max_new_tokens=80)

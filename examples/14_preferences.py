@@ -3,8 +3,8 @@
     pip install -e '.[examples]' && python examples/14_preferences.py
 
 What it does and prints:
-  1. pairs of replies to the chat model's questions: the right answer with a polite sentence, which is preferred, and the
-     right answer alone. Questions are held out;
+  1. pairs of replies to the chat model's questions: the right answer with a polite sentence, which is preferred, and
+     the right answer alone. Questions are held out;
   2. supervised fine-tuning on both kinds, after which the model writes either;
   3. a reward model from the pairs, and the share of held-out pairs that it ranks right;
   4. DPO from the pairs: how much more likely preferred replies become than the others, on held-out questions; how often

@@ -3,9 +3,8 @@
     python examples/15_prompts.py
 
 What it does and prints: it asks the chat model of examples/checkpoints questions that it can answer, in eight forms
-(the question alone, zero-shot, few-shot, as in training, with an instruction, in a role, step by step), and counts right
-answers. A small model knows one form: all others are worse, and examples in the prompt help it to find the form, not
-the answer. What prompts do for large models is not seen in a model of this size.
+(the question alone, zero-shot, few-shot, as in training, with an instruction, in a role, step by step), and counts
+right answers. The model is small and was trained on one form: what prompts do for large models is not seen here.
 
 @TABLE@
 """

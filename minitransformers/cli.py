@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import os
 import sys
 import warnings
@@ -84,15 +85,19 @@ def _parser() -> argparse.ArgumentParser:
     generate.add_argument("--json", action="store_true", help='print {"prompt": …, "text": …}')
     chat = add("chat", "talk to the model, in the terminal", _later("chat"))
     chat.add_argument("--prompt", metavar="TEXT", help="a single message; prints the answer and ends")
+    chat.add_argument("--json", action="store_true", help='print {"message": …, "answer": …} for each message')
     chat.add_argument(
         "--system", metavar="TEXT", default="", help="an instruction for the model, such as 'You are a pirate.'"
     )
     app = add("app", "generate and chat in a web page, with the probability of each token", _later("app"))
     app.add_argument("--host", default="127.0.0.1", help="address; 0.0.0.0 is open to other machines (127.0.0.1)")
     app.add_argument("--port", type=int, default=8000, help="0 chooses a free one (8000)")
-    app.add_argument("--more-models", nargs="+", default=[], metavar="NAME", help="which the page offers beside --model")
+    app.add_argument(
+        "--more-models", nargs="+", default=[], metavar="NAME", help="which the page offers beside --model"
+    )
     app.add_argument("--log", metavar="FILE", help="append a line of JSON for each request; - is the terminal")
-    add("shapes", "the published sizes of GPT, GPT-2 and GPT-3, and their numbers of parameters", _shapes)
+    shapes = add("shapes", "the published sizes of GPT, GPT-2 and GPT-3, and their numbers of parameters", _shapes)
+    shapes.add_argument("--json", action="store_true", help="print one line of JSON for each size")
     task_commands.add_commands(add)
     course_command.add_command(add)
     for command in (generate, chat, app):
@@ -133,7 +138,17 @@ def _later(command: str) -> Callable[[argparse.Namespace], int]:
 
 
 def _shapes(options: argparse.Namespace) -> int:
-    from minitransformers.models.shapes import print_table
+    from minitransformers.models.shapes import SHAPES, print_table
 
+    if options.json:
+        for name, shape in SHAPES.items():
+            sizes = {
+                "layers": shape.layers,
+                "width": shape.hidden_size,
+                "heads": shape.heads,
+                "tokens": shape.positions,
+            }
+            print(json.dumps({"name": name, **sizes, "parameters": shape.count, "paper": shape.printed}))
+        return 0
     print_table()
     return 0

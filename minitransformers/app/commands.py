@@ -44,6 +44,14 @@ def _text_of(file: Path) -> str:
 def chat(options: argparse.Namespace) -> int:
     """Answer one message, or each line of a terminal or a piped input; 1 if a line could not be answered."""
     terminal = Chatting(*_prepare(options, for_chat=True), system=options.system)
+    if options.json:
+        messages = [options.prompt] if options.prompt is not None else map(str.rstrip, sys.stdin)
+        for message in filter(None, messages):
+            terminal.out = io.StringIO()
+            terminal.answer(message)
+            record = {"message": message, "answer": terminal.turns[-1]["content"]}
+            print(json.dumps(record, ensure_ascii=False), flush=True)
+        return 0
     if options.prompt is not None:
         terminal.answer(options.prompt)
         return 0

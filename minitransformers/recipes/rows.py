@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ def read_rows(source: str, split: str = "train") -> list[Row]:
         raise MissingFileError(f"There is no file {source}.")
     try:
         text = path.read_text("utf-8-sig")
-        rows = _READERS[path.suffix](text)
+        rows: list[Row] = _READERS[path.suffix](text)
     except (UnicodeDecodeError, ValueError, csv.Error) as error:
         raise CorpusError(f"{source} cannot be read as {path.suffix}: {error}") from error
     if not rows:
@@ -148,8 +148,3 @@ def split_rows(rows: Sequence[Row], share: float, seed: int) -> tuple[list[Row],
     order = random.Random(seed).sample(range(len(rows)), len(rows))
     apart = max(1, round(share * len(rows)))
     return [rows[index] for index in sorted(order[apart:])], [rows[index] for index in sorted(order[:apart])]
-
-
-def as_mapping(value: Any) -> Mapping[str, Any]:
-    """The value, if it is a mapping; an empty one otherwise."""
-    return value if isinstance(value, Mapping) else {}
