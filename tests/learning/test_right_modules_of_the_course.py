@@ -13,7 +13,7 @@ from minitransformers.models import bert, gpt2, vit
 from minitransformers.nn import FeedForward, RMSNorm, cut_into_patches, sinusoidal_positions
 from minitransformers.nn.losses import causal_lm_loss, token_cross_entropy
 from minitransformers.testing import learning
-from minitransformers.training import get_linear_schedule_with_warmup
+from minitransformers.training.loop.schedules import get_linear_schedule_with_warmup
 
 BOTH_BERTS = pytest.mark.parametrize(("library", "module"), [(minitransformers, bert), (transformers, modeling_bert)])
 BOTH = pytest.mark.parametrize("library", [minitransformers, transformers])
