@@ -43,6 +43,8 @@ class GenerationMixin:
 
     config: Any
     generation_config: GenerationConfig
+    training: bool  # this and the next are those of `nn.Module`
+    modules: Any
 
     @overload
     def generate(

@@ -173,7 +173,7 @@ def precompiled(charsmap: Any) -> normalizers.Normalizer:
 
 
 def special_tokens_around(
-    single: list[str], pair: list[str], special_tokens: list[tuple[str, Any]]
+    single: str | list[str], pair: str | list[str], special_tokens: list[tuple[str, Any]]
 ) -> processors.PostProcessor:
     """The post-processor that puts special tokens around texts; arguments as of `processors.TemplateProcessing`.
 

@@ -514,7 +514,7 @@ class PreTrainedTokenizer(ChatCodec, PushToHub):
         return type(self)(tokenizer_object=backend, **options)
 
 
-_KINDS = {"bool": {bool}, "bool | None": {bool, type(None)}, "int": {int}, "str": {str}}
+_KINDS: dict[str, set[Any]] = {"bool": {bool}, "bool | None": {bool, type(None)}, "int": {int}, "str": {str}}
 
 
 def _declared(token: Token, named: bool) -> AddedToken:
