@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from drawing import BLUE, GREEN, GREY, ORANGE, PALE, Picture
+from svg import BLUE, GREEN, GREY, ORANGE, PALE, Picture
 
 TOKENS = ["a", "man", "is", "eating"]
 
