@@ -1,6 +1,8 @@
 """Checkpoints: their content, which ones are kept; and the records, hooks and epochs of a run."""
 
+import errno
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from tiny_runs import bert, go, gpt2, loader, same, texts, weights
 
-from minitransformers.errors import InputError
+from minitransformers.errors import InputError, TrainingError
 from minitransformers.training import Hooks, Settings, train
+from minitransformers.training.loop import checkpoints
 from minitransformers.training.loop.logs import JsonLines
 
 
@@ -251,3 +254,62 @@ def test_weights_that_the_files_of_the_model_lack(tmp_path):
     assert same(weights(whole), weights(parts))
     sharing = json.loads((tmp_path / "parts/checkpoint-3/training/run.json").read_text())["weights"]
     assert 0 < len(sharing) < len(weights(parts))
+
+
+class Saved(Hooks):
+    """Notes which checkpoints are complete when `on_save` is called."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_save(self, run, directory):
+        self.seen.append((directory.name, (directory / "training/checksums.json").exists()))
+
+
+@pytest.mark.parametrize("make", [bert, gpt2])
+def test_checkpoints_in_the_background(make, tmp_path):
+    """The same files as otherwise, of the moment when they were due, though the weights have changed meanwhile."""
+    rows = torch.stack(list(texts()))
+    batches = [{"input_ids": rows, "labels": rows}] * 3
+    hook = Saved()
+    go(tmp_path / "plain", 6, model=make(), batches=batches, save_every=2, keep=None)
+    go(
+        tmp_path / "background",
+        6,
+        model=make(),
+        batches=batches,
+        save_every=2,
+        keep=None,
+        async_save=True,
+        hooks=[hook],
+    )
+    assert hook.seen == [(f"checkpoint-{step}", True) for step in (2, 4, 6)]
+    for step in (2, 4, 6):
+        one, other = (tmp_path / name / f"checkpoint-{step}" for name in ("plain", "background"))
+        assert {path.relative_to(one) for path in one.rglob("*")} == {p.relative_to(other) for p in other.rglob("*")}
+        assert (one / "model.safetensors").read_bytes() == (other / "model.safetensors").read_bytes()
+        numbers = [json.loads((path / "training/run.json").read_text()) for path in (one, other)]
+        for each in numbers:
+            each.pop("settings")
+        assert numbers[0] == numbers[1]
+    shutil.rmtree(tmp_path / "background/checkpoint-6")
+    resumed = go(tmp_path / "background", 6, model=make(), batches=batches, async_save=True)
+    assert [record["step"] for record in resumed.history] == [5, 6]
+    assert (tmp_path / "background/checkpoint-6/model.safetensors").read_bytes() == (
+        one / "model.safetensors"
+    ).read_bytes()
+
+
+def test_a_checkpoint_in_the_background_that_cannot_be_written(tmp_path, monkeypatch):
+    """An error of the run, at the latest at its end; earlier checkpoints are unchanged."""
+
+    def full(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    go(tmp_path, 2)
+    monkeypatch.setattr(checkpoints, "synchronise", full)
+    with pytest.raises(TrainingError, match=r"checkpoint-4 could not be written: .*No space left on device"):
+        go(tmp_path, 4, async_save=True)
+    monkeypatch.undo()
+    assert go(tmp_path, 4, async_save=True).history[0]["step"] == 3
+    assert names(tmp_path) == ["checkpoint-2", "checkpoint-4"]

@@ -86,6 +86,8 @@ def test_half_precision_with_a_gradient_that_scaling_does_not_explain() -> None:
     with pytest.raises(TrainingError, match="gradient norm of step 2 is nan"):
         go(None, 4, model=spoiling(bert(), 3), precision="fp16", hooks=[AtTheSmallestScale()])
     assert go(None, 3, model=spoiling(bert(), 3), precision="fp16").progress.step == 3
+    options = {"precision": "fp16", "on_nan": "skip", "hooks": [AtTheSmallestScale()]}
+    assert go(None, 4, model=spoiling(bert(), 3), **options).progress.skipped == 1
 
 
 class SpoilWeights(Hooks):

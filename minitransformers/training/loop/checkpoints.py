@@ -92,16 +92,32 @@ def save_checkpoint(run: Run, hooks: Sequence[Hooks] = ()) -> Path:
     """
     output_dir = Path(str(run.settings.output_dir))
     final = output_dir / f"checkpoint-{run.progress.step}"
-    partial = output_dir / f".{final.name}.partial"
-    try:
-        on_all_ranks(lambda: _make_directory(output_dir, partial))
+    with writing(final) as partial:
         save_model = next((hook.save_model for hook in hooks if hasattr(hook, "save_model")), _save_model)
         on_all_ranks(lambda: save_model(run, partial))
         is_finite = has_finite_weights(run.model)
-        placed = from_main(on_all_ranks(lambda: weights_in_files(run.model, partial) if rank() == 0 else {}))
-        on_all_ranks(lambda: _write_numbers(run, hooks, partial, {"finite": is_finite, "weights": placed}))
+        # No rank holds whole weights of a sharded model.
+        weights = {} if is_sharded(run.model) or rank() != 0 else named_weights(unwrap(run.model))
+        placed = from_main(on_all_ranks(lambda: weights_in_files(weights, partial)))
+        numbers = {"finite": is_finite, "weights": placed, **run_numbers(run, hooks)}
+        on_all_ranks(lambda: write_numbers(run, partial, numbers))
         write_tensors(tensors_of(run, placed), partial)
-        on_all_ranks(lambda: _rename_to_final(partial, final))
+        on_all_ranks(lambda: rename_to_final(partial, final) if rank() == 0 else None)
+    on_all_ranks(lambda: remove_old(run.settings.keep, run.progress.best_step, output_dir) if rank() == 0 else None)
+    return final
+
+
+@contextmanager
+def writing(final: Path) -> Iterator[Path]:
+    """Make the directory in which a checkpoint is written, and remove it after an error.
+
+    Raises:
+        TrainingError: in place of an error of the system, such as a full disk.
+    """
+    partial = final.with_name(f".{final.name}.partial")
+    try:
+        on_all_ranks(lambda: _make_directory(final.parent, partial))
+        yield partial
     except (OSError, TrainingError) as error:
         if rank() == 0:
             shutil.rmtree(partial, ignore_errors=True)
@@ -109,8 +125,6 @@ def save_checkpoint(run: Run, hooks: Sequence[Hooks] = ()) -> Path:
             f"{final} could not be written: {error}. Earlier checkpoints are unchanged: make room on the disk, and the "
             f"same call resumes from the newest one."
         ) from error
-    on_all_ranks(lambda: _remove_old(run, output_dir))
-    return final
 
 
 def _make_directory(output_dir: Path, partial: Path) -> None:
@@ -131,29 +145,32 @@ def _save_model(run: Run, directory: Path) -> None:
             write_checkpoint(directory, weights if weights is not None else named_weights(plain))
 
 
-def _write_numbers(run: Run, hooks: Sequence[Hooks], directory: Path, facts: Mapping[str, Any]) -> None:
+def run_numbers(run: Run, hooks: Sequence[Hooks]) -> dict[str, Any]:
+    """The numbers of run.json."""
+    output_dir = Path(str(run.settings.output_dir))
+    return {
+        "serial": 1 + max(map(serial_number, checkpoints_in(output_dir)), default=0),
+        "world_size": world_size(),
+        "identity": _identity(run),
+        "settings": run.settings.as_dict(),
+        "progress": asdict(run.progress),
+        "optimizer": None if run.settings.save_only_model else optimizer_numbers(run),
+        "schedule": None if run.schedule is None else run.schedule.state_dict(),
+        "scaler": run.scaler.state_dict(),
+        "hooks": [[type(hook).__name__, hook.state_dict()] for hook in hooks if hasattr(hook, "state_dict")],
+    }
+
+
+def write_numbers(run: Run, directory: Path, numbers: Mapping[str, Any] | None = None) -> None:
+    """Write the numbers of this process, and on the main process, those of the run."""
     own = {"random": random_state(), "batches": run.batches.state_dict(run.progress)}
     write_json(directory / TRAINING / f"rank-{rank()}.json", own)
-    if rank() == 0:
-        numbers = {
-            "serial": 1 + max(map(serial_number, checkpoints_in(directory.parent)), default=0),
-            "world_size": world_size(),
-            **facts,
-            "identity": _identity(run),
-            "settings": run.settings.as_dict(),
-            "progress": asdict(run.progress),
-            "optimizer": None if run.settings.save_only_model else optimizer_numbers(run),
-            "schedule": None if run.schedule is None else run.schedule.state_dict(),
-            "scaler": run.scaler.state_dict(),
-            "hooks": [[type(hook).__name__, hook.state_dict()] for hook in hooks if hasattr(hook, "state_dict")],
-        }
+    if rank() == 0 and numbers is not None:
         write_json(directory / RUN, numbers)
 
 
-def _rename_to_final(partial: Path, final: Path) -> None:
+def rename_to_final(partial: Path, final: Path) -> None:
     """Write the checksums, flush all files to the disk, and give the directory its final name."""
-    if rank() != 0:
-        return
     checksums = {str(path.relative_to(partial)): checksum(path) for path in files_in(partial)}
     write_json(partial / CHECKSUMS, checksums)
     for path in [*files_in(partial), partial / TRAINING, partial]:
@@ -166,13 +183,12 @@ def _rename_to_final(partial: Path, final: Path) -> None:
     synchronise(final.parent)
 
 
-def _remove_old(run: Run, output_dir: Path) -> None:
-    if rank() != 0:
-        return
+def remove_old(keep: int | None, best_step: int | None, output_dir: Path) -> None:
+    """Remove all checkpoints but the last ones, the best one, and the last one with finite weights."""
     checkpoints = checkpoints_in(output_dir)
-    kept = checkpoints if run.settings.keep is None else checkpoints[-run.settings.keep :]
+    kept = checkpoints if keep is None else checkpoints[-keep:]
     kept = [*kept, *last_finite(checkpoints)]
-    best = output_dir / f"checkpoint-{run.progress.best_step}"
+    best = output_dir / f"checkpoint-{best_step}"
     for directory in checkpoints:
         is_replaced = directory.name.startswith(".")
         if is_replaced or (directory not in kept and directory != best):

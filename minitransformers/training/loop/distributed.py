@@ -168,12 +168,16 @@ def sum_over_ranks(numbers: Sequence[Mapping[str, int | float]], device: torch.d
     return dict(zip(sums, totals.tolist(), strict=True))
 
 
+def collective_device() -> torch.device:
+    """A device whose tensors can be summed over the ranks."""
+    return torch.device("cuda" if is_distributed() and dist.get_backend() == "nccl" else "cpu")
+
+
 def max_over_ranks(number: int) -> int:
     """The largest number of all ranks."""
     if not is_distributed() or world_size() == 1:
         return number
-    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-    largest = torch.tensor(number, device=device)
+    largest = torch.tensor(number, device=collective_device())
     dist.all_reduce(largest, dist.ReduceOp.MAX)
     return int(largest)
 

@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from minitransformers.errors import TrainingError
+from minitransformers.training.loop.background_saving import BackgroundSaving
 from minitransformers.training.loop.batches import Batch, Batches, sizes, to_device
 from minitransformers.training.loop.checkpoints import owning_output_dir, resume, save_checkpoint
 from minitransformers.training.loop.distributed import clip_gradients, gradient_sync, rank, sum_over_ranks, world_size
@@ -74,17 +75,19 @@ def train(
     run = Run(model, optimizer, schedule, data, settings, validation)
     progress = run.progress
     micro_step = micro_step or partial(_forward_backward, loss)
-    report = report or partial(_log_evaluate_save, hooks, loggers, evaluate)
+    saving = BackgroundSaving()
+    report = report or partial(_log_evaluate_save, hooks, loggers, evaluate, saving)
     if settings.show_progress and rank() == 0:
         hooks = [*hooks, ProgressBar()]
     # Under SIGTERM, the run ends with a checkpoint. Two runs cannot write into the same directory.
-    with Termination(enabled=settings.is_guarded) as termination, owning_output_dir(settings):
+    with Termination(enabled=settings.is_guarded) as termination, owning_output_dir(settings), saving:
         resume(run, hooks, loggers)
         call_hooks(hooks, "on_train_begin", run)
         if progress.owes_evaluation:  # an earlier process was ended before it
             run.should_evaluate, progress.owes_evaluation = True, False
             report(run)
         _train_epochs(run, hooks, micro_step, report, termination)
+        saving.finish()
         call_hooks(hooks, "on_train_end", run)
     return run
 
@@ -101,11 +104,13 @@ def _train_epochs(
     progress, device = run.progress, run.device
     while not run.is_finished or (progress.batch and not progress.left_epoch):
         call_hooks(hooks, "on_epoch_begin", run)
+        model.train()
         for micro_batches in run.batches.epoch(progress, settings):
             if run.is_finished:
                 break
             call_hooks(hooks, "on_step_begin", run)
-            model.train()
+            if not model.training:
+                model.train()
             # The loss is a mean over the labels of the whole batch: each micro-batch needs their number on all ranks.
             counts = sum_over_ranks([count_labels(model, batch) for batch in micro_batches], device)
             parts: list[Tensor] = []
@@ -116,7 +121,8 @@ def _train_epochs(
                     call_hooks(hooks, "on_substep_end", run)
             own = {"loss": float(sum(parts)), **sizes(micro_batches), "ended": termination.is_requested}
             sums = sum_over_ranks([own], device)
-            termination.is_requested |= sums.pop("ended") > 0
+            is_ended = sums.pop("ended") > 0  # by a signal to any rank
+            termination.is_requested |= is_ended
             learning_rate, grad_norm = optimizer.param_groups[0]["lr"], math.nan
             if math.isfinite(sums["loss"]):
                 scaler.unscale_(optimizer)
@@ -134,12 +140,14 @@ def _train_epochs(
                 raise TrainingError(run.explain_nan(len(micro_batches), sums["loss"], grad_norm))
             else:
                 run.skip(len(micro_batches), sums["loss"], grad_norm)
+                if math.isfinite(sums["loss"]):
+                    scaler.update()
             optimizer.zero_grad()
             run.advance(
                 len(micro_batches), **sums, grad_norm=grad_norm, learning_rate=learning_rate, is_skipped=is_skipped
             )
             call_hooks(hooks, "on_step_end", run)
-            if termination.is_requested:
+            if is_ended:
                 _save_and_exit(run, hooks, report)
             report(run)
         else:
@@ -175,7 +183,11 @@ def _forward_backward(
 
 
 def _log_evaluate_save(
-    hooks: Sequence[Hooks], loggers: Sequence[Logger], evaluate: Callable[..., Mapping[str, float]], run: Run
+    hooks: Sequence[Hooks],
+    loggers: Sequence[Logger],
+    evaluate: Callable[..., Mapping[str, float]],
+    saving: BackgroundSaving,
+    run: Run,
 ) -> None:
     """Log, evaluate and save, if the settings or a hook have requested it."""
     if run.pop_due("log"):
@@ -186,7 +198,10 @@ def _log_evaluate_save(
         call_hooks(hooks, "on_evaluate", run, metrics)
         run.compare(metrics)
     if run.pop_due("save"):
-        call_hooks(hooks, "on_save", run, save_checkpoint(run, hooks))
+        if run.settings.async_save:
+            saving.start(run, hooks)
+        else:
+            call_hooks(hooks, "on_save", run, save_checkpoint(run, hooks))
 
 
 def _log(run: Run, hooks: Sequence[Hooks], loggers: Sequence[Logger], values: Mapping[str, Any]) -> None:

@@ -15,22 +15,19 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from minitransformers.errors import CheckpointError
-from minitransformers.training.loop.distributed import is_sharded, unwrap
+from minitransformers.training.loop.distributed import unwrap
 from minitransformers.training.loop.restoring import restoring
 from minitransformers.training.loop.weights import named_weights
 
 FILES = "model*.safetensors"
 
 
-def weights_in_files(model: nn.Module, directory: Path) -> dict[str, bool]:
+def weights_in_files(weights: Mapping[str, Tensor], directory: Path) -> dict[str, bool]:
     """The names of the weights that the model's files hold exactly, each with whether it is transposed there.
 
-    (GPT-2's matrices are.) No rank holds whole weights of a sharded model, so there are none.
+    (GPT-2's matrices are.)
     """
     found: dict[str, bool] = {}
-    if is_sharded(model):
-        return found
-    weights = named_weights(unwrap(model))
     for path in sorted(directory.glob(FILES)):
         with safe_open(path, "pt") as file:
             for name in weights.keys() & set(file.keys()):

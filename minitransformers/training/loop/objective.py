@@ -8,7 +8,8 @@ micro-batches then add up to those of one large batch.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -130,7 +131,13 @@ def shifts_labels(model: nn.Module) -> bool:
 
 def takes_num_items(model: nn.Module) -> bool:
     """Whether the forward pass takes `num_items_in_batch`, the divisor of the summed losses."""
-    return "num_items_in_batch" in inspect.signature(unwrap(model).forward).parameters
+    forward = unwrap(model).forward
+    return _takes_num_items(getattr(forward, "__func__", forward))
+
+
+@lru_cache(maxsize=256)
+def _takes_num_items(forward: Callable[..., Any]) -> bool:
+    return "num_items_in_batch" in inspect.signature(forward).parameters
 
 
 def has_loss(output: Sequence[Any]) -> bool:

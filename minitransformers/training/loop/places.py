@@ -17,7 +17,7 @@ import torch
 from torch.utils.data import DataLoader, DistributedSampler, IterableDataset
 
 from minitransformers.errors import CheckpointError
-from minitransformers.training.loop.distributed import sum_over_ranks, world_size
+from minitransformers.training.loop.distributed import collective_device, sum_over_ranks, world_size
 from minitransformers.training.loop.jumps import can_jump, draws_at_start
 from minitransformers.training.loop.progress import Progress
 from minitransformers.training.loop.restoring import checked_count, restoring
@@ -114,7 +114,7 @@ class Place:
         while rows < progress.rows:
             following = next(batches, None)
             own = 0 if following is None else num_rows(following)
-            new = int(sum_over_ranks([{"rows": own}], torch.device("cpu"))["rows"])
+            new = int(sum_over_ranks([{"rows": own}], collective_device())["rows"])
             if not new or rows + new > progress.rows:
                 raise CheckpointError(
                     f"{self._state.get('processes')} processes have read {progress.rows} examples of this epoch. "

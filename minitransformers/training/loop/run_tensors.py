@@ -104,8 +104,8 @@ def load_tensors(run: Run, directory: Path, numbers: Mapping[str, Any], placed: 
     )
 
 
-def write_tensors(tensors: dict[str, Tensor], directory: Path) -> None:
-    """Write this process's shards of the tensors, if there are tensors."""
+def write_tensors(tensors: dict[str, Tensor], directory: Path, *, alone: bool = False) -> None:
+    """Write this process's shards of the tensors, if there are tensors; all of them, if it writes `alone`."""
     if not tensors:
         return
     from torch.distributed import checkpoint
@@ -116,7 +116,7 @@ def write_tensors(tensors: dict[str, Tensor], directory: Path) -> None:
             # Files hold contiguous rows; GPT-2's matrices are transposed views of the memory that they were read into.
             {name: tensor.contiguous() for name, tensor in tensors.items()},
             storage_writer=HuggingFaceStorageWriter(str(directory / TRAINING), save_distributed=True),
-            no_dist=not is_distributed(),
+            no_dist=alone or not is_distributed(),
         )
 
 

@@ -33,6 +33,8 @@ class Settings:
         keep: number of checkpoints to keep, without the best one; None keeps all.
         save_only_model: leave the optimizer's state out of checkpoints. They are smaller, but no run can resume from
             them.
+        async_save: let a thread write checkpoints while the training goes on. It needs memory for a copy of weights and
+            optimizer state; not for sharded models.
         owns_output_dir: refuse to run while another run uses `output_dir`, and write a checkpoint after SIGTERM.
         resume: resume from the newest usable checkpoint in `output_dir`, if there is one (True), or from the directory
             of one checkpoint. False starts from the beginning.
@@ -57,6 +59,7 @@ class Settings:
     output_dir: str | Path | None = None
     keep: int | None = 2
     save_only_model: bool = False
+    async_save: bool = False
     owns_output_dir: bool = True
     resume: bool | str | Path = True
     metric: str = "loss"

@@ -120,7 +120,7 @@ def pause(stage, pipe):
 
         Path.rename = before
     elif stage == STAGES[2]:
-        checkpoints._remove_old = lambda *arguments: stop()
+        checkpoints.remove_old = lambda *arguments: stop()
     else:
 
         def removing(path, *arguments, **options):

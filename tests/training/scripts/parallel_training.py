@@ -104,14 +104,15 @@ def labels_that_do_not_all_count():
         for kind in (None, "ddp"):
             model = tiny_model(model_class)
             batches = [example_batch(model, rows=2, length=6, padding=padding, seed=padding) for padding in (4, 1, 2)]
-            batches[0]["labels" if "labels" in batches[0] else [*batches[0]][-1]][0] *= 0
+            labels = batches[0].get("labels", [*batches[0].values()][-1])
+            labels[0].zero_()
             if kind is None:
                 whole = {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
                 loss = model(**whole).loss
                 loss.backward()
                 norms.append(sum(float(w.grad.square().sum()) for w in model.parameters() if w.grad is not None))
                 continue
-            model = parallelize(model, kind, device="cpu", find_unused_parameters=True)
+            model = parallelize(model, kind, device="cpu")
             hook, settings = Gradients(), Settings(steps=1, accumulation=2, max_grad_norm=None)
             own = batches[:2] if rank() == 0 else batches[2:]
             run = train(model, torch.optim.SGD(model.parameters(), lr=0.0), None, own, settings, hooks=[hook])
