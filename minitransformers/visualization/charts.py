@@ -117,8 +117,9 @@ def draw_head_scores(
     layers, heads = array.shape
     figure, axis = _figure(1.8 + 0.5 * heads, 1.0 + 0.42 * layers, title, path)
     image = axis.imshow(array, cmap="Blues", aspect="auto")
+    norm: Any = image.norm
     for (layer, head), value in zip(((a, b) for a in range(layers) for b in range(heads)), array.ravel(), strict=True):
-        colour = "white" if image.norm(value) > 0.6 else "black"
+        colour = "white" if norm(value) > 0.6 else "black"
         axis.text(head, layer, f"{value:.2f}", ha="center", va="center", fontsize=7, color=colour)
     axis.set_xticks(range(heads))
     axis.set_yticks(range(layers))
