@@ -44,7 +44,7 @@ def main() -> None:
     options = parse()
     sentences = read_sentences()
     labels = sorted({tag for _, tags in sentences for tag in tags})
-    sizes = (40, 4, 40) if options.tiny else (350, 50, len(sentences))
+    sizes = (32, 4, 24) if options.tiny else (350, 50, len(sentences))
     results: dict[str, list[dict[str, float]]] = {}
     for seed in range(options.seeds):
         shuffled = random.Random(seed).sample(sentences, len(sentences))

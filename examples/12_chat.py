@@ -23,6 +23,7 @@ import json
 import math
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ import torch
 from conversations import Conversation, Example, corpus, tasks
 
 from minitransformers import (
+    AutoTokenizer,
     DataCollatorForSeq2Seq,
     GPT2Config,
     GPT2LMHeadModel,
@@ -62,23 +64,30 @@ def main() -> None:
     everything = [example for examples in by_task.values() for example in examples] + chats
     learnt = [conversation for conversation, held_out in everything if not held_out]
     learnt += 3 * [conversation for conversation, _ in by_task["identity"]]  # of which there are few
-    tokenizer = train_byte_level_bpe([plain_chat(as_messages(chat)) for chat in learnt], vocab_size=1500)
+    if options.continue_from:
+        tokenizer = AutoTokenizer.from_pretrained(options.continue_from)
+    else:
+        tokenizer = train_byte_level_bpe([plain_chat(as_messages(chat)) for chat in learnt], vocab_size=1500)
     tokenizer.pad_token = tokenizer.eos_token
     print(f"{len(learnt):,} conversations to learn from, {len(everything) - len(learnt):,} held out, in "
           f"{len(by_task)} tasks and {len(chats):,} dialogues; a vocabulary of {len(tokenizer):,} tokens.")  # fmt: skip
 
     headline("2. Training")
     width, layers, heads = (32, 2, 2) if options.tiny else (160, 4, 5)
-    model = GPT2LMHeadModel(
-        GPT2Config(
-            vocab_size=len(tokenizer), n_positions=LENGTH, n_embd=width, n_layer=layers, n_head=heads,
-            bos_token_id=tokenizer.eos_token_id, eos_token_id=tokenizer.eos_token_id,
-            resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
-        )
+    config = GPT2Config(
+        vocab_size=len(tokenizer), n_positions=LENGTH, n_embd=width, n_layer=layers, n_head=heads,
+        bos_token_id=tokenizer.eos_token_id, eos_token_id=tokenizer.eos_token_id,
+        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
     )  # fmt: skip
-    print(f"A GPT-2 of {layers} layers of {width}: {model.num_parameters():,} parameters.")
-    steps = options.steps or (6 if options.tiny else 1500)
-    train(model, tokenizer, learnt, steps, options)
+    model = GPT2LMHeadModel.from_pretrained(options.continue_from) if options.continue_from else GPT2LMHeadModel(config)
+    print(f"A GPT-2 of {model.config.n_layer} layers of {model.config.n_embd}: {model.num_parameters():,} parameters.")
+    options.output.mkdir(parents=True, exist_ok=True)
+    if not options.continue_from:
+        train(model, tokenizer, lambda: random.choice(learnt), options.steps, 2e-3, options)
+    train(model, tokenizer, lambda: mix(learnt), options.mixed_steps, 1e-3, options)
+    model.generation_config.update(do_sample=False, max_new_tokens=60)
+    model.save_pretrained(options.output)
+    tokenizer.save_pretrained(options.output)
 
     headline("3. Held-out conversations")
     figures = evaluate(model, tokenizer, by_task, chats, limit=1 if options.tiny else 30)
@@ -87,9 +96,6 @@ def main() -> None:
     headline("5. A chat")
     show_chat(model, tokenizer)
 
-    model.generation_config.update(do_sample=False, max_new_tokens=60)
-    model.save_pretrained(options.output)
-    tokenizer.save_pretrained(options.output)
     (options.output / "figures.json").write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
     print(f"\nSaved to {options.output}. Talk to it:  python -m minitransformers chat --model {options.output}")
 
@@ -128,26 +134,27 @@ def mix(learnt: list[Conversation]) -> Conversation:
 def train(
     model: GPT2LMHeadModel,
     tokenizer: GPT2Tokenizer,
-    learnt: list[Conversation],
+    draw: Callable[[], Conversation],
     steps: int,
+    rate: float,
     options: argparse.Namespace,
 ) -> None:
+    """So many steps on conversations that `draw` gives; the records of the log go on from those that are there."""
     collator = DataCollatorForSeq2Seq(tokenizer, padding=True)
-    batches = (dict(collator([encode(tokenizer, mix(learnt)) for _ in range(options.batch)])) for _ in range(steps))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=options.learning_rate, betas=(0.9, 0.98), weight_decay=0.05)
+    batches = (dict(collator([encode(tokenizer, draw()) for _ in range(options.batch)])) for _ in range(steps))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.05)
     schedule = get_cosine_schedule_with_warmup(optimizer, steps // 20, steps)
-    records, sum_of_losses, start, every = [], 0.0, time.perf_counter(), max(1, steps // 60)
+    log, losses, start = options.output / "log.jsonl", [], time.perf_counter()
+    records = [json.loads(line) for line in log.read_text("utf-8").splitlines()] if log.exists() else []
+    done, every = (records[-1]["step"] if records else 0), max(1, steps // 20)
     for step, result in enumerate(fine_tune(model, batches, optimizer), 1):
         schedule.step()
-        sum_of_losses += result["loss"]
+        losses.append(result["loss"])
         if step % every == 0:
-            seconds = time.perf_counter() - start
-            records.append({"step": step, "loss": sum_of_losses / every, "seconds": round(seconds, 1)})
-            sum_of_losses = 0.0
-            if step % (every * 6) == 0 or step == steps:
-                print(f"step {step:>5} of {steps}: loss {records[-1]['loss']:.3f}, {seconds:.0f} s", flush=True)
-    options.output.mkdir(parents=True, exist_ok=True)
-    (options.output / "log.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records), "utf-8")
+            seconds = round(time.perf_counter() - start, 1)
+            records.append({"step": done + step, "loss": sum(losses[-every:]) / every, "seconds": seconds})
+            print(f"step {step:>5} of {steps}: loss {records[-1]['loss']:.3f}, {seconds:.0f} s", flush=True)
+    log.write_text("".join(json.dumps(record) + "\n" for record in records), "utf-8")
     draw_losses(records, title=f"{model.num_parameters():,} parameters", path=options.output / "losses.png")
 
 
@@ -226,12 +233,16 @@ def show_chat(model: GPT2LMHeadModel, tokenizer: GPT2Tokenizer) -> None:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("out/chat"), help="where the model is saved (out/chat)")
-    parser.add_argument("--steps", type=int, help="how often the weights are changed (1500)")
-    parser.add_argument("--batch", type=int, default=8, help="chats in a batch (8)")
-    parser.add_argument("--learning-rate", type=float, default=2e-3, help="at its highest (0.002)")
+    parser.add_argument("--steps", type=int, default=2000, help="steps on single conversations (2000)")
+    parser.add_argument("--mixed-steps", type=int, default=500, help="then, on mixed ones (500)")
+    parser.add_argument("--continue-from", type=Path, help="a saved model, for which only the mixed steps follow")
+    parser.add_argument("--batch", type=int, default=16, help="chats in a batch (16)")
     parser.add_argument("--seed", type=int, default=0, help="of first weights and order (0)")
     parser.add_argument("--tiny", action="store_true", help="a few steps of a smaller model, to try the script out")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.tiny:
+        options.steps, options.mixed_steps = 4, 2
+    return options
 
 
 def headline(text: str) -> None:

@@ -49,10 +49,10 @@ def main() -> None:
     random.seed(options.seed)
     torch.manual_seed(options.seed)
     options.output.mkdir(parents=True, exist_ok=True)
-    tasks, library = generated_tasks(), library_functions()
+    tasks, library = generated_tasks(), library_functions(files=20 if options.tiny else None)
     learnt, held_out = ([task for task in tasks if task.is_held_out == wanted] for wanted in (False, True))
     random.shuffle(library)
-    library, unseen = library[100:], library[:100]
+    library, unseen = library[len(library) // 25 :], library[: len(library) // 25]
     texts = [task.prompt + task.solution for task in learnt] + [head + body for head, body in library]
     tokenizer = train_byte_level_bpe(texts, vocab_size=2000)
     tokenizer.pad_token = tokenizer.eos_token

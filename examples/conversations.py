@@ -205,12 +205,12 @@ def _successors(names: list[str], kind: str) -> Iterator[Example]:
 
 
 def _sums() -> Iterator[Example]:
-    """Sums of numbers up to 30; a pair of numbers is held out in both orders."""
-    forms = ("What is {0} plus {1}?", "How much is {0} + {1}?", "Add {0} and {1}.")
-    for a in range(31):
-        for b in range(31):
+    """Sums of numbers up to 12; a pair is held out with both of its orders and in all forms."""
+    for a in range(13):
+        for b in range(13):
             held_out = is_held_out(f"sum {min(a, b)} {max(a, b)}", 12)
-            yield [forms[(a + b) % 3].format(a, b), f"{a} plus {b} is {a + b}."], held_out
+            for question in (f"What is {a} plus {b}?", f"How much is {a} + {b}?", f"Add {a} and {b}."):
+                yield [question, f"{a} plus {b} is {a + b}."], held_out
 
 
 def _larger() -> Iterator[Example]:
@@ -226,7 +226,7 @@ def _repeat() -> Iterator[Example]:
     words = {
         word.lower() for row in (*OPPOSITES.split("|"), *KINDS.split("|")) for word in row.split() if len(word) > 2
     }
-    words |= {*NAMES, *DAYS, *MONTHS, *(row.split()[0] for row in CAPITALS.split("|"))}
+    words |= {*NAMES, *DAYS, *MONTHS}
     for word in sorted(words):
         for form in ("Say {0}.", "Repeat the word {0}.", "Please say {0}.", "Say the word {0}, please."):
             yield [form.format(word), f"{word}."], is_held_out(f"repeat {word}", 15)

@@ -109,13 +109,13 @@ def _task(arguments: str, words: str, code: str, kind: str) -> Task:
     return Task(f'def f({arguments}):\n    """{words}"""\n', f"    {code}\n", arguments, kind, number % 7 == 0)
 
 
-def library_functions(limit: int = 600) -> list[tuple[str, str]]:
+def library_functions(files: int | None = None, limit: int = 600) -> list[tuple[str, str]]:
     """Functions of the standard library that have a docstring and at most `limit` characters: head and body.
 
-    The sources of this Python are read, so that other versions give a few more or less.
+    The sources of this Python are read (so many files, by default all), so that other versions give a few more or less.
     """
     found: set[tuple[str, str]] = set()
-    for path in sorted(Path(inspect.__file__).parent.glob("*.py")):
+    for path in sorted(Path(inspect.__file__).parent.glob("*.py"))[:files]:
         try:
             source = path.read_text("utf-8")
             tree = ast.parse(source)
