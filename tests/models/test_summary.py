@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -9,6 +12,7 @@ import minitransformers as mt
 from minitransformers import InputError
 from minitransformers.adapters import LoraConfig, add_adapter
 from minitransformers.auto import CONFIG_MAPPING
+from minitransformers.cli import main
 from minitransformers.models.base.summary import summarize
 from minitransformers.testing.examples import tiny_model
 from minitransformers.testing.families import classes_of
@@ -85,3 +89,14 @@ def test_a_text_that_is_too_long_is_refused() -> None:
         model.summary(length=17)
     with pytest.raises(InputError, match="depth=0"):
         summarize(model, depth=0)
+
+
+def test_the_command_info_shows_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    model = str(Path(__file__).parents[2] / "examples" / "checkpoints" / "gpt")
+    assert main(["info", model]) == 0
+    shown = capsys.readouterr().out
+    assert "h.0 … 4" in shown
+    assert "5 × GPT2Block" in shown
+    assert main(["info", model, "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)["summary"]
+    assert summary == mt.GPT2LMHeadModel.from_pretrained(model).summary().to_dict() | {"parts": summary["parts"]}
