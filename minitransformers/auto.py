@@ -209,7 +209,8 @@ def _model_type(content: dict[str, Any], name: str) -> str:
         )
     if not isinstance(model_type, str) or model_type not in CONFIG_MAPPING:
         raise CheckpointError(
-            f"{name!r} is of model_type {shown(model_type)}, which is not covered; covered are {', '.join(CONFIG_MAPPING)}."
+            f"{name!r} is of model_type {shown(model_type)}, which is not covered; covered are "
+            f"{', '.join(CONFIG_MAPPING)}."
         )
     return model_type
 
