@@ -90,13 +90,7 @@ def _count_correct(model: nn.Module, output: Any, batch: Batch, kind: str) -> di
     }
     logits = next((output[name] for name in fields.get(kind, ()) if name in output), None)
     labels = batch.get(kind)
-    if (
-        isinstance(batch, Repeated)
-        or logits is None
-        or labels is None
-        or logits.shape[:-1] != labels.shape
-        or labels.is_floating_point()
-    ):
+    if logits is None or labels is None or logits.shape[:-1] != labels.shape or labels.is_floating_point():
         return {}  # regression, multi-label classification, question answering
     config = getattr(unwrap(model), "config", None)
     name = {"next_sentence_label": "nsp_accuracy", "sentence_order_label": "sop_accuracy"}.get(kind, "accuracy")
@@ -105,7 +99,8 @@ def _count_correct(model: nn.Module, output: Any, batch: Batch, kind: str) -> di
         name = "token_accuracy" if is_next else "mask_accuracy"
     if kind == "labels" and shifts_labels(model):
         logits, labels = logits[..., :-1, :], labels[..., 1:]
-    return {name: float(((logits.argmax(dim=-1) == labels) & (labels != IGNORED)).sum())}
+    is_right = (logits.argmax(dim=-1) == labels) & (labels != IGNORED)
+    return {name: 0.0 if isinstance(batch, Repeated) else float(is_right.sum())}  # the same names on all ranks
 
 
 def _metrics(sums: Mapping[str, float]) -> dict[str, float]:

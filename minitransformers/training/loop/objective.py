@@ -81,7 +81,7 @@ def normalized_losses(model: nn.Module, batch: Batch, counts: Counts) -> tuple[d
     if not any(own.values()):
         # Other ranks wait for the backward pass, which needs a label to be differentiable: add one, weighted 0.
         loss, output = _loss(model, {**batch, **_with_one_label(batch)})
-        return {kind: 0 * loss}, output
+        return dict.fromkeys(own, 0 * loss), output  # the same kinds on all ranks
     if len(own) > 1:
         return _losses_of_kinds(model, batch, own, counts)
     if kind == "labels" and takes_num_items(model):
@@ -108,7 +108,8 @@ def _losses_of_kinds(model: nn.Module, batch: Batch, own: Counts, counts: Counts
     total = sum((value / max(1, own[kind]) for kind, value in sums.items()), start=loss.new_zeros(()))
     if sums.keys() == own.keys() and (not has_all or torch.isclose(total, loss, rtol=1e-3, equal_nan=True)):
         return {kind: value / max(1, counts[kind]) for kind, value in sums.items()}, output
-    return {next(iter(own)): sum(own.values()) / sum(counts.values()) * loss}, output
+    weighted = sum(own.values()) / sum(counts.values()) * loss
+    return {**dict.fromkeys(own, 0 * loss), next(iter(own)): weighted}, output
 
 
 def _sum_of_losses(logits: Tensor, labels: Tensor, kind: str) -> Tensor:
