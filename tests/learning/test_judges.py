@@ -40,7 +40,7 @@ CHECKS = {
     "patches": learning.check_patches,
 }
 # The checks that are given a module; the others are given the class, or a function.
-OF_MODULES = ("attention", "encoder_block", "feed_forward", "causal_block")
+OF_MODULES = ("attention", "encoder_block", "feed_forward", "causal_block", "cache")
 
 
 def check_padding(function):
