@@ -9,8 +9,8 @@ from torch import Tensor
 def beam_search(model: Callable, input_ids: Tensor, num_beams: int, max_new_tokens: int, eos_token_id: int) -> Tensor:
     """The best continuation that is found with a few beams; its score is the sum of its log-probabilities.
 
-    A text ends at `eos_token_id`. It waits with its score, and its beam is free. At the end the best of all texts is
-    returned, finished or not.
+    A text ends at `eos_token_id`. It is set aside with its score, and its beam becomes free. At the end the best of all
+    texts is returned, finished or not.
 
     Args:
         model: `model(new_ids, cache)` gives the logits (rows, vocab_size) of the token after the last one, and a cache;
