@@ -31,8 +31,8 @@ class Range:
     test: Callable[[Any], bool]
 
 
-FROM_0 = Range("a whole number of at least 0", lambda value: value >= 0)
-FROM_1 = Range("a whole number of at least 1", lambda value: value >= 1)
+FROM_0 = Range("a whole number of at least 0, and less than 2**31", lambda value: 0 <= value < 2**31)
+FROM_1 = Range("a whole number of at least 1, and less than 2**31", lambda value: 1 <= value < 2**31)
 BEAMS = Range("a whole number from 1 to 256", lambda value: 1 <= value <= 256)
 SEEDS = Range("a whole number from 0 to 2**63 − 1", lambda value: 0 <= value < 2**63)
 FACTOR = Range("a number from 0.01 to 100", lambda value: 0.01 <= value <= 100)

@@ -174,7 +174,7 @@ def test_quit_ends(session: Session) -> None:
         ("/temperature warm", "/temperature must be a number from 0.01 to 100, got warm."),
         ("/top_p 1.5", "/top_p must be a number above 0 and at most 1, got 1.5."),
         ("/top_k -1", "/top_k must be"),
-        ("/top_k 1.5", "/top_k must be a whole number of at least 0, got 1.5."),
+        ("/top_k 1.5", "/top_k must be a whole number of at least 0, and less than 2**31, got 1.5."),
         ("/length 0", "/length must be"),
         ("/length 1000", "/length must be less than 256, the number of tokens that the model can read, got 1000."),
         ("/penalty 0", "/penalty must be"),
@@ -377,7 +377,7 @@ def test_as_a_program(directory: Path) -> None:
 def test_without_a_model_it_is_said_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sessions, "OWN_MODEL", Path("none"))
-    monkeypatch.setattr(sessions, "_installed_model", lambda: None)
+    monkeypatch.setattr(sessions, "_installed_model", lambda _: None)
     monkeypatch.setattr(sessions, "fetch_if_reachable", lambda name: None)
     assert cli.main(["generate", "--prompt", "Hi"]) == 1
     error = capsys.readouterr().err
@@ -399,7 +399,7 @@ def test_the_own_model_comes_first(directory: Path, tmp_path: Path, monkeypatch:
 def test_gpt2_comes_next(directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sessions, "OWN_MODEL", Path("none"))
-    monkeypatch.setattr(sessions, "_installed_model", lambda: None)
+    monkeypatch.setattr(sessions, "_installed_model", lambda _: None)
     monkeypatch.setattr(sessions, "fetch_if_reachable", lambda name: {"gpt2": directory}[name])
     assert sessions.load().name == "GPT-2"
 

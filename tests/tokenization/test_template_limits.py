@@ -63,10 +63,10 @@ LARGE = {
 
 @pytest.mark.parametrize("name", ENDLESS)
 def test_templates_that_do_not_end(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "MOST_STEPS", 100_000)
+    monkeypatch.setattr(limits, "MOST_STEPS", 20_000)
     monkeypatch.setattr(limits, "MOST_WORK", 2**25)
     started = time.process_time()
-    with pytest.raises(InputError, match=r"The chat template takes too long: it was stopped after 100,000 steps"):
+    with pytest.raises(InputError, match=r"The chat template takes too long: it was stopped after 20,000 steps"):
         rendered(ENDLESS[name])
     assert time.process_time() - started < 5
 
