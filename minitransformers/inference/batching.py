@@ -85,7 +85,7 @@ def can_be_packed(model: Any, longest: int) -> bool:
         windows.append(config.window_size)
     return (
         not config.is_encoder_decoder
-        and needed <= forward_arguments(type(model))
+        and needed <= forward_arguments(model.__class__)
         and all(window >= longest for window in windows)
         and not getattr(config, "add_cross_attention", False)
         and config.attn_implementation != "eager"
@@ -146,9 +146,7 @@ def _step(model: Any, running: list[Search], lengths: list[int], cache: PackedCa
         search.model.next = logits[:, index : index + 1]  # type: ignore[attr-defined]
 
 
-def _read_prompts(inputs: Sequence[Sequence[int]]) -> list[list[int]]:
-    if isinstance(inputs, Tensor):
-        inputs = inputs.tolist()
+def _read_prompts(inputs: Any) -> list[list[int]]:
     prompts = [prompt.tolist() if isinstance(prompt, Tensor) else list(prompt) for prompt in inputs]
     for index, prompt in enumerate(prompts):
         if not prompt or not all(isinstance(token, int) for token in prompt):

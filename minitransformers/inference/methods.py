@@ -32,8 +32,9 @@ class FastPaths(nn.Module):
         again. Small layers, and those of other classes than `nn.Linear`, stay as they are.
 
         Args:
-            weights: "float32", or "int8": linear layers multiply in 8-bit integers (`Int8Linear`), three to four times
-                as fast with few rows. Logits change by about 1 to 3 % of their size.
+            weights: "float32", or "int8": linear layers multiply in 8-bit integers (`Int8Linear`), two to four times as
+                fast with few rows. The logits of the GPT in examples/checkpoints change by 1.7 % of their size, which
+                is a KL divergence of 0.001 for each token, and raises the perplexity by 0.3 %.
             unpadded: whether encoders leave out padding.
 
         Raises:

@@ -50,7 +50,8 @@ def packed_attention(
         texts = len(list(group))
         end = start + length * texts
         q, k, v = (
-            part[0, :, start:end].unflatten(1, (texts, length)).transpose(0, 1) for part in (query, key, value)
+            part[0, :, start:end].reshape(part.shape[1], texts, length, -1).transpose(0, 1)
+            for part in (query, key, value)
         )  # (texts, heads, length, dim)
         output = F.scaled_dot_product_attention(q, k, v, is_causal=is_causal and length > 1, scale=scale)
         attended.append(output.transpose(0, 1).flatten(1, 2))  # (heads, texts · length, dim)
@@ -73,7 +74,7 @@ class PackedLayer(CacheLayer):
         self, query: Tensor, key: Tensor, value: Tensor, lengths: Sequence[int], scale: float | None
     ) -> Iterator[Tensor]:
         """Causal attention of each text's new tokens to itself: (1, heads, new tokens, dim) for each."""
-        parts = (part.split(list(lengths), dim=2) for part in (query, key, value))
+        parts = (torch.split(part, list(lengths), dim=2) for part in (query, key, value))
         for text, q, k, v in zip(self.texts, *parts, strict=True):
             past, new = text.length, q.shape[2]
             if past and new > 1:

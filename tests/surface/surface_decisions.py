@@ -69,6 +69,7 @@ NOT_HERE: dict[str, dict[str, str]] = {
     },
     "GenerationMixin": {
         SERVING: r"\w*continuous_batching\w*",
+        "a method of `PreTrainedModel`, which says so where a model has no head": "generate_batch",
         OWN_CODE: "load_custom_generate",
         "leave out the last token of the prompt": "heal_tokens",
         "models for texts give texts": "output_modalities",
