@@ -12,7 +12,16 @@ What it does and prints:
      regression on words and pairs of words;
   5. saves the models of the first seed, figures.json and a picture.
 
-@TABLE@
+One run with the seed 0, on one core that other programs used, too:
+
+                   accuracy      F1   trained
+    bag of words      0.702   0.702             (0.688 and 0.715 with the seeds 1 and 2)
+    full              0.847   0.846   100.00%
+    lora              0.827   0.827     0.33%
+    head              0.637   0.637     0.00%
+
+About 2.5 minutes of one core's time for the three methods. LoRA is 2 points behind full tuning with 1/300 of its
+parameters; a head on frozen vectors needs more steps than these.
 
 With `--dataset rotten_tomatoes` the texts come from a hub.
 """

@@ -9,7 +9,15 @@ What it does and prints:
      and the same from random weights; tokens are characters;
   4. prints precision, recall and F1 of whole entities, beside the trivial way: names known from the training sentences.
 
-@TABLE@
+One run with 3 seeds and 8 epochs, 1 minute of one core's time for each seed and model:
+
+    whole entities              precision  recall              F1
+    names known from training       0.665   0.457   0.541 ± 0.050
+    random weights                  0.000   0.000   0.000 ± 0.000
+    pretrained                      0.300   0.498   0.374 ± 0.021
+
+What the model knows of words carries over: from random weights it learns nothing in 8 epochs. It is still worse than a
+list of names. It finds more entities, but cuts names into pieces, since each character is labelled by itself.
 """
 
 from __future__ import annotations
@@ -186,7 +194,7 @@ def draw(results: dict[str, list[dict[str, float]]], path: Path) -> None:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3, help="how often everything is trained (3)")
-    parser.add_argument("--epochs", type=int, default=10, help="passes over the sentences (10)")
+    parser.add_argument("--epochs", type=int, default=8, help="passes over the sentences (8)")
     parser.add_argument("--output", type=Path, default=Path("out/entities"), help="where all goes (out/entities)")
     parser.add_argument("--tiny", action="store_true", help="a few sentences and one epoch, to try the script out")
     options = parser.parse_args()

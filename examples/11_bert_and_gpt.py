@@ -13,7 +13,7 @@ What it does and prints:
 What to expect: BERT's [CLS] sees the whole text from the first layer on. GPT classifies by its last token, the only one
 that has seen all others. Both are small and have read plays, not reviews.
 
-@TABLE@
+No full run's figures stand here yet; --tiny shows the form of the tables in seconds.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ What it does and prints:
 
 It learns these forms, and no programming; tasks such as HumanEval's are far beyond a model of this size.
 
-@TABLE@
+No full run's figures stand here yet; --tiny shows the form of the tables in seconds.
 """
 
 from __future__ import annotations

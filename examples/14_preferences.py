@@ -10,7 +10,7 @@ What it does and prints:
   4. DPO from the pairs: how much more likely preferred replies become than the others, on held-out questions; how often
      sampled replies are polite, whether they are still right, and their mean reward.
 
-@TABLE@
+No full run's figures stand here yet; --tiny shows the form of the tables in seconds.
 """
 
 from __future__ import annotations

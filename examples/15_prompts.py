@@ -6,7 +6,7 @@ What it does and prints: it asks the chat model of examples/checkpoints question
 (the question alone, zero-shot, few-shot, as in training, with an instruction, in a role, step by step), and counts
 right answers. The model is small and was trained on one form: what prompts do for large models is not seen here.
 
-@TABLE@
+No full run's figures stand here yet; --tiny shows the form of the tables in seconds.
 """
 
 from __future__ import annotations
