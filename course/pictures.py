@@ -395,20 +395,20 @@ def minilm() -> Picture:
     """The pieces together."""
     p = Picture("Your pieces from text to sentence vector", 640, 330)
     steps = [
-        ("1  encode", GREY),
-        ("10  BertEmbeddings", BLUE),
-        ("9  EncoderBlock × 6", ORANGE),
+        ("exercise 1: encode", GREY),
+        ("exercise 10: BertEmbeddings", BLUE),
+        ("exercise 9: EncoderBlock × 6", ORANGE),
         ("mean over real tokens", GREEN),
         ("length 1", GREEN),
     ]
-    p.stack(180, 290, steps, width=210)
+    p.stack(180, 290, steps, width=240)
     p.text(180, 314, "A man is eating food.")
     p.text(460, 60, "cosine with", bold=True)
     for index, (text, value) in enumerate((("Someone eats a meal.", 0.761), ("The stock market fell today.", -0.017))):
         p.text(350, 96 + 44 * index, text, size=12, anchor="start")
         p.heat(540, 78 + 44 * index, [[value]], width=60, digits=3)
     p.box(350, 190, 250, 60, "model.safetensors\nnames → your parameters", PALE)
-    p.arrow((350, 220), (287, 200))
+    p.arrow((350, 215), (302, 185))
     return p
 
 
