@@ -120,7 +120,7 @@ class Played:
 
 
 @pytest.mark.parametrize("source", SOURCES)
-@settings(max_examples=12)
+@settings(max_examples=6)
 @given(
     parts=st.lists(st.tuples(st.sampled_from([1, 2, 3]), st.integers(1, 4)), min_size=1, max_size=4),
     last=st.sampled_from([1, 2, 3]),

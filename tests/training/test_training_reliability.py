@@ -347,7 +347,7 @@ def test_mutated_checkpoints_are_refused_or_used(name: str, checkpoint: Path, tm
     file, chance, refused = directory / "training" / name, random.Random(0), 0
     document = json.loads(file.read_text())
     places = [place for place in places_in(document) if place]
-    for place in chance.sample(places, min(45, len(places))):
+    for place in chance.sample(places, min(25, len(places))):
         changed = json.loads(json.dumps(document))
         inner = changed
         for key in place[:-1]:
@@ -362,7 +362,7 @@ def test_mutated_checkpoints_are_refused_or_used(name: str, checkpoint: Path, tm
             go(None, 4, resume=directory, on_nan="skip")
         except MinitransformersError:
             refused += 1
-    assert refused > 15
+    assert refused > 8
 
 
 @pytest.mark.parametrize("change", ["shape", "type", "name", "huge", "header"])

@@ -55,7 +55,8 @@ def read_weights(model: nn.Module, directory: Path, placed: Mapping[str, bool]) 
         with restoring(str(path)), safe_open(path, "pt") as file, torch.no_grad():
             for name in left & set(file.keys()) & weights.keys():
                 stored = file.get_tensor(name)
-                _fill(name, weights[name], stored.T if placed[name] else stored, path)
+                is_transposed = placed[name] is True and stored.ndim == 2
+                _fill(name, weights[name], stored.T if is_transposed else stored, path)
                 left.remove(name)
     if left:
         raise CheckpointError(f"{directory} cannot be loaded: its model files lack {sorted(left)[0]!r}.")
