@@ -30,6 +30,8 @@ from minitransformers.generation.outputs import GenerateOutput
 from minitransformers.generation.sources import read_source
 from minitransformers.generation.streaming import BaseStreamer
 
+MOST_COPIES = 2**14  # of a prompt: each takes the memory of a text of its own
+
 Processor = Callable[[Tensor, Tensor], Tensor]
 Criterion = Callable[..., Tensor | bool]
 
@@ -176,6 +178,10 @@ class GenerationMixin:
         prompt = read(self, settings, inputs if input_ids is None else input_ids, model_inputs)
 
         copies = max(settings.num_beams or 1, settings.num_return_sequences or 1)
+        if copies > MOST_COPIES:
+            raise InputError(
+                f"num_beams and num_return_sequences ask for {copies:,} texts at a time; there may be {MOST_COPIES:,}."
+            )
         pad, vocab_size = settings.pad_token_id, self.config.vocab_size
         if pad is not None and prompt.input_ids.shape[0] * copies > 1 and not 0 <= pad < vocab_size:
             raise InputError(

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from minitransformers.configs.config import Config
 from minitransformers.configs.fields import choice, count, positive, probability, size
+from minitransformers.configs.limits import MOST_LAYERS
 from minitransformers.errors import ConfigError
 from minitransformers.files.checkpoint_names import CheckpointNames, drop
 from minitransformers.generation.mixin import GenerationMixin
@@ -78,7 +79,12 @@ class GPTNeoConfig(Config):
     @property
     def attention_layers(self) -> list[str]:
         """ "global" or "local" for each layer."""
-        return [kind for kinds, times in self.attention_types or () for _ in range(times) for kind in kinds]
+        return [
+            kind
+            for kinds, times in self.attention_types or ()
+            for _ in range(min(times, MOST_LAYERS + 1))
+            for kind in kinds
+        ]
 
     def complete(self) -> None:
         """Fill in what the layers see."""
@@ -93,7 +99,7 @@ class GPTNeoConfig(Config):
             layers = self.attention_layers
         except (TypeError, ValueError):
             layers = ["?"]
-        if not set(layers) <= {"global", "local"} or len(layers) != self.num_layers:
+        if any(kind not in ("global", "local") for kind in layers) or len(layers) != self.num_layers:
             raise ConfigError(
                 f"attention_types={self.attention_types} must say 'global' or 'local' for each of num_layers="
                 f"{self.num_layers} layers, for instance [[['global', 'local'], {max(1, self.num_layers // 2)}]]."
