@@ -20,14 +20,16 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "minitransformers", folder / "source" / "minitransformers", ignore=ignored)
-    shutil.copytree(ROOT / "examples" / "checkpoints" / "gpt", folder / "source" / "examples" / "checkpoints" / "gpt")
+    for model in ("gpt", "chat"):
+        place = Path("examples", "checkpoints", model)
+        shutil.copytree(ROOT / place, folder / "source" / place)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder / "source")
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", str(folder), str(folder / "source")], check=True)
     shutil.rmtree(folder / "source")
     (wheel,) = folder.glob("*.whl")
-    assert wheel.stat().st_size < 15e6
+    assert wheel.stat().st_size < 20e6
     prefix = folder / "prefix"
     subprocess.run(
         [*pip, "install", "--no-deps", "--ignore-installed", "--prefix", str(prefix), str(wheel)], check=True
@@ -56,3 +58,5 @@ def test_the_model_is_the_installed_one(installed: Path) -> None:
     assert Path(file).is_relative_to(installed)
     assert Path(model) == (installed / "share" / "minitransformers" / "gpt").resolve()
     assert name == "the GPT trained with this library"
+    code = "import minitransformers.app.session as s; print(s.load(for_chat=True).name)"
+    assert run(installed, sys.executable, "-c", code).stdout == "the small chat model trained with this library\n"

@@ -175,7 +175,7 @@ def _shipped(own: Path, installed: PurePosixPath) -> Path | None:
     return next((each for each in directories if each is not None and (each / "config.json").is_file()), None)
 
 
-def _installed_model(installed_at: PurePosixPath) -> Path | None:
+def _installed_model(installed_at: PurePosixPath = INSTALLED_MODEL) -> Path | None:
     """The directory of a model that comes with an installed wheel."""
     try:
         installed = metadata.files("minitransformers") or []

@@ -13,9 +13,10 @@ import transformers
 import minitransformers as mt
 from minitransformers.assets import fetch
 from minitransformers.data import SentencePairDataset
+from minitransformers.tokenization.chat.prompt_templates import encode_chat
 
 CHECKPOINTS = Path(__file__).parents[2] / "examples" / "checkpoints"
-CLASSES = {"bert": "BertForPreTraining", "gpt": "GPT2LMHeadModel"}
+CLASSES = {"bert": "BertForPreTraining", "gpt": "GPT2LMHeadModel", "chat": "GPT2LMHeadModel"}
 
 
 @pytest.mark.parametrize("name", CLASSES)
@@ -94,6 +95,34 @@ def test_the_gpt_is_what_the_app_takes_by_default(monkeypatch: pytest.MonkeyPatc
     loaded = session.load(None)
     assert loaded.name == "the GPT trained with this library"
     assert not loaded.is_random
+
+
+def test_the_chat_model_answers_and_remembers() -> None:
+    model, tokenizer = load("chat")
+
+    def reply(*turns: str) -> str:
+        messages = [{"role": ("user", "assistant")[index % 2], "content": turn} for index, turn in enumerate(turns)]
+        ids = torch.tensor([encode_chat(tokenizer, messages)])
+        written = model.generate(ids, do_sample=False, max_new_tokens=30, pad_token_id=0)
+        return tokenizer.decode(written[0, ids.shape[1] :], skip_special_tokens=True).strip()
+
+    assert reply("What is the capital of France?") == "The capital of France is Paris."
+    assert reply("What color is snow?") == "The color of snow is white."
+    hello = ("My name is Anna.", "Nice to meet you, Anna.")
+    assert reply(*hello, "What is my name?") == "Your name is Anna."
+    assert "language model" in reply("Who are you?")
+
+
+def test_the_chat_model_is_what_chat_takes_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    from minitransformers.app import session
+
+    monkeypatch.chdir(CHECKPOINTS.parents[1])
+    loaded = session.load(None, for_chat=True)
+    assert loaded.name == "the small chat model trained with this library"
+    assert loaded.model.config.n_embd != session.load(None).model.config.n_embd
+    monkeypatch.setattr(session, "OWN_CHAT_MODEL", Path("none"))
+    monkeypatch.setattr(session, "INSTALLED_CHAT_MODEL", Path("none"))
+    assert session.load(None, for_chat=True).name == "the GPT trained with this library"
 
 
 def load(name: str) -> tuple[Any, Any]:
