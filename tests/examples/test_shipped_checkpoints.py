@@ -110,7 +110,7 @@ def test_the_chat_model_answers_and_remembers() -> None:
     assert reply("What color is snow?") == "The color of snow is white."
     hello = ("My name is Anna.", "Nice to meet you, Anna.")
     assert reply(*hello, "What is my name?") == "Your name is Anna."
-    assert "language model" in reply("Who are you?")
+    assert "language model" in reply("What are you?")
 
 
 def test_the_chat_model_is_what_chat_takes_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
