@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, TypeVar
@@ -48,11 +48,14 @@ class BatchFeature(dict[str, Any]):
         """The dictionary itself, as `transformers` keeps it inside."""
         return self
 
-    def convert_to_tensors(self, tensor_type: str | None = None) -> BatchFeature:
-        """Convert arrays and lists to tensors ("pt") or arrays ("np"), in place."""
+    def convert_to_tensors(
+        self, tensor_type: str | None = None, skip_tensor_conversion: Sequence[str] | None = None
+    ) -> BatchFeature:
+        """Convert arrays and lists to tensors ("pt") or arrays ("np"), in place, but for the names to be skipped."""
         if check_choice("tensor_type", tensor_type, ("pt", "np", None)) is not None:
             convert = torch.as_tensor if tensor_type == "pt" else np.asarray
-            self.update({name: convert(value) for name, value in self.items()})
+            converted = self.keys() - set(skip_tensor_conversion or ())
+            self.update({name: convert(value) for name, value in self.items() if name in converted})
         return self
 
     def to(self, *args: Any, **kwargs: Any) -> BatchFeature:

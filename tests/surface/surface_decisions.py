@@ -104,7 +104,6 @@ NOT_HERE: dict[str, dict[str, str]] = {
         ),
         OWN_CODE: "register_for_auto_class",
     },
-    "BatchFeature": {"`convert_to_tensors` is called on what is to be converted": "skip_tensor_conversion"},
     r"Cache|\w*Cache|\w*Layer": {
         "no covered family has layers that keep another state than keys and values": r"\w+_(state|indexer)",
         "`DynamicCache(offloading=True)` keeps keys and values on the CPU": "offload prefetch offloading",
