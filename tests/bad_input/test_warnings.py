@@ -31,11 +31,11 @@ def classes_of_embedded_texts() -> None:
 
 
 def an_idle_setting() -> None:
-    mt.GPT2LMHeadModel(GPT2).generate(IDS, max_new_tokens=1, temperature=0.5)
+    mt.GPT2LMHeadModel(GPT2).eval().generate(IDS, max_new_tokens=1, temperature=0.5)
 
 
 def two_lengths() -> None:
-    mt.GPT2LMHeadModel(GPT2).generate(IDS, max_new_tokens=1, max_length=9)
+    mt.GPT2LMHeadModel(GPT2).eval().generate(IDS, max_new_tokens=1, max_length=9)
 
 
 @pytest.mark.parametrize(
