@@ -26,6 +26,7 @@ import argparse
 import json
 import random
 import statistics
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -204,4 +205,8 @@ def parse() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("\nStopped. The next start begins again; downloads are kept.")
+        sys.exit(130)

@@ -22,6 +22,7 @@ import argparse
 import ast
 import json
 import random
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -170,4 +171,8 @@ def parse() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("\nStopped. The next start begins again; downloads are kept.")
+        sys.exit(130)

@@ -19,6 +19,7 @@ import argparse
 import copy
 import json
 import random
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -208,4 +209,8 @@ def parse() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("\nStopped. The next start begins again; downloads are kept.")
+        sys.exit(130)

@@ -20,6 +20,7 @@ from minitransformers.nn.feed_forward import FeedForward, gelu_formula
 from minitransformers.nn.losses import causal_lm_loss, span_loss, token_cross_entropy
 from minitransformers.nn.masks import causal_mask, document_mask, padding_mask
 from minitransformers.nn.normalization import layer_norm
+from minitransformers.nn.packed import packed_attention
 from minitransformers.nn.patches import cut_into_patches
 from minitransformers.nn.positions import SinusoidalPositions, positions_from_mask
 from minitransformers.nn.selection import keep_positions, last_token_positions
@@ -67,6 +68,9 @@ WRONG = {
     "nn.losses: labels of another batch": lambda: causal_lm_loss(floats(BATCH, LENGTH, 9), whole(BATCH + 1, LENGTH)),
     "nn.losses: ends of another length": lambda: span_loss(floats(2, 3), floats(2, 4), whole(2), whole(2)),
     "nn.static_cache: a value of another length": lambda: StaticLayer(8).update(PER_HEAD, PER_HEAD[:, :, 1:]),
+    "nn.packed: one text in place of a row": lambda: packed_attention(
+        PER_HEAD[0], PER_HEAD[0], PER_HEAD[0], lengths=[LENGTH]
+    ),
     "nn.masks: three dimensions": lambda: padding_mask(floats(BATCH, LENGTH, 1)),
     "nn.masks: documents as numbers with a fraction": lambda: document_mask(floats(BATCH, LENGTH)),
     "nn.masks: a length with a fraction": lambda: causal_mask(2.5),

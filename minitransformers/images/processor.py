@@ -366,7 +366,9 @@ def _process(image: Any, data_format: str | None, settings: Mapping[str, Any]) -
     if settings["do_rescale"]:
         pixels = pixels * settings["rescale_factor"]
     if settings["do_normalize"]:
-        mean, std = (torch.tensor(settings[name]).reshape(-1, 1, 1) for name in ("image_mean", "image_std"))
+        mean, std = (
+            torch.tensor(settings[name], dtype=torch.float32).reshape(-1, 1, 1) for name in ("image_mean", "image_std")
+        )
         for name, values in (("image_mean", mean), ("image_std", std)):
             if len(values) not in (1, len(pixels)):
                 remedy = " Pass do_convert_rgb=True." if len(pixels) == 1 else ""

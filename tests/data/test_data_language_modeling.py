@@ -352,11 +352,12 @@ def test_a_resumed_run_has_the_same_masks(kind, workers):
         assert len(list(epoch_from(whole, 0))) == 6
         second = epoch_from(whole, 1)
         next(second), next(second)
-        state = whole.state_dict()
+        place = Progress(epoch=1, batch=2)
+        state = whole.state_dict(place)
         rest = list(second)
         resumed = run_of(how)
         torch.manual_seed(2)
-        resumed.load_state_dict(state)
+        resumed.load_state_dict(state, place)
         assert len(rest) == 4
         assert same(list(epoch_from(resumed, 1, batch=2)), rest)
 

@@ -20,8 +20,8 @@ from random import Random
 
 import torch
 from file_kinds import KINDS
+from file_mutations import mutated
 from limited import Result, run_limited
-from mutations import mutated
 
 
 def case(kind: str, number: int, content: bytes) -> bytes:

@@ -110,6 +110,7 @@ NOT_HERE: dict[str, dict[str, str]] = {
         "a cache of either kind is accepted": "check_dynamic_cache",
         "chunks of the feed-forward would give the same result": "feed_forward_chunk",
     },
+    "BatchFeature": {"`convert_to_tensors` is given the names to skip": "skip_tensor_conversion"},
     "DataCollatorForLanguageModeling": {
         "`generator` and `seed` are arguments": "create_rng get_generator",
         "`return_tensors='np'` turns the batch into arrays": "numpy_mask_tokens",

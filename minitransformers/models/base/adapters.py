@@ -246,8 +246,8 @@ def find_adapter(name_or_path: Any, **where: Any) -> tuple[Source, Source | None
     if path is None or is_model:
         return source, None if path is None else source
     try:
-        base = parse_json(path.read_bytes())["base_model_name_or_path"]
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+        base = dict(parse_json(path.read_bytes())).get("base_model_name_or_path")
+    except (ValueError, TypeError) as error:
         raise CheckpointError(f"{path} is no configuration of an adapter: {error!r}.") from error
     if not isinstance(base, str) or not base:
         raise CheckpointError(

@@ -132,7 +132,7 @@ class Batches:
         return {
             "start": self._start,
             "later": generator_state(self.source),
-            "workers": self._workers,
+            "workers": {**self._workers},  # a copy: reading goes on while a checkpoint is written
             "place": self._place.state_dict(progress) if progress.batch else None,
         }
 
