@@ -110,6 +110,8 @@ def test_a_real_ctrl_c(tmp_path: Path) -> None:
         [sys.executable, str(example)],
         cwd=tmp_path, env={**environment, "PYTHONPATH": str(example.parents[1])},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",
+        # A shell starts what runs in its background with Ctrl-C ignored, and programs pass that on to their own.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as program:  # fmt: skip
         assert program.stdout is not None
         assert program.stderr is not None
