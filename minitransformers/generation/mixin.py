@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from minitransformers.compat.generation import ARGUMENTS, BATCH_FIELDS, MODEL_INPUTS
 from minitransformers.compat.keywords import remove_no_ops
 from minitransformers.errors import InputError, UnknownArgumentError, nearest, warn
-from minitransformers.generation import further, rules
+from minitransformers.generation import rare_settings, rules
 from minitransformers.generation.assisted import assisted_loop, candidate_generator_for
 from minitransformers.generation.beam import beam_loop
 from minitransformers.generation.config import OPTION_NAMES, GenerationConfig
@@ -193,10 +193,12 @@ class GenerationMixin:
             settings, prompt, copies, max_length, logits_processor or [], prefix_allowed_tokens_fn
         )
         criteria, ends, max_length = rules.stopping_rules(settings, max_length, stopping_criteria or [], tokenizer)
-        is_special = any(getattr(settings, name) is not None for name in further.SETTINGS)
+        is_special = any(getattr(settings, name) is not None for name in rare_settings.SETTINGS)
         if is_special or negative_prompt_ids is not None or prompt.cache is not None:
             negative = negative_prompt_ids, negative_prompt_attention_mask
-            assistant_model = further.apply(self, settings, prompt, max_length, processors, negative, assistant_model)
+            assistant_model = rare_settings.apply(
+                self, settings, prompt, max_length, processors, negative, assistant_model
+            )
         if isinstance(generator, int):
             generator = torch.Generator(prompt.input_ids.device).manual_seed(generator)
 
