@@ -6,7 +6,21 @@ What it does and prints: it asks the chat model of examples/checkpoints question
 (the question alone, zero-shot, few-shot, as in training, with an instruction, in a role, step by step), and counts
 right answers. The model is small and was trained on one form: what prompts do for large models is not seen here.
 
-No full run's figures stand here yet; --tiny shows the form of the tables in seconds.
+A run, 43 seconds of one core's time:
+
+    right answers               capitals  colors   kinds  larger number
+    the question alone                0%      0%      0%             0%
+    zero-shot, Q and A               72%     92%     90%            90%
+    few-shot, Q and A                 5%     22%     45%            30%
+    zero-shot, as in training        82%     92%    100%           100%
+    few-shot, as earlier turns       18%     28%     70%            18%
+    with an instruction              50%     52%     20%            75%
+    in a role                        62%     80%     88%            92%
+    step by step                      0%      0%      0%             0%
+
+Each departure from the form of training costs right answers. Examples cost most: the model takes its answer from them
+("The capital of Spain is Rome."). It ends the text at once after a question alone and after "Let's think step by
+step.", since it has learnt that a message is complete there.
 """
 
 from __future__ import annotations

@@ -130,7 +130,8 @@ def train(training: list[Example], options: argparse.Namespace) -> tuple[Any, An
 
 
 def encode(tokenizer: Any, texts: list[str]) -> list[list[int]]:
-    return [[tokenizer.cls_token_id, *tokenizer(text)["input_ids"][: LENGTH - 1]] for text in texts]
+    ids = tokenizer(texts, truncation=True, max_length=LENGTH - 1)["input_ids"]
+    return [[tokenizer.cls_token_id, *row] for row in ids]
 
 
 @torch.no_grad()
