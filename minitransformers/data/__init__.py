@@ -10,7 +10,8 @@ from minitransformers.data.collators import (
     DefaultDataCollator,
     default_data_collator,
 )
-from minitransformers.data.corpus import Documents, TokenBlocks, TokenCorpus
+from minitransformers.data.corpus import TokenCorpus
+from minitransformers.data.corpus_views import CorpusPart, CorpusSplit, Documents, TokenBlocks, TokenSequence
 from minitransformers.data.epoch_sampler import EpochBatchSampler
 from minitransformers.data.language_modeling import (
     DataCollatorForLanguageModeling,
@@ -62,6 +63,8 @@ from minitransformers.data.tokenizing import tokenize_corpus
 from minitransformers.data.vocabulary import train_byte_level_bpe, train_wordpiece
 
 __all__ = [
+    "CorpusPart",
+    "CorpusSplit",
     "CorruptedSpans",
     "DataCollator",
     "DataCollatorForLanguageModeling",
@@ -91,6 +94,7 @@ __all__ = [
     "TokenBlocks",
     "TokenBudgetBatchSampler",
     "TokenCorpus",
+    "TokenSequence",
     "TokenShard",
     "WeightedBatchSampler",
     "concatenate_documents",

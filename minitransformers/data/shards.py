@@ -153,6 +153,22 @@ class TokenShard:
             raise CorpusError(f"{str(self.path)!r} is damaged: document {index} is from {start} to {end}. {_REMEDY}")
         return self.tokens[start:end]
 
+    def document_lengths(self) -> np.ndarray:
+        """How many tokens each document has."""
+        lengths = np.diff(self.starts.astype(np.int64))
+        if (lengths < 0).any() or lengths.sum() != len(self):
+            raise CorpusError(f"{str(self.path)!r} is damaged: its index of documents doesn't fit. {_REMEDY}")
+        return lengths
+
+    def starts_between(self, begin: int, end: int) -> np.ndarray:
+        """The places from `begin` to before `end` where documents begin, rising."""
+        starts = self.starts[:-1]  # the last entry is where the last document ends
+        first, last = np.searchsorted(starts, np.array([begin, end], dtype=starts.dtype))
+        found = starts[first:last].astype(np.int64)
+        if (np.diff(found, prepend=begin, append=end) < 0).any():
+            raise CorpusError(f"{str(self.path)!r} is damaged: its index of documents doesn't rise. {_REMEDY}")
+        return found
+
     def verify(self) -> None:
         """Read the whole file, in pieces, and compare it with its checksum.
 
