@@ -17,7 +17,7 @@ torch.set_num_threads(int(os.environ.get("MINITRANSFORMERS_TEST_THREADS", "1")))
 _SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 # `quick` is what CI runs; `pytest --hypothesis-profile=thorough` is the long run before a release.
 settings.register_profile(
-    "quick", deadline=None, max_examples=15, derandomize=True, suppress_health_check=_SLOW_IS_FINE
+    "quick", deadline=None, max_examples=10, derandomize=True, suppress_health_check=_SLOW_IS_FINE
 )
 settings.register_profile("thorough", deadline=None, max_examples=250, suppress_health_check=_SLOW_IS_FINE)
 # Only whether something differs, for `.ci/newest_reference`: looking for the smallest difference would take hours.

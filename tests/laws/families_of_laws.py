@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
-from hypothesis import settings, strategies as st
+from fewer import fewer
+from hypothesis import strategies as st
 
 from minitransformers.models.base.pretrained import PreTrainedModel
 from minitransformers.models.bert import BertConfig
@@ -50,8 +51,7 @@ def each(classes: Iterable[type[PreTrainedModel]]) -> Callable[[Any], Any]:
         groups.setdefault(model.__name__ if family in IN_DETAIL else family.model_type, []).append(model)
 
     def decorate(test: Any) -> Any:
-        fewer = settings(max_examples=settings.default.max_examples // 3)
-        return pytest.mark.parametrize("classes", list(groups.values()), ids=list(groups))(fewer(test))
+        return pytest.mark.parametrize("classes", list(groups.values()), ids=list(groups))(fewer(3)(test))
 
     return decorate
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from families_of_laws import as_decoder, each
-from hypothesis import given, settings, strategies as st
+from fewer import fewer
+from hypothesis import given, strategies as st
 from safetensors import safe_open
 
 from minitransformers.models.bert import BertConfig, BertForPreTraining
@@ -21,7 +22,7 @@ from minitransformers.testing.weights import draw_weights
 HEADS = [m for m in CLASSES if m not in BACKBONES]
 BASES = {m.config_class: m for m in BACKBONES}
 # Writing and reading cost more than computing.
-few_examples = settings(max_examples=settings.default.max_examples // 6)
+few_examples = fewer(5)
 # Those that have a part of the backbone only.
 PARTS = ("BartForCausalLM", "T5EncoderModel", "T5ForTokenClassification")
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
@@ -63,7 +64,9 @@ def test_saved_and_loaded_is_the_same_model(family, data):
     check_files(model, batch, data.draw(st.sampled_from(["50GB", 1, "1KB", "3KB"])))
 
 
-@pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
+@pytest.mark.parametrize(
+    "tied", [True, pytest.param(False, marks=pytest.mark.thorough)], ids=["tied", "untied"]
+)  # untied ones are among those drawn above
 @pytest.mark.parametrize("model_class", CLASSES, ids=class_name)
 def test_saved_and_loaded_is_the_same_model_of_every_class(model_class, tied):
     model = tiny_model(model_class, dtype=torch.float32, tie_word_embeddings=tied)

@@ -18,7 +18,8 @@ import torch
 from cases import Case, Pair, rounding_nothing
 from comparing import assert_same, flat
 from families import CASES, CLASSES, FAMILIES, family_of
-from hypothesis import given, settings, strategies as st
+from fewer import fewer
+from hypothesis import given, strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -27,7 +28,7 @@ from minitransformers.errors import CheckpointError
 BY_NAME = {case.name: case for case in CLASSES}
 
 # Reading and writing costs more than computing, and the numbers matter less: a fifth of the profile's examples.
-few_examples = settings(max_examples=settings.default.max_examples // 5)
+few_examples = fewer(5)
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The batch is padded on the left",

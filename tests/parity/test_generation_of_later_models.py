@@ -14,7 +14,8 @@ import torch
 from cases import Pair
 from drawing import Draw, Example, Values, seeds
 from families import family_of
-from hypothesis import given, settings, strategies as st
+from fewer import fewer
+from hypothesis import given, strategies as st
 
 NAMES = ["GPTNeoForCausalLM", "GPTNeoXForCausalLM", "LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM"]
 HOW: dict[str, dict[str, Any]] = {
@@ -24,7 +25,7 @@ HOW: dict[str, dict[str, Any]] = {
 }
 NEW = 9
 
-few_examples = settings(max_examples=max(5, settings.default.max_examples // 3))
+few_examples = fewer(2)
 
 
 @st.composite

@@ -7,6 +7,7 @@ goes through the whole suite. A new family needs a table, and a line in families
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any
 
@@ -25,7 +26,8 @@ from comparing import (
     pinned_names,
 )
 from drawing import Example, Values, chunk
-from families import BACKBONES, CASES, CLASSES, INHERITED
+from families import BACKBONES, CASES, CLASSES, FAMILIES, INHERITED
+from fewer import fewer
 from hypothesis import Phase, given, settings, strategies as st
 from mutations import MUTATIONS, attend_coarsely
 
@@ -50,7 +52,7 @@ ROUNDED = [
 
 
 # A head adds a layer and a loss to a backbone that has been drawn for itself: fewer examples show what it does.
-third = settings(max_examples=settings.default.max_examples // 3)
+third = fewer(3)
 
 
 @pytest.mark.parametrize("case", BACKBONES, ids=repr)
@@ -191,9 +193,17 @@ def test_chunks_continue_from_the_cache(case: Case, data: st.DataObject) -> None
     )
 
 
-@pytest.mark.parametrize(
-    ("case", "mutation"), [(case, mutation) for case in CASES for mutation in case.mutations], ids=repr
-)
+def with_each_error() -> Iterator[Any]:
+    """Each class with each of its errors. What the backbone has shown, its heads show again in the long run alone."""
+    for family in FAMILIES:
+        backbone = family.cases[0]
+        for case in (case for case in family.cases if case in CASES):
+            for mutation in case.mutations:
+                is_new = case is backbone or mutation not in backbone.mutations
+                yield pytest.param(case, mutation, marks=() if is_new else pytest.mark.thorough)
+
+
+@pytest.mark.parametrize(("case", "mutation"), with_each_error(), ids=repr)
 def test_an_error_is_noticed(case: Case, mutation: str) -> None:
     """In some example our model agrees, and with one error built in it does not."""
 

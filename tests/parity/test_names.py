@@ -14,6 +14,7 @@ import torch
 from cases import Case, Pair
 from comparing import TOLERANCE
 from families import CASES, CLASSES
+from fewer import fewer
 from hypothesis import given, strategies as st
 from torch import Tensor, nn
 
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 @pytest.mark.parametrize("case", CLASSES, ids=lambda case: case.name)
+@fewer(3)  # for each of a hundred classes; tests of numbers draw the same configurations in full
 @given(data=st.data())
 def test_names_inside_are_the_references(case: Case, data: st.DataObject) -> None:
     pair = Pair(case, data.draw(case.examples))
@@ -50,6 +52,7 @@ def layer_norms(model: nn.Module) -> list[str]:
 
 
 @pytest.mark.parametrize("case", CLASSES, ids=lambda case: case.name)
+@fewer(3)  # for each of a hundred classes; tests of numbers draw the same configurations in full
 @given(data=st.data())
 def test_state_dicts_load_strictly_both_ways(case: Case, data: st.DataObject) -> None:
     """In the reference's layout; our own state dict holds GPT-1's and GPT-2's matrices as nn.Linear does."""
@@ -63,6 +66,7 @@ def test_state_dicts_load_strictly_both_ways(case: Case, data: st.DataObject) ->
 
 
 @pytest.mark.parametrize("case", CASES, ids=repr)
+@fewer(3)  # for each of a hundred classes; tests of numbers draw the same configurations in full
 @given(data=st.data())
 def test_hooks_see_the_same(case: Case, data: st.DataObject) -> None:
     """Every module is called as often as in the reference, and the first thing that it returns is the same.

@@ -18,6 +18,7 @@ import pytest
 import tokenizer_cases as cases
 import torch
 import transformers
+from fewer import fewer
 from hypothesis import HealthCheck, given, settings, strategies as st
 from tokenizer_comparing import assert_same_call, assert_same_tokenizer, result_of
 from tokenizer_directories import CLASSES, both, real, real_directory, scratch
@@ -228,6 +229,7 @@ def additions(draw: st.DrawFn) -> list[str | AddedToken]:
 
 
 @pytest.mark.parametrize("family", CLASSES)
+@fewer(3)  # eight tokenizers are read from files in each
 @given(st.data())
 def test_added_tokens_and_saved_files(family: str, data: st.DataObject) -> None:
     """Tokens are added in every way; then each library loads the other's files."""

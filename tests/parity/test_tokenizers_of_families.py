@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import tokenizer_cases as cases
 import transformers
-from hypothesis import given, settings, strategies as st
+from fewer import fewer
+from hypothesis import given, strategies as st
 from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
 from tokenizer_comparing import assert_same_call, assert_same_tokenizer
 from tokenizers import AddedToken
@@ -148,6 +149,7 @@ def test_texts_and_calls(family: str, directories: dict[str, Path], data: st.Dat
 
 
 @pytest.mark.parametrize("family", CLASSES)
+@fewer(3)  # nine tokenizers are read from files in each
 @given(data=st.data())
 def test_each_library_loads_the_files_of_the_other(
     family: str, directories: dict[str, Path], tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -202,7 +204,7 @@ def test_electra_uses_berts_tokenizer_and_bart_robertas() -> None:
 
 
 @pytest.mark.parametrize("family", MODEL_FILES)
-@settings(max_examples=settings.default.max_examples // 3)  # both libraries take a second to convert a model file
+@fewer(3)  # both libraries take a second to convert a model file
 @given(data=st.data())
 def test_from_a_model_file(
     family: str, model_files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -17,6 +17,7 @@ from minitransformers import CheckpointError, TrainingArguments
 from minitransformers.data import (
     DistributedBatchSampler,
     LengthBucketBatchSampler,
+    MixtureBatchSampler,
     ShuffledBatchSampler,
     TokenBudgetBatchSampler,
     WeightedBatchSampler,
@@ -37,6 +38,7 @@ SAMPLERS = {
     "length buckets": lambda: LengthBucketBatchSampler(LENGTHS, 3, num_buckets=4, seed=1),
     "token budget": lambda: TokenBudgetBatchSampler(LENGTHS, 24, pool_size=20, seed=1),
     "weighted": lambda: WeightedBatchSampler([1.0] * NUMBER, 3, replacement=False, seed=1),
+    "mixture": lambda: MixtureBatchSampler([10, NUMBER - 10], 3, seed=1),
 }
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from fewer import fewer
+from hypothesis import given, strategies as st
 from torch.nn import functional as F
 from trainers import (
     BOTH,
@@ -439,7 +440,7 @@ def test_loss_on_plateau_and_a_best_model() -> None:
         assert_same_arrays(ours.predict(held_out).predictions, theirs.predict(held_out).predictions, atol=1e-4)
 
 
-@settings(max_examples=settings.default.max_examples // 2)
+@fewer(2)
 @given(
     patience=st.integers(1, 3),
     threshold=st.sampled_from([0.0, 0.01, 0.1]),

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from fewer import fewer
+from hypothesis import given, strategies as st
 from tiny_runs import bert, gpt2, loader, same, texts, weights
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -46,7 +47,7 @@ def go(directory, steps, hook, plateau, make=bert, **changes):
     )
 
 
-@settings(max_examples=settings.default.max_examples // 2)
+@fewer(2)
 @given(
     patience=st.integers(0, 2),
     factor=st.sampled_from([0.1, 0.5]),
