@@ -29,12 +29,17 @@ def encoder_stacks(model: nn.Module) -> Iterator[nn.Module]:
 
 
 def unpad(stack: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """`pack` where nothing is trained: the training loop decides for itself (training/loop/loss_only.py)."""
+    return None if stack.training else pack(stack, arguments)
+
+
+def pack(stack: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
     """Before the stack: the real tokens as a packed row; None, which changes nothing, where that would not serve."""
     if len(arguments) != 2 or torch.compiler.is_compiling():
         return None
     x, inputs = arguments
     real = _padding(inputs)
-    if stack.training or real is None or x.device.type != "cpu" or not real[:, 0].all():
+    if real is None or x.device.type != "cpu" or not real[:, 0].all():
         return None  # where a text does not begin in the first column, a head may read what is there
     lengths = real.sum(dim=1)
     shortest_first = lengths.argsort(stable=True)  # texts of the same length are neighbours

@@ -312,11 +312,12 @@ class AlbertForPreTraining(AlbertPreTrainedModel):
         encoded = self.albert(
             input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, return_dict=True, **options
         )
-        prediction_logits = self.predictions(encoded.last_hidden_state)
+        x, labels = self.with_labels(encoded.last_hidden_state, labels)
+        prediction_logits = self.predictions(x)
         sop_logits = self.sop_classifier(encoded.pooler_output)
         loss = None
         if labels is not None and sentence_order_label is not None:
-            loss = token_cross_entropy(prediction_logits, labels.view(shape)) + token_cross_entropy(
+            loss = token_cross_entropy(prediction_logits, labels) + token_cross_entropy(
                 sop_logits, sentence_order_label.view(-1)
             )
         return AlbertForPreTrainingOutput(
@@ -352,8 +353,9 @@ class AlbertForMaskedLM(AlbertPreTrainedModel):
         encoded = self.albert(
             input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, return_dict=True, **options
         )
-        logits = self.predictions(encoded.last_hidden_state)
-        loss = None if labels is None else token_cross_entropy(logits, labels.view(shape))
+        x, labels = self.with_labels(encoded.last_hidden_state, labels)
+        logits = self.predictions(x)
+        loss = None if labels is None else token_cross_entropy(logits, labels)
         return MaskedLMOutput(loss, logits, encoded.hidden_states, encoded.attentions)
 
 

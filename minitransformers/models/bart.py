@@ -514,8 +514,9 @@ class BartForConditionalGeneration(BartPreTrainedModel, GenerationMixin):
             return_dict=True,
             **options,
         )
-        logits = self.lm_head(decoded.last_hidden_state) + self.final_logits_bias
-        loss = None if labels is None else token_cross_entropy(logits, labels.view(logits.shape[:2]))
+        x, labels = self.with_labels(decoded.last_hidden_state, labels)
+        logits = self.lm_head(x) + self.final_logits_bias
+        loss = None if labels is None else token_cross_entropy(logits, labels)
         return Seq2SeqLMOutput(loss, logits, **decoded.all_but_last_hidden_state())
 
 

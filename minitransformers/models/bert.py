@@ -508,10 +508,11 @@ class BertForPreTraining(BertPreTrainedModel):
             return_dict=True,
             **options,
         )
-        prediction_logits, seq_relationship_logits = self.cls(encoded.last_hidden_state, encoded.pooler_output)
+        x, labels = self.with_labels(encoded.last_hidden_state, labels)
+        prediction_logits, seq_relationship_logits = self.cls(x, encoded.pooler_output)
         loss = None
         if labels is not None and next_sentence_label is not None:
-            loss = token_cross_entropy(prediction_logits, labels.view(shape)) + token_cross_entropy(
+            loss = token_cross_entropy(prediction_logits, labels) + token_cross_entropy(
                 seq_relationship_logits, next_sentence_label.view(-1)
             )
         return BertForPreTrainingOutput(
@@ -561,8 +562,9 @@ class BertForMaskedLM(BertPreTrainedModel):
             return_dict=True,
             **options,
         )
-        logits = self.cls(encoded.last_hidden_state)
-        loss = None if labels is None else token_cross_entropy(logits, labels.view(shape))
+        x, labels = self.with_labels(encoded.last_hidden_state, labels)
+        logits = self.cls(x)
+        loss = None if labels is None else token_cross_entropy(logits, labels)
         return MaskedLMOutput(loss, logits, encoded.hidden_states, encoded.attentions)
 
 

@@ -302,9 +302,9 @@ class DistilBertForMaskedLM(DistilBertPreTrainedModel):
         shape = read_shape(input_ids, inputs_embeds, self.config.dim)
         check_labels(labels, shape, self.config.vocab_size)
         encoded = self.distilbert(input_ids, attention_mask, inputs_embeds, position_ids, return_dict=True, **options)
-        transformed = self.vocab_layer_norm(self.activation(self.vocab_transform(encoded.last_hidden_state)))
-        logits = self.vocab_projector(transformed)
-        loss = None if labels is None else self.mlm_loss_fct(logits.flatten(0, 1), labels.flatten().long())
+        x, labels = self.with_labels(encoded.last_hidden_state, labels)
+        logits = self.vocab_projector(self.vocab_layer_norm(self.activation(self.vocab_transform(x))))
+        loss = None if labels is None else self.mlm_loss_fct(logits.flatten(0, -2), labels.flatten().long())
         return MaskedLMOutput(loss, logits, encoded.hidden_states, encoded.attentions)
 
 

@@ -211,8 +211,9 @@ class ElectraForMaskedLM(ElectraPreTrainedModel):
         encoded = self.electra(
             input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, return_dict=True, **options
         )
-        logits = self.generator_lm_head(self.generator_predictions(encoded.last_hidden_state))
-        loss = None if labels is None else token_cross_entropy(logits, labels.view(shape))
+        x, labels = self.with_labels(encoded.last_hidden_state, labels)
+        logits = self.generator_lm_head(self.generator_predictions(x))
+        loss = None if labels is None else token_cross_entropy(logits, labels)
         return MaskedLMOutput(loss, logits, encoded.hidden_states, encoded.attentions)
 
 

@@ -393,6 +393,11 @@ class GPT2LMHeadModel(GPT2PreTrainedModel, GenerationMixin):
             return_dict=True,
             **options,
         )
+        if labels is not None and self.skips_logits:
+            x = decoded.last_hidden_state
+            return CausalLMOutputWithCrossAttentions(
+                self.next_token_loss(self.lm_head, x, labels, num_items_in_batch, shift_labels)
+            )
         logits = self.lm_head(keep_positions(decoded.last_hidden_state, logits_to_keep))
         loss = None
         if labels is not None:

@@ -352,6 +352,11 @@ class GPTNeoForCausalLM(GPTNeoPreTrainedModel, GenerationMixin):
             return_dict=True,
             **options,
         )
+        if labels is not None and self.skips_logits:
+            x = decoded.last_hidden_state
+            return CausalLMOutputWithPast(
+                self.next_token_loss(self.lm_head, x, labels, num_items_in_batch, shift_labels)
+            )
         logits = self.lm_head(keep_positions(decoded.last_hidden_state, logits_to_keep))
         loss = None
         if labels is not None:

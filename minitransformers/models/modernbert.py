@@ -386,12 +386,10 @@ class ModernBertForMaskedLM(ModernBertPreTrainedModel):
         shape = read_shape(input_ids, inputs_embeds, self.config.hidden_size)
         check_labels(labels, shape, self.config.vocab_size)
         encoded = self.model(input_ids, attention_mask, position_ids, inputs_embeds, return_dict=True, **options)
-        hidden_states = encoded.last_hidden_state
-        if labels is not None:
-            labels = labels.view(shape)
-            if self.config.sparse_prediction:
-                has_label = labels != self.config.sparse_pred_ignore_index
-                hidden_states, labels = hidden_states[has_label], labels[has_label]
+        hidden_states, labels = self.with_labels(encoded.last_hidden_state, labels)
+        if labels is not None and self.config.sparse_prediction:
+            has_label = labels != self.config.sparse_pred_ignore_index
+            hidden_states, labels = hidden_states[has_label], labels[has_label]
         logits = self.decoder(self.head(hidden_states))
         loss = None
         if labels is not None:

@@ -260,8 +260,9 @@ class RobertaForMaskedLM(RobertaPreTrainedModel):
             return_dict=True,
             **options,
         )
-        logits = self.lm_head(encoded.last_hidden_state)
-        loss = None if labels is None else token_cross_entropy(logits, labels.view(shape))
+        x, labels = self.with_labels(encoded.last_hidden_state, labels)
+        logits = self.lm_head(x)
+        loss = None if labels is None else token_cross_entropy(logits, labels)
         return MaskedLMOutput(loss, logits, encoded.hidden_states, encoded.attentions)
 
 

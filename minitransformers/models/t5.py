@@ -590,8 +590,9 @@ class T5ForConditionalGeneration(_EncoderDecoder, GenerationMixin):
         hidden_states = decoded.last_hidden_state
         if self.config.scale_decoder_outputs:
             hidden_states = hidden_states * self.config.d_model**-0.5
+        hidden_states, labels = self.with_labels(hidden_states, labels)
         logits = self.lm_head(hidden_states)
-        loss = None if labels is None else token_cross_entropy(logits, labels.view(logits.shape[:2]))
+        loss = None if labels is None else token_cross_entropy(logits, labels)
         return Seq2SeqLMOutput(loss, logits, **decoded.all_but_last_hidden_state())
 
 

@@ -184,7 +184,14 @@ def attend(
             if bias is not None or not (cache is None or isinstance(cache, PackedLayer)):
                 raise InputError("Texts that are packed into one row need attention without a bias, and a PackedCache.")
             attended = packed_attention(
-                query, key, value, lengths=mask.lengths, is_causal=mask.is_causal, scale=scale, cache=cache
+                query,
+                key,
+                value,
+                lengths=mask.lengths,
+                is_causal=mask.is_causal,
+                scale=scale,
+                dropout=dropout.p * dropout.training if isinstance(dropout, nn.Dropout) else dropout,
+                cache=cache,
             )
             return AttentionOutput(merge_heads(attended), None)
         if cache is not None:

@@ -28,6 +28,7 @@ def packed_attention(
     lengths: Sequence[int],
     is_causal: bool = False,
     scale: float | None = None,
+    dropout: float = 0.0,
     cache: PackedLayer | None = None,
 ) -> Float[Tensor, "1 heads tokens value_dim"]:
     """Attention within each text of a packed row.
@@ -37,6 +38,7 @@ def packed_attention(
             in one call.
         is_causal: a token sees itself and those before it.
         scale: factor of the scores; 1/√dim where it is None.
+        dropout: probability of dropping an attention weight; not with a cache.
         cache: keys and values of earlier tokens of each text; the new ones are added to it.
     """
     if key.shape[1] != query.shape[1]:
@@ -53,7 +55,9 @@ def packed_attention(
             part[0, :, start:end].reshape(part.shape[1], texts, length, -1).transpose(0, 1)
             for part in (query, key, value)
         )  # (texts, heads, length, dim)
-        output = F.scaled_dot_product_attention(q, k, v, is_causal=is_causal and length > 1, scale=scale)
+        output = F.scaled_dot_product_attention(
+            q, k, v, dropout_p=dropout, is_causal=is_causal and length > 1, scale=scale
+        )
         attended.append(output.transpose(0, 1).flatten(1, 2))  # (heads, texts · length, dim)
         start = end
     return torch.cat(attended, dim=1)[None]

@@ -63,6 +63,7 @@ WHAT_FOR = {
     "models/base/checkpointing.py": "blocks may be computed again in the backward pass",
     "models/base/checks.py": "shapes, ids, labels: errors before anything is computed",
     "models/base/inputs.py": "options, positions, mask, cache: resolved once for all blocks",
+    "models/base/loss_only.py": "all positions are scored, unless the loss alone is read",
     "models/base/masks.py": "the forms in which users pass a mask",
     "models/base/pretrained.py": "misspelt arguments are refused; `return_dict`",
     "models/bert.py": "**BERT**",

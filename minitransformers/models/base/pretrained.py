@@ -21,6 +21,7 @@ from minitransformers.inference.methods import FastPaths
 from minitransformers.models.base.checkpointing import Checkpointing
 from minitransformers.models.base.checkpoints import Checkpoints
 from minitransformers.models.base.inputs import OutputOptions, PreparesInputs
+from minitransformers.models.base.loss_only import LossOnly
 from minitransformers.outputs import ModelOutput
 
 Arguments = ParamSpec("Arguments")
@@ -36,7 +37,7 @@ class HasForward(Protocol[Arguments, Output]):
         ...
 
 
-class PreTrainedModel(Checkpoints, PreparesInputs, Checkpointing, FastPaths):
+class PreTrainedModel(Checkpoints, PreparesInputs, Checkpointing, LossOnly, FastPaths):
     """The base of all models.
 
     A family sets `config_class`, `base_model_prefix` (the attribute under which models with a head keep their

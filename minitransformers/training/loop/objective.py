@@ -19,6 +19,7 @@ from minitransformers.errors import InputError
 from minitransformers.nn.losses import IGNORED, token_cross_entropy
 from minitransformers.training.loop.batches import LABELS, Batch, Repeated, num_rows
 from minitransformers.training.loop.distributed import unwrap
+from minitransformers.training.loop.loss_only import loss_only
 
 Counts = Mapping[str, int | float]
 
@@ -32,7 +33,7 @@ def normalized_loss(model: nn.Module, batch: Batch, counts: Counts) -> Tensor:
     Raises:
         InputError: the model's output has no loss.
     """
-    losses, _ = normalized_losses(model, batch, counts)
+    losses, _ = normalized_losses(model, batch, counts, reads_output=False)
     return sum(losses.values(), start=next(iter(losses.values())).new_zeros(()))
 
 
@@ -74,8 +75,20 @@ def _counts(model: nn.Module, name: str, labels: Tensor, batch: Batch) -> Tensor
     return torch.ones_like(labels) if is_regression else labels != IGNORED
 
 
-def normalized_losses(model: nn.Module, batch: Batch, counts: Counts) -> tuple[dict[str, Tensor], Any]:
-    """`normalized_loss` by kind of label, and the model's output."""
+def normalized_losses(
+    model: nn.Module, batch: Batch, counts: Counts, *, reads_output: bool = True
+) -> tuple[dict[str, Tensor], Any]:
+    """`normalized_loss` by kind of label, and the model's output.
+
+    With `reads_output=False`, logits that the loss does not need are missing in the output (see loss_only.py).
+    """
+    if reads_output:
+        return _normalized_losses(model, batch, counts)
+    with loss_only(model, batch):
+        return _normalized_losses(model, batch, counts)
+
+
+def _normalized_losses(model: nn.Module, batch: Batch, counts: Counts) -> tuple[dict[str, Tensor], Any]:
     own = count_labels(model, batch)
     kind = next(iter(own))
     if not any(own.values()):
@@ -99,10 +112,11 @@ def _losses_of_kinds(model: nn.Module, batch: Batch, own: Counts, counts: Counts
     """
     loss, output = _loss(model, batch)
     scores = [*(output.values() if isinstance(output, Mapping) else output)][1 : 1 + len(own)]
+    labels = {kind: _labels_of(logits, batch[kind]) for kind, logits in zip(own, scores, strict=False)}
     sums = {
-        kind: _sum_of_losses(logits, batch[kind], kind)
+        kind: _sum_of_losses(logits, labels[kind], kind)
         for kind, logits in zip(own, scores, strict=False)
-        if isinstance(logits, Tensor) and logits.shape[:-1].numel() == batch[kind].numel()
+        if isinstance(logits, Tensor) and logits.shape[:-1].numel() == labels[kind].numel()
     }
     has_all = all(own.values())  # otherwise a mean is NaN
     total = sum((value / max(1, own[kind]) for kind, value in sums.items()), start=loss.new_zeros(()))
@@ -110,6 +124,13 @@ def _losses_of_kinds(model: nn.Module, batch: Batch, own: Counts, counts: Counts
         return {kind: value / max(1, counts[kind]) for kind, value in sums.items()}, output
     weighted = sum(own.values()) / sum(counts.values()) * loss
     return {**dict.fromkeys(own, 0 * loss), next(iter(own)): weighted}, output
+
+
+def _labels_of(logits: Any, labels: Tensor) -> Tensor:
+    """The labels, without those of −100 where the logits are without them."""
+    has_label = labels != IGNORED
+    is_selected = isinstance(logits, Tensor) and logits.shape[:-1] == (int(has_label.sum()),)
+    return labels[has_label] if is_selected else labels
 
 
 def _sum_of_losses(logits: Tensor, labels: Tensor, kind: str) -> Tensor:

@@ -73,7 +73,7 @@ class TrainerSteps(Parts):
                     outputs, labels, shift_labels=shifts_labels(model), num_items_in_batch=number
                 )
         else:
-            losses, outputs = normalized_losses(model, inputs, counts)
+            losses, outputs = normalized_losses(model, inputs, counts, reads_output=return_outputs)
             loss = sum(losses.values())
             if step is None and not any(counts.values()):
                 loss = loss * math.nan  # a mean over no label; an evaluation's mean leaves it out
