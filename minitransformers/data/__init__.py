@@ -12,7 +12,9 @@ from minitransformers.data.collators import (
 )
 from minitransformers.data.corpus import TokenCorpus
 from minitransformers.data.corpus_views import CorpusPart, CorpusSplit, Documents, TokenBlocks, TokenSequence
+from minitransformers.data.deduplication import ExactDuplicates, NearDuplicates, normalized_text
 from minitransformers.data.epoch_sampler import EpochBatchSampler
+from minitransformers.data.filters import FilteredTexts, FilterReport, TextFilter
 from minitransformers.data.language_modeling import (
     DataCollatorForLanguageModeling,
     MaskedDataset,
@@ -20,6 +22,14 @@ from minitransformers.data.language_modeling import (
     select_tokens,
     words_from_offsets,
 )
+from minitransformers.data.languages import LanguageGuesser, OnlyLanguages
+from minitransformers.data.length_warmup import GrowingBlocks, LengthWarmupBatchSampler
+from minitransformers.data.middles import (
+    DataCollatorForFillInTheMiddle,
+    fill_in_the_middle,
+    restore_middle,
+)
+from minitransformers.data.mixtures import MixtureBatchSampler, mixture_shares
 from minitransformers.data.packing import (
     PackedDataset,
     PackedDocuments,
@@ -34,6 +44,8 @@ from minitransformers.data.pairs import (
     sentence_order_pairs,
 )
 from minitransformers.data.plans import Plan, padding_waste
+from minitransformers.data.prefixes import DataCollatorForPrefixLM
+from minitransformers.data.quality import C4Rules, GopherRules, RepetitionRules, c4_lines
 from minitransformers.data.samplers import (
     DistributedBatchSampler,
     LengthBucketBatchSampler,
@@ -63,12 +75,15 @@ from minitransformers.data.tokenizing import tokenize_corpus
 from minitransformers.data.vocabulary import train_byte_level_bpe, train_wordpiece
 
 __all__ = [
+    "C4Rules",
     "CorpusPart",
     "CorpusSplit",
     "CorruptedSpans",
     "DataCollator",
+    "DataCollatorForFillInTheMiddle",
     "DataCollatorForLanguageModeling",
     "DataCollatorForMultipleChoice",
+    "DataCollatorForPrefixLM",
     "DataCollatorForSeq2Seq",
     "DataCollatorForSpanCorruption",
     "DataCollatorForTextInfilling",
@@ -79,37 +94,54 @@ __all__ = [
     "DistributedBatchSampler",
     "Documents",
     "EpochBatchSampler",
+    "ExactDuplicates",
+    "FilterReport",
+    "FilteredTexts",
+    "GopherRules",
+    "GrowingBlocks",
     "Infilled",
+    "LanguageGuesser",
     "LengthBucketBatchSampler",
+    "LengthWarmupBatchSampler",
     "MaskedDataset",
+    "MixtureBatchSampler",
+    "NearDuplicates",
+    "OnlyLanguages",
     "PackedDataset",
     "PackedDocuments",
     "Plan",
+    "RepetitionRules",
     "Seeded",
     "SentencePair",
     "SentencePairDataset",
     "ShardHeader",
     "ShuffledBatchSampler",
     "TextFiles",
+    "TextFilter",
     "TokenBlocks",
     "TokenBudgetBatchSampler",
     "TokenCorpus",
     "TokenSequence",
     "TokenShard",
     "WeightedBatchSampler",
+    "c4_lines",
     "concatenate_documents",
     "corrupt_spans",
     "default_data_collator",
     "documents_of",
     "draw_spans",
+    "fill_in_the_middle",
     "id_type",
     "infill_text",
+    "mixture_shares",
     "next_sentence_pairs",
+    "normalized_text",
     "padding_waste",
     "permute_sentences",
     "replace_tokens",
     "restarting_positions",
     "restore_infilled",
+    "restore_middle",
     "restore_spans",
     "select_tokens",
     "sentence_ids",

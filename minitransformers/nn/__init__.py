@@ -20,6 +20,7 @@ from minitransformers.nn.masks import (
     document_mask,
     local_mask,
     padding_mask,
+    prefix_mask,
 )
 from minitransformers.nn.normalization import LayerNorm, RMSNorm, layer_norm, rms_norm
 from minitransformers.nn.patches import PatchEmbedding, cut_into_patches, resize_positions
@@ -71,6 +72,7 @@ __all__ = [
     "merge_heads",
     "padding_mask",
     "positions_from_mask",
+    "prefix_mask",
     "relative_buckets",
     "resize_positions",
     "rms_norm",

@@ -53,6 +53,14 @@ def local_mask(
     return ((distance <= before) & (distance >= -after))[None, None]
 
 
+def prefix_mask(is_prefix: Bool[Tensor, "batch length"]) -> Bool[Tensor, "batch 1 length length"]:
+    """Every query may attend to the whole prefix, and to what came before it: a prefix LM (Raffel et al., 2020, §3.2.1).
+
+    `is_prefix` is True at the tokens that all others see. Combine with `padding_mask` where there is padding.
+    """
+    return causal_mask(is_prefix.shape[1], device=is_prefix.device) | is_prefix[:, None, None, :]
+
+
 def document_mask(document_ids: Int[Tensor, "batch length"]) -> Bool[Tensor, "batch 1 length length"]:
     """Block-diagonal: tokens attend within their own document, for documents packed into one row.
 
