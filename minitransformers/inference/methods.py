@@ -28,8 +28,9 @@ class FastPaths(nn.Module):
         padding, where they otherwise return vectors without a meaning; models for question answering, which compare all
         positions, compute padding as before. Results are those of the model as it was, to rounding.
 
-        Names, `state_dict`, training, `.to`, copies and pickles are as before; when a weight changes, its copy is made
-        again. Small layers, and those of other classes than `nn.Linear`, stay as they are.
+        `train` and `Trainer` leave out padding as well, though dropout then draws other random numbers than it does for
+        a padded batch. Names, `state_dict`, `.to`, copies and pickles are as before; when a weight changes, its copy is
+        made again. Small layers, and those of other classes than `nn.Linear`, stay as they are.
 
         Args:
             weights: "float32", or "int8": linear layers multiply in 8-bit integers (`Int8Linear`), two to four times as

@@ -35,10 +35,12 @@ def loss_only(model: nn.Module, batch: Batch) -> Iterator[None]:
     - Causal language models compute the logits of some tokens at a time (nn/linear_cross_entropy.py). Their output has
       the loss and nothing else.
     - On a CPU, the blocks of BERT, RoBERTa, XLM-RoBERTa, ELECTRA, ALBERT and DistilBERT leave out padding, unless the
-      loss reads it, with the "sdpa" kernel. Dropout then draws other random numbers than in a padded batch.
+      loss reads it, with the "sdpa" kernel. With dropout they do so only after `model.optimize()`: it draws other
+      random numbers for a packed row than for a padded batch, and a run would no longer be that of transformers.
 
     A model that has been changed is run as it is: one of a user's own class with its own `forward` or `loss_function`,
     with a forward hook on the model or its head, or in other wrappers than those of `parallelize` and `torch.compile`.
+    A hook on a block sees padding.
     """
     plain: Any = unwrap(model)
     if not is_unchanged(model, plain):
@@ -46,7 +48,7 @@ def loss_only(model: nn.Module, batch: Batch) -> Iterator[None]:
         return
     with ExitStack() as hooks:
         if reads_no_padding(plain, batch):
-            for stack in encoder_stacks(plain):
+            for stack in filter(may_leave_out_padding, encoder_stacks(plain)):
                 hooks.callback(stack.register_forward_pre_hook(pack).remove)
                 hooks.callback(stack.register_forward_hook(pad_again).remove)
         plain._loss_only = True
@@ -74,6 +76,14 @@ def has_hooks(module: nn.Module) -> bool:
     """Whether somebody has put hooks into the module's forward pass; those of PyTorch itself do not count."""
     hooks = *module._forward_hooks.values(), *module._forward_pre_hooks.values()
     return any(not str(getattr(hook, "__module__", "")).startswith("torch.") for hook in hooks)
+
+
+def may_leave_out_padding(stack: nn.Module) -> bool:
+    """Whether `optimize` has been called, or nobody can notice: no dropout draws numbers, and nobody looks inside."""
+    if "_unpadding_hooks" in vars(stack):
+        return True
+    draws = any(module.p > 0 and module.training for module in stack.modules() if isinstance(module, nn.Dropout))
+    return not draws and not any(map(has_hooks, stack.modules()))
 
 
 def reads_no_padding(model: nn.Module, batch: Batch) -> bool:
