@@ -50,7 +50,8 @@ def loss_only(model: nn.Module, batch: Batch) -> Iterator[None]:
         if reads_no_padding(plain, batch):
             for stack in filter(may_leave_out_padding, encoder_stacks(plain)):
                 hooks.callback(stack.register_forward_pre_hook(pack).remove)
-                hooks.callback(stack.register_forward_hook(pad_again).remove)
+                if not is_optimized(stack):  # which has a hook that pads again
+                    hooks.callback(stack.register_forward_hook(pad_again).remove)
         plain._loss_only = True
         hooks.callback(delattr, plain, "_loss_only")
         yield
@@ -80,10 +81,15 @@ def has_hooks(module: nn.Module) -> bool:
 
 def may_leave_out_padding(stack: nn.Module) -> bool:
     """Whether `optimize` has been called, or nobody can notice: no dropout draws numbers, and nobody looks inside."""
-    if "_unpadding_hooks" in vars(stack):
+    if is_optimized(stack):
         return True
     draws = any(module.p > 0 and module.training for module in stack.modules() if isinstance(module, nn.Dropout))
     return not draws and not any(map(has_hooks, stack.modules()))
+
+
+def is_optimized(stack: nn.Module) -> bool:
+    """Whether `optimize` has been called."""
+    return "_unpadding_hooks" in vars(stack)
 
 
 def reads_no_padding(model: nn.Module, batch: Batch) -> bool:
