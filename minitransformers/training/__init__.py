@@ -12,5 +12,6 @@ from minitransformers.training.loop.evaluation import evaluate as evaluate
 from minitransformers.training.loop.hooks import Hooks as Hooks
 from minitransformers.training.loop.loop import train as train
 from minitransformers.training.loop.loss_only import loss_only as loss_only
+from minitransformers.training.loop.muon import MuonWithAdamW as MuonWithAdamW, muon_groups as muon_groups
 from minitransformers.training.loop.run import Run as Run
 from minitransformers.training.loop.settings import Settings as Settings
