@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -127,6 +128,11 @@ def beam_search(
     return list(text[prompt.shape[1] :])
 
 
+@cache  # the same for every learner's function
+def _plain(seed: int, beams: int, steps: int, eos: bool, wrong: frozenset[str] = frozenset()) -> list[int]:
+    return beam_search(TinyModel(seed, eos=eos), torch.tensor([PROMPT]), beams, steps, wrong)
+
+
 def check_beam_search(function: Callable[..., Any]) -> None:
     """Check beam search on tiny models, against a plain one and against all texts there are.
 
@@ -168,12 +174,9 @@ def check_beam_search(function: Callable[..., Any]) -> None:
             seen[case] = ids[len(PROMPT) :] if ids[: len(PROMPT)] == PROMPT else ids
         return seen[case]
 
-    def right(seed: int, beams: int, steps: int, eos: bool) -> list[int]:
-        return beam_search(TinyModel(seed, eos=eos), prompt, beams, steps)
-
     def broken(cases: list[tuple[int, int, int, bool]]) -> str | None:
         for case in cases:
-            ours, theirs = run(*case), right(*case)
+            ours, theirs = run(*case), _plain(*case)
             if ours != theirs:
                 rows = {
                     "yours": [str(ours), log_probability(case, ours)],
@@ -190,7 +193,7 @@ def check_beam_search(function: Callable[..., Any]) -> None:
         probes = cases if broken(cases) else wide
 
         def reference(wrong: frozenset[str]) -> Iterable[list[int]]:
-            return (beam_search(TinyModel(s, eos=e), prompt, b, n, wrong) for s, b, n, e in probes)
+            return (_plain(*case, wrong) for case in probes)
 
         return find_cause([run(*case) for case in probes], reference, MISTAKES)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -103,6 +104,22 @@ def shares(ids: Tensor, special: Tensor, output: Tensor, labels: Tensor) -> dict
     return found | {"random tokens are all the same": (float(most > 0.5), 10**9)}
 
 
+def _texts(with_special: bool) -> tuple[Tensor, Tensor]:
+    """Ids (200, 300), and which of them are special: [CLS], and padding at the end."""
+    ids = torch.randint(5, VOCABULARY, (200, 300), generator=torch.Generator().manual_seed(0))
+    ids[:, 0], ids[:, -30:] = 1, 2
+    special = torch.zeros_like(ids)
+    if with_special:
+        special[:, 0], special[:, -30:] = 1, 1
+    return ids, special
+
+
+@cache  # the same for every learner's function
+def _plain_shares(with_special: bool, wrong: frozenset[str]) -> dict[str, tuple[float, int]]:
+    ids, special = _texts(with_special)
+    return shares(ids, special, *mask_tokens(ids, special, torch.Generator().manual_seed(2), wrong))
+
+
 def check_mlm_masking(function: Callable[..., Any]) -> None:
     """Check the masking of BERT's pre-training.
 
@@ -113,13 +130,8 @@ def check_mlm_masking(function: Callable[..., Any]) -> None:
     Raises:
         CheckError: a law is broken.
     """
-    draw = torch.Generator().manual_seed(0)
-    ids = torch.randint(5, VOCABULARY, (200, 300), generator=draw)
-    ids[:, 0], ids[:, -30:] = 1, 2
-    special = torch.zeros_like(ids)
-    special[:, 0], special[:, -30:] = 1, 1
-    if not takes(function, "special"):
-        special = torch.zeros_like(ids)
+    with_special = takes(function, "special")
+    ids, special = _texts(with_special)
     before = ids.clone()
     torch.manual_seed(0)
     values = {"input_ids": before, "special": special.bool(), "mask_token_id": MASK, "vocab_size": VOCABULARY}
@@ -138,10 +150,7 @@ def check_mlm_masking(function: Callable[..., Any]) -> None:
         )
     ours = shares(ids, special, output, labels)
 
-    def reference(wrong: frozenset[str]) -> list[dict[str, tuple[float, int]]]:
-        return [shares(ids, special, *mask_tokens(ids, special, torch.Generator().manual_seed(2), wrong))]
-
-    right = reference(frozenset())[0]
+    right = _plain_shares(with_special, frozenset())
 
     def broken(*names: str) -> str | None:
         if all(near(ours[name], right[name]) for name in names):
@@ -169,7 +178,7 @@ def check_mlm_masking(function: Callable[..., Any]) -> None:
             ("Each text is masked on its own.", lambda: broken("selected in both of two texts")),
             ("A random token is any of the vocabulary.", lambda: broken("random tokens are all the same")),
         ],
-        lambda: find_cause([ours], reference, MISTAKES, same_shares),
+        lambda: find_cause([ours], lambda wrong: [_plain_shares(with_special, wrong)], MISTAKES, same_shares),
     )
 
 
