@@ -13,6 +13,7 @@ from minitransformers.data.collators import (
 from minitransformers.data.corpus import TokenCorpus
 from minitransformers.data.corpus_views import CorpusPart, CorpusSplit, Documents, TokenBlocks, TokenSequence
 from minitransformers.data.deduplication import ExactDuplicates, NearDuplicates, normalized_text
+from minitransformers.data.drawn_pairs import DrawnPairs
 from minitransformers.data.epoch_sampler import EpochBatchSampler
 from minitransformers.data.filters import FilteredTexts, FilterReport, TextFilter
 from minitransformers.data.language_modeling import (
@@ -30,6 +31,7 @@ from minitransformers.data.middles import (
     restore_middle,
 )
 from minitransformers.data.mixtures import MixtureBatchSampler, mixture_shares
+from minitransformers.data.ngrams import KneserNey
 from minitransformers.data.packing import (
     PackedDataset,
     PackedDocuments,
@@ -93,6 +95,7 @@ __all__ = [
     "DefaultDataCollator",
     "DistributedBatchSampler",
     "Documents",
+    "DrawnPairs",
     "EpochBatchSampler",
     "ExactDuplicates",
     "FilterReport",
@@ -100,6 +103,7 @@ __all__ = [
     "GopherRules",
     "GrowingBlocks",
     "Infilled",
+    "KneserNey",
     "LanguageGuesser",
     "LengthBucketBatchSampler",
     "LengthWarmupBatchSampler",

@@ -70,7 +70,7 @@ def next_sentence_pairs(
     for index, document in enumerate(documents):
         start = 0
         while len(document) > 1 and start < len(document):
-            target = _target_length(draw, max_length, short_sequence_probability)
+            target = target_length(draw, max_length, short_sequence_probability)
             is_next = draw.random() < 0.5
             end = _enough(lengths[index], start, target, at_least=2)
             # A single sentence is left: as a next one it takes the one before it along.
@@ -84,7 +84,7 @@ def next_sentence_pairs(
                 at = draw.randrange(len(documents[other]))
                 to = _enough(lengths[other], at, target - sum(lengths[index][first:cut]), at_least=1)
                 second, end = documents[other][at:to], cut
-            parts = _truncate(_join(document[first:cut]), _join(second), max_length, draw)
+            parts = truncate_pair(join_sentences(document[first:cut]), join_sentences(second), max_length, draw)
             pairs.append(SentencePair(*parts, IS_NEXT if is_next else NOT_NEXT))
             start = end
     return pairs
@@ -108,11 +108,13 @@ def sentence_order_pairs(
         start = 0
         while len(document) > 1 and start < len(document):
             end = _enough(
-                lengths[index], start, _target_length(draw, max_length, short_sequence_probability), at_least=2
+                lengths[index], start, target_length(draw, max_length, short_sequence_probability), at_least=2
             )
             first = start - 1 if end - start == 1 else start
             cut = draw.randint(first + 1, end - 1)
-            before, after = _truncate(_join(document[first:cut]), _join(document[cut:end]), max_length, draw)
+            before, after = truncate_pair(
+                join_sentences(document[first:cut]), join_sentences(document[cut:end]), max_length, draw
+            )
             swapped = draw.random() < 0.5
             pairs.append(SentencePair(after, before, SWAPPED) if swapped else SentencePair(before, after, IN_ORDER))
             start = end
@@ -230,7 +232,8 @@ def _check(documents: Documents, max_length: Any, short_sequence_probability: An
     return lengths
 
 
-def _target_length(draw: random.Random, max_length: int, short_sequence_probability: float) -> int:
+def target_length(draw: random.Random, max_length: int, short_sequence_probability: float | int) -> int:
+    """How many tokens a pair aims at: `max_length`, or sometimes fewer."""
     return draw.randint(2, max_length) if draw.random() < short_sequence_probability else max_length
 
 
@@ -243,11 +246,14 @@ def _enough(lengths: Sequence[int], start: int, target: int, at_least: int) -> i
     return end
 
 
-def _join(sentences: Sequence[Sequence[int]]) -> list[int]:
+def join_sentences(sentences: Sequence[Sequence[int]]) -> list[int]:
+    """The tokens of several sentences."""
     return [token for sentence in sentences for token in sentence]
 
 
-def _truncate(first: list[int], second: list[int], max_length: int, draw: random.Random) -> tuple[list[int], list[int]]:
+def truncate_pair(
+    first: list[int], second: list[int], max_length: int, draw: random.Random
+) -> tuple[list[int], list[int]]:
     """Take tokens of the longer one until both fit, each of them from the front or the back by a coin."""
     if len(first) + len(second) <= max_length:
         return first, second

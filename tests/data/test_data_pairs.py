@@ -11,7 +11,7 @@ from small_tokenizers import CLS, PAD, SEP, both, ours
 
 from minitransformers import BertConfig, BertForPreTraining, DataCollatorForLanguageModeling, MinitransformersError
 from minitransformers.data import SentencePairDataset, next_sentence_pairs, sentence_ids, sentence_order_pairs
-from minitransformers.data.pairs import _truncate
+from minitransformers.data.pairs import truncate_pair
 
 seeds = st.integers(0, 2**32)
 lengths_of_documents = st.lists(st.lists(st.integers(1, 8), min_size=1, max_size=7), min_size=2, max_size=6).filter(
@@ -152,14 +152,14 @@ def test_cutting_is_that_of_the_released_code(first, second, max_length, seed):
     while sum(lengths) > max_length:
         lengths[lengths[0] <= lengths[1]] -= 1
     one, other = list(range(first)), list(range(100, 100 + second))
-    kept = _truncate(one, other, max_length, random.Random(seed))
+    kept = truncate_pair(one, other, max_length, random.Random(seed))
     assert [len(part) for part in kept] == lengths
     assert is_stretch(kept[0])
     assert is_stretch(kept[1])
 
 
 def test_tokens_go_from_both_ends():
-    fronts = torch.tensor([_truncate(list(range(30)), [100], 11, random.Random(seed))[0][0] for seed in range(400)])
+    fronts = torch.tensor([truncate_pair(list(range(30)), [100], 11, random.Random(seed))[0][0] for seed in range(400)])
     assert abs(fronts.double().mean() - 10) < 4 * (20 / 4 / 400) ** 0.5
     assert abs(fronts.double().var() - 5) < 1.5
 
