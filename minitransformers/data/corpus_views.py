@@ -155,7 +155,8 @@ class CorpusPart(TokenSequence):
 
     def document_lengths(self) -> np.ndarray:
         """How many tokens each document has."""
-        return self.corpus.document_lengths()[self.indices]
+        lengths: np.ndarray = self.corpus.document_lengths()[self.indices]
+        return lengths
 
     def _pieces(self, start: int, stop: int) -> list[tuple[int, int, int]]:
         """Where the tokens stand in the corpus: from, to, and how much further than in this part."""
@@ -242,8 +243,8 @@ class TokenBlocks(Dataset[dict[str, Tensor]]):
         if not self.document_mask:
             return {"input_ids": ids, "labels": labels}
         starts = self.corpus.document_starts(start, start + self.length) - start
-        starts = torch.from_numpy(np.append(0, starts).astype(np.int64))  # the block itself starts at 0
-        position_ids = restarting_positions(starts, self.length, self.length)
+        places = torch.from_numpy(np.append(0, starts).astype(np.int64))  # the block itself starts at 0
+        position_ids = restarting_positions(places, self.length, self.length)
         labels[position_ids == 0] = IGNORED
         return {"input_ids": ids, "labels": labels, "position_ids": position_ids}
 

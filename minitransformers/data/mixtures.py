@@ -48,7 +48,8 @@ def mixture_shares(sizes: Any, *, weights: Any = None, temperature: Any = 1.0) -
     present = amounts > 0
     shares = np.zeros(len(amounts))
     shares[present] = (amounts[present] / amounts.max()) ** (1 / temperature)  # at most 1: powers don't overflow
-    return shares / shares.sum()
+    normalized: np.ndarray = shares / shares.sum()
+    return normalized
 
 
 class MixtureBatchSampler(EpochBatchSampler):

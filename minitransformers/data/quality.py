@@ -31,11 +31,11 @@ class GopherRules:
     """
 
     words: tuple[int, int] = (50, 100_000)
-    word_length: tuple[float, float] = (3.0, 10.0)
-    symbols: float = 0.1
-    bullet_lines: float = 0.9
-    ellipsis_lines: float = 0.3
-    alphabetic_words: float = 0.8
+    word_length: tuple[float | int, float | int] = (3.0, 10.0)
+    symbols: float | int = 0.1
+    bullet_lines: float | int = 0.9
+    ellipsis_lines: float | int = 0.3
+    alphabetic_words: float | int = 0.8
     stop_words: Sequence[str] = STOP_WORDS
     least_stop_words: int = 2
 
@@ -73,12 +73,12 @@ class RepetitionRules:
             each character counted once.
     """
 
-    lines: float = 0.30
-    line_characters: float = 0.20
-    paragraphs: float = 0.30
-    paragraph_characters: float = 0.20
-    top_ngrams: dict[int, float] = field(default_factory=lambda: {2: 0.20, 3: 0.18, 4: 0.16})
-    repeated_ngrams: dict[int, float] = field(
+    lines: float | int = 0.30
+    line_characters: float | int = 0.20
+    paragraphs: float | int = 0.30
+    paragraph_characters: float | int = 0.20
+    top_ngrams: dict[int, float | int] = field(default_factory=lambda: {2: 0.20, 3: 0.18, 4: 0.16})
+    repeated_ngrams: dict[int, float | int] = field(
         default_factory=lambda: {5: 0.15, 6: 0.14, 7: 0.13, 8: 0.12, 9: 0.11, 10: 0.10}
     )
 

@@ -73,10 +73,10 @@ class MuonWithAdamW(Optimizer):
         groups: list[dict[str, Any]],
         lr: float | int = 3e-4,
         *,
-        momentum: float = 0.95,
+        momentum: float | int = 0.95,
         nesterov: bool = True,
         ns_steps: int = 5,
-        betas: tuple[float, float] = (0.9, 0.95),
+        betas: tuple[float | int, float | int] = (0.9, 0.95),
         eps: float = 1e-8,
     ) -> None:
         of_kind: dict[str, list[dict[str, Any]]] = {"muon": [], "adamw": []}
