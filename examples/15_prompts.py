@@ -19,8 +19,8 @@ A run, 43 seconds of one core's time:
     step by step                      0%      0%      0%             0%
 
 Each departure from the form of training costs right answers. Examples cost most: the model takes its answer from them
-("The capital of Spain is Rome."). It ends the text at once after a question alone and after "Let's think step by
-step.", since it has learnt that a message is complete there.
+("The capital of Spain is Rome."). Asked for the capital of France by the question alone, or step by step, it writes
+nothing: the text ends at once, as messages do in training.
 """
 
 from __future__ import annotations
