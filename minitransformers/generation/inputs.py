@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -106,6 +107,10 @@ class NextTokenModel:
             self._per_token["position_ids"] = _extended(prompt.position_ids, total, step=1)
         if prompt.token_type_ids is not None:
             self._per_token["token_type_ids"] = _extended(prompt.token_type_ids, total)
+        self._total = total
+        self._may_step = not (options or prompt.constant or prompt.inputs_embeds is not None or self._is_given)
+        self._step: Callable[..., Tensor] | None = None
+        self._bias: Tensor | None = None
 
     def __call__(self, input_ids: Tensor, count: int = 1) -> Tensor:
         """Logits (rows, count, vocabulary) in float32 of the tokens that follow each of the last `count`.
@@ -119,6 +124,10 @@ class NextTokenModel:
         if self._is_first_call and self._copies > 1 and self._cached_rows() > self._rows:
             self._copy_rows()  # the cache already holds a row for each copy
         copies, end = self._copies, self.before + input_ids.shape[1]
+        if self._step is not None and count == 1 and end - self._computed == 1:
+            position_ids, bias = self._per_token["position_ids"][:, end - 1 : end], self._mask_bias(end)
+            self._computed = end
+            return self._step(input_ids[:, -1:], position_ids, bias, self.cache).float()
         if "logits_to_keep" in self._inputs:
             self._inputs["logits_to_keep"] = count
         arguments = self.model.prepare_inputs_for_generation(
@@ -148,7 +157,25 @@ class NextTokenModel:
                 self.cache.batch_repeat_interleave(copies)
             logits = logits.repeat_interleave(copies, dim=0)
             self.details = repeat_rows(self.details, copies, self._rows)
+        if self._may_step:
+            self._find_step()
         return logits
+
+    def _find_step(self) -> None:
+        """After the prompt: the step of a model that `optimize` has made faster, where all that it reads is here."""
+        self._may_step = False
+        find = getattr(self.model, "decode_step", None)
+        if find is None or not {"position_ids"} <= self._per_token.keys() <= {"position_ids", "attention_mask"}:
+            return
+        self._step = find(self.cache, self._total)
+        mask = self._per_token.get("attention_mask")
+        if self._step is not None and mask is not None:
+            zeros = torch.zeros(mask.shape, dtype=self.model.dtype, device=mask.device)
+            self._bias = zeros.masked_fill(mask == 0, -math.inf)[:, None, None]
+
+    def _mask_bias(self, end: int) -> Tensor | None:
+        """(rows, 1, 1, end) 0 at tokens and −∞ at padding; None where nothing is padded."""
+        return None if self._bias is None else self._bias[..., :end]
 
     def reorder(self, rows: Tensor) -> None:
         """Continue row `rows[i]` in row i; both must have the same prompt."""

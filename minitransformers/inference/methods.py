@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 from torch import nn
 
 from minitransformers.generation.config import GenerationConfig
-from minitransformers.inference import batching, optimize
+from minitransformers.inference import batching, decoding, optimize
+from minitransformers.nn.cache import Cache
 
 ModelType = TypeVar("ModelType", bound="FastPaths")
 
@@ -50,6 +51,10 @@ class FastPaths(nn.Module):
         """Take out what `optimize` has put in, and free its copies; return the model."""
         optimize.undo_optimize(self)
         return self
+
+    def decode_step(self, cache: Cache | None, longest: int) -> decoding.Step | None:
+        """The step that `generate` takes in place of `forward`; None where `forward` is needed. See decoding.py."""
+        return decoding.decode_step(self, cache, longest)
 
     def generate_batch(
         self,
