@@ -4,9 +4,9 @@
 
 What it does and prints:
   1. reads text files, by default 37 plays by Shakespeare, of which two are kept apart to measure on; learns a WordPiece
-     vocabulary from the others;
-  2. makes pairs of stretches of text, half of which follow each other and half of which come from two plays, and builds
-     a BERT of the chosen size;
+     vocabulary from the others, and writes all tokens to files;
+  2. draws pairs of stretches of text from these files when they are needed, so that the corpus need not fit in memory:
+     half of the pairs follow each other, half come from two plays. It builds a BERT of the chosen size;
   3. trains it on both tasks of the paper at once (Devlin et al., 2018, §3.1): what the masked tokens are (MLM), and
      whether the second stretch follows the first (NSP), first in short pairs, then in long ones (A.2). From time to
      time it prints, for the texts that were kept apart, how many masked tokens and how many pairs it gets right.
@@ -36,11 +36,13 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import torch
-from torch.utils.data import ConcatDataset, DataLoader, DistributedSampler, SequentialSampler, Subset
+from torch.utils.data import ConcatDataset, DataLoader, DistributedSampler, SequentialSampler
 
 from minitransformers import (
     BertConfig,
@@ -50,16 +52,29 @@ from minitransformers import (
     get_linear_schedule_with_warmup,
 )
 from minitransformers.assets import fetch
-from minitransformers.data import SentencePair, SentencePairDataset, next_sentence_pairs, sentence_ids, train_wordpiece
+from minitransformers.data import (
+    DrawnPairs,
+    SentencePairDataset,
+    TextFiles,
+    TokenCorpus,
+    tokenize_corpus,
+    train_wordpiece,
+)
 from minitransformers.trainer_utils import get_last_checkpoint
 from minitransformers.training import Hooks, Run, Settings, evaluate, parallelize, train
-from minitransformers.training.loop.distributed import is_distributed
+from minitransformers.training.loop.distributed import (
+    default_device,
+    is_distributed,
+    join_process_group,
+    on_all_ranks,
+)
 from minitransformers.training.loop.logs import JsonLines
 from minitransformers.training.loop.optimizers import parameter_groups
 from minitransformers.visualization import draw_losses
 
 UNSEEN = ("much_ado_about_nothing", "winters_tale")
 MASKED = ("Wherefore art [MASK] so sad?", "My [MASK], I will go with thee.", "What is thy [MASK]? My name is Tom.")
+MEASURED = 10_000  # pairs of the texts that were kept apart, at most
 IS_MAIN = os.environ.get("RANK", "0") == "0"  # torchrun numbers its processes
 
 # vocab_size, max_position_embeddings, hidden_size, num_hidden_layers, num_attention_heads;
@@ -88,9 +103,12 @@ def pretrain(options: argparse.Namespace, output: Path) -> None:
     short = short if options.short is None else options.short
 
     headline("1. Text and vocabulary")
-    documents, unseen = read_documents(options.text)
-    tokenizer = train_wordpiece([line for document in documents for line in document], vocab_size=vocab_size)
-    say(f"{len(documents)} texts to learn from and {len(unseen)} to measure on; {len(tokenizer):,} tokens.")
+    join_process_group(default_device())
+    texts, unseen = choose_texts(options.text)
+    tokenizer = train_wordpiece(texts, vocab_size=vocab_size)
+    corpus = written(texts, tokenizer, output / "tokens", options)
+    held_out = written(unseen, tokenizer, output / "tokens-held-out", options)
+    say(f"{len(texts.files)} texts to learn from and {len(unseen.files)} to measure on; {len(tokenizer):,} tokens.")
 
     headline("2. Pairs and model")
     number = steps * batch * options.accumulation * int(os.environ.get("WORLD_SIZE", "1"))
@@ -99,11 +117,11 @@ def pretrain(options: argparse.Namespace, output: Path) -> None:
     # In this order: short pairs first.
     pairs = ConcatDataset(
         [
-            make_pairs(documents, tokenizer, short_length, number_short, most=options.times),
-            make_pairs(documents, tokenizer, length, number - number_short, most=options.times),
+            pairs_of(corpus, tokenizer, short_length, number_short, seed=2 * options.seed, most=options.times),
+            pairs_of(corpus, tokenizer, length, number - number_short, seed=2 * options.seed + 1, most=options.times),
         ]
     )
-    held_out = make_pairs(unseen, tokenizer, length)
+    held_out_pairs = pairs_of(held_out, tokenizer, length, MEASURED, seed=0, most=1)
     model = BertForPreTraining(
         BertConfig(
             vocab_size=len(tokenizer), max_position_embeddings=length, hidden_size=width, num_hidden_layers=layers,
@@ -114,7 +132,7 @@ def pretrain(options: argparse.Namespace, output: Path) -> None:
     )  # fmt: skip
     numbers = [len(part) for part in pairs.datasets]
     say(f"{numbers[0]:,} pairs of up to {short_length} tokens to learn from, then {numbers[1]:,} of up to {length};")
-    say(f"{len(held_out):,} pairs to measure on.")
+    say(f"{len(held_out_pairs):,} pairs to measure on.")
     say(f"A BERT of {layers} layers of {width}: {model.num_parameters():,} parameters.")
 
     headline("3. Training")
@@ -126,7 +144,7 @@ def pretrain(options: argparse.Namespace, output: Path) -> None:
     batches = DataLoader(pairs, batch_size=batch, sampler=sampler, collate_fn=mask, drop_last=True)
     # Masked once, so that each evaluation asks the same.
     same_mask = DataCollatorForLanguageModeling(tokenizer, seed=options.seed)
-    validation = list(DataLoader(held_out, batch_size=32, collate_fn=same_mask))
+    validation = list(DataLoader(held_out_pairs, batch_size=32, collate_fn=same_mask))
     token, share = unigram_guess(validation)
     say(f"Guessing {tokenizer.convert_ids_to_tokens(token)!r} everywhere gets {share:.1%} of the masked tokens right.")
     settings = Settings(
@@ -166,16 +184,24 @@ def pretrain(options: argparse.Namespace, output: Path) -> None:
         print(f"\nSaved to {output}: BertForMaskedLM.from_pretrained({str(output)!r}).")
 
 
-def make_pairs(
-    documents: list[list[str]], tokenizer: BertTokenizer, length: int, number: int | None = None, most: int = 1
-) -> Subset:
-    """`number` pairs in random order. Texts are cut up to `most` times, at other places and beside other texts."""
-    ids = sentence_ids(documents, tokenizer)
-    pairs: list[SentencePair] = []
-    for seed in range(most):
-        if number is None or len(pairs) < number:
-            pairs += next_sentence_pairs(ids, max_length=length - 3, seed=seed)
-    return Subset(SentencePairDataset(pairs, tokenizer), torch.randperm(len(pairs))[:number].tolist())
+def written(lines: Lines, tokenizer: BertTokenizer, directory: Path, options: argparse.Namespace) -> TokenCorpus:
+    """The tokens of the lines, in files; written by one process, unless an earlier run has done it."""
+
+    def write() -> None:
+        if IS_MAIN:
+            tokenize_corpus(lines, tokenizer, directory, add_special_tokens=False, show_progress=options.progress)
+
+    on_all_ranks(write)
+    return TokenCorpus(directory, verify=False)
+
+
+def pairs_of(
+    corpus: TokenCorpus, tokenizer: BertTokenizer, length: int, number: int, *, seed: int, most: int
+) -> SentencePairDataset:
+    """`number` pairs of up to `length` tokens, but together no more than `most` times the tokens of the corpus."""
+    once = max(1, len(corpus) // (length - 3))
+    drawn = DrawnPairs(corpus, max_length=length - 3, number=max(1, min(number, most * once)), seed=seed)
+    return SentencePairDataset(drawn, tokenizer)
 
 
 class Report(Hooks):
@@ -210,18 +236,32 @@ def fill_in(model: BertForPreTraining, tokenizer: BertTokenizer) -> None:
         print(f"  {text:<42}{'   '.join(words)}")
 
 
-def read_documents(files: list[Path] | None) -> tuple[list[list[str]], list[list[str]]]:
-    """Texts as lists of lines, to learn from and to measure on: two plays, or the last tenth of each given file."""
+@dataclass
+class Lines:
+    """The lines of files, from one tenth of each file to another, and an empty line after each file.
+
+    Each iteration reads the files again, a line at a time.
+    """
+
+    files: list[Path]
+    tenths: tuple[int, int] = (0, 10)
+
+    def __iter__(self) -> Iterator[str]:
+        for file in self.files:
+            lines = TextFiles(file, documents="line")
+            number = sum(1 for _ in lines)
+            first, last = (number * tenth // 10 for tenth in self.tenths)
+            yield from islice(lines, first, last)
+            yield ""
+
+
+def choose_texts(files: list[Path] | None) -> tuple[Lines, Lines]:
+    """The texts to learn from, and those to measure on: two plays, or the last tenth of each given file."""
     if files:
-        lines = [nonempty_lines(file) for file in files]
-        return [text[: len(text) * 9 // 10] for text in lines], [text[len(text) * 9 // 10 :] for text in lines]
-    plays = {path.stem: nonempty_lines(path) for path in sorted(fetch("shakespeare").glob("*.txt"))}
-    unseen = [plays.pop(name) for name in UNSEEN]
-    return list(plays.values()), unseen
-
-
-def nonempty_lines(file: Path) -> list[str]:
-    return [line.strip() for line in file.read_text("utf-8").splitlines() if line.strip()]
+        return Lines(files, (0, 9)), Lines(files, (9, 10))
+    plays = sorted(fetch("shakespeare").glob("*.txt"))
+    unseen = [path for path in plays if path.stem in UNSEEN]
+    return Lines([path for path in plays if path not in unseen]), Lines(unseen)
 
 
 def parse() -> argparse.Namespace:
@@ -233,7 +273,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, help="pairs in a batch, on each process")
     parser.add_argument("--accumulation", type=int, default=1, help="batches that make up one step (1)")
     parser.add_argument("--short", type=float, help="portion of pairs that are short")
-    parser.add_argument("--times", type=int, default=20, help="how often each text is cut into pairs at most (20)")
+    parser.add_argument(
+        "--times", type=int, default=20, help="pairs have at most so many times the tokens of the texts (20)"
+    )
     parser.add_argument("--masked", type=float, default=0.3, help="portion of tokens to select while training (0.3)")
     parser.add_argument("--learning-rate", type=float, help="at its highest")
     parser.add_argument("--dropout", type=float, default=0.0, help="against learning by heart; 0.1 for many epochs (0)")
