@@ -137,4 +137,5 @@ def _document_bounds(corpus: TokenCorpus) -> np.ndarray:
         before += shard.header.documents
     ends = np.concatenate([*empty, [before]])
     bounds = np.stack([np.concatenate([[0], ends[:-1] + 1]), ends], axis=1)
-    return bounds[bounds[:, 1] > bounds[:, 0]]
+    with_sentences: np.ndarray = bounds[bounds[:, 1] > bounds[:, 0]]
+    return with_sentences
