@@ -41,6 +41,11 @@ def linear_cross_entropy(
     return total
 
 
+def fits_in_a_chunk(tokens: int, weight: Float[Tensor, "vocab hidden"]) -> bool:
+    """Whether the logits of so many tokens are so few that chunks would save nothing."""
+    return tokens * weight.shape[0] <= CHUNK
+
+
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Tensor:

@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from minitransformers.nn.linear_cross_entropy import linear_cross_entropy
-from minitransformers.nn.losses import IGNORED, token_cross_entropy
+from minitransformers.nn.linear_cross_entropy import fits_in_a_chunk, linear_cross_entropy
+from minitransformers.nn.losses import IGNORED, causal_lm_loss, token_cross_entropy
 
 
 class LossOnly(nn.Module):
@@ -47,19 +47,21 @@ class LossOnly(nn.Module):
         num_items: int | Tensor | None = None,
         shift_labels: Int[Tensor, "*any"] | None = None,
     ) -> Float[Tensor, ""]:
-        """`causal_lm_loss` of the head's logits, a part of them at a time (nn/linear_cross_entropy.py)."""
+        """`causal_lm_loss` of the head's logits, where they are many a part at a time (nn/linear_cross_entropy.py)."""
         shape = hidden_states.shape[:2]
+        if not is_plain_linear(head) or fits_in_a_chunk(shape.numel(), head.weight):  # type: ignore[arg-type]
+            logits = head(hidden_states)
+            if shift_labels is None:
+                return causal_lm_loss(logits, labels.view(shape), num_items=num_items)
+            return token_cross_entropy(logits, shift_labels.view(shape), num_items=num_items, upcast=True)
         if shift_labels is None:
             hidden_states, labels = hidden_states[:, :-1], labels.view(shape)[:, 1:]
         else:
             labels = shift_labels.view(shape)
         has_label = labels != IGNORED
         x, labels = hidden_states[has_label], labels[has_label].long()
-        if is_plain_linear(head):
-            return linear_cross_entropy(x, head.weight, head.bias, labels) / (  # type: ignore[arg-type]
-                len(labels) if num_items is None else num_items
-            )
-        return token_cross_entropy(head(x), labels, num_items=num_items, upcast=True)
+        total = linear_cross_entropy(x, head.weight, head.bias, labels)  # type: ignore[arg-type]
+        return total / (len(labels) if num_items is None else num_items)
 
 
 def is_plain_linear(head: nn.Module) -> bool:
