@@ -108,7 +108,8 @@ class NextTokenModel:
         if prompt.token_type_ids is not None:
             self._per_token["token_type_ids"] = _extended(prompt.token_type_ids, total)
         self._total = total
-        self._may_step = not (options or prompt.constant or prompt.inputs_embeds is not None or self._is_given)
+        is_plain = not (options or prompt.constant or prompt.inputs_embeds is not None or self._is_given)
+        self._may_step = is_plain and getattr(model, "is_optimized", False)
         self._step: Callable[..., Tensor] | None = None
         self._bias: Tensor | None = None
 
@@ -164,10 +165,9 @@ class NextTokenModel:
     def _find_step(self) -> None:
         """After the prompt: the step of a model that `optimize` has made faster, where all that it reads is here."""
         self._may_step = False
-        find = getattr(self.model, "decode_step", None)
-        if find is None or not {"position_ids"} <= self._per_token.keys() <= {"position_ids", "attention_mask"}:
+        if not {"position_ids"} <= self._per_token.keys() <= {"position_ids", "attention_mask"}:
             return
-        self._step = find(self.cache, self._total)
+        self._step = self.model.decode_step(self.cache, self._total)
         mask = self._per_token.get("attention_mask")
         if self._step is not None and mask is not None:
             zeros = torch.zeros(mask.shape, dtype=self.model.dtype, device=mask.device)

@@ -15,7 +15,13 @@ ModelType = TypeVar("ModelType", bound="FastPaths")
 
 
 class FastPaths(nn.Module):
-    """`optimize`, its inverse, and `generate_batch`."""
+    """`optimize`, its inverse, and `generate_batch`.
+
+    Attributes:
+        is_optimized: whether `optimize` was called, and not `undo_optimize` since.
+    """
+
+    is_optimized: bool = False
 
     def optimize(self: ModelType, weights: str = "float32", *, unpadded: bool = True) -> ModelType:
         """Make the model faster on a CPU where no gradient is wanted; return it.
@@ -45,11 +51,13 @@ class FastPaths(nn.Module):
         Warns where the linear layers cannot be made faster: on another device, or with another type of weights.
         """
         optimize.optimize(self, weights, unpadded=unpadded)
+        self.is_optimized = True
         return self
 
     def undo_optimize(self: ModelType) -> ModelType:
         """Take out what `optimize` has put in, and free its copies; return the model."""
         optimize.undo_optimize(self)
+        self.is_optimized = False
         return self
 
     def decode_step(self, cache: Cache | None, longest: int) -> decoding.Step | None:
