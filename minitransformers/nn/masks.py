@@ -54,7 +54,7 @@ def local_mask(
 
 
 def prefix_mask(is_prefix: Bool[Tensor, "batch length"]) -> Bool[Tensor, "batch 1 length length"]:
-    """Every query may attend to the whole prefix, and to what came before it: a prefix LM (Raffel et al., 2020, §3.2.1).
+    """Every query may attend to the whole prefix, and to what came before it: a prefix LM (Raffel et al., 2020, §3.2).
 
     `is_prefix` is True at the tokens that all others see. Combine with `padding_mask` where there is padding.
     """
