@@ -8,16 +8,21 @@ What it does and prints:
   3. fine-tunes an ALBERT of 4 shared layers of 116, which was trained to split words and to name their part of speech,
      and the same from random weights; tokens are characters;
   4. prints precision, recall and F1 of whole entities, beside the trivial way: names known from the training sentences.
+     Tags are taken for each character by itself, or as the best path through the sentence, which knows how tags follow
+     each other; the path is also joined with the known names.
 
-One run with 3 seeds and 8 epochs, 1 minute of one core's time for each seed and model:
+One run with 3 seeds and 8 epochs, 1 minute of one core's time for each seed and model, each character by itself (the
+best epoch was chosen by the same measure):
 
     whole entities              precision  recall              F1
     names known from training       0.665   0.457   0.541 ± 0.050
     random weights                  0.000   0.000   0.000 ± 0.000
     pretrained                      0.300   0.498   0.374 ± 0.021
 
-What the model knows of words carries over: from random weights it learns nothing in 8 epochs. It is still worse than a
-list of names. It finds more entities, but cuts names into pieces, since each character is labelled by itself.
+What the model knows of words carries over: from random weights it learns nothing in 8 epochs. Labelled one by one, the
+characters of a name get different tags, and names fall into pieces. The path mends this, as a run of 8 of 16 epochs
+with the seed 0 shows on the 50 validation sentences: F1 0.315 for each character, 0.575 for the path, 0.575 for the
+known names too, and 0.625 for both joined. These ways have not yet been measured on test sentences or with more seeds.
 """
 
 from __future__ import annotations
@@ -42,7 +47,7 @@ from minitransformers import (
     pipeline,
 )
 from minitransformers.assets import fetch
-from minitransformers.recipes import entity_scores, tune
+from minitransformers.recipes import entities_of, entity_scores, tune
 
 Sentence = tuple[str, list[str]]  # the characters, and a tag for each
 LENGTH = 256  # positions of the model
@@ -70,8 +75,16 @@ def main() -> None:
             print(name, flush=True)
             model, tokenizer = build(labels, is_pretrained=name == "pretrained", seed=seed)
             train(model, tokenizer, labels, training, validation, seed, options)
-            results.setdefault(name, []).append(entity_scores(predict(model, tokenizer, labels, test), true))
-            print("  test: " + ", ".join(f"{key} {value:.3f}" for key, value in results[name][-1].items()), flush=True)
+            scores = log_probabilities(model, tokenizer, test)
+            paths = best_paths(scores, labels, training)
+            found = {
+                f"{name}, each character": best_tags(scores, labels),
+                f"{name}, best path": paths,
+                f"{name}, path and known names": join(known_names(training, test), paths),
+            }
+            for way, tags in found.items():
+                results.setdefault(way, []).append(entity_scores(tags, true))
+                print(f"  {way}: F1 {results[way][-1]['f1']:.3f}", flush=True)
     report(results)
     draw(results, options.output / "entities.png")
     model.save_pretrained(options.output)
@@ -154,39 +167,88 @@ def train(
         batch_size=8,
         learning_rate=2e-3,
         seed=seed,
-        score=lambda m: entity_scores(predict(m, tokenizer, labels, validation), [t for _, t in validation])["f1"],
+        score=lambda m: entity_scores(
+            best_paths(log_probabilities(m, tokenizer, validation), labels, training), [t for _, t in validation]
+        )["f1"],
         report=lambda line: print(f"  {line}", flush=True),
     )
 
 
 @torch.no_grad()
-def predict(model: Any, tokenizer: Any, labels: list[str], sentences: Sequence[Sentence]) -> list[list[str]]:
+def log_probabilities(model: Any, tokenizer: Any, sentences: Sequence[Sentence]) -> list[torch.Tensor]:
+    """log p(tag | text) of every character: one matrix, characters by tags, for each sentence."""
     found = []
     for start in range(0, len(sentences), 32):
         texts = [text for text, _ in sentences[start : start + 32]]
-        best = model(**tokenizer(texts, padding=True, return_tensors="pt")).logits.argmax(-1).tolist()
-        found += [[labels[index] for index in row[: len(text)]] for row, text in zip(best, texts, strict=True)]
+        rows = model(**tokenizer(texts, padding=True, return_tensors="pt")).logits.log_softmax(-1)
+        found += [row[: len(text)] for row, text in zip(rows, texts, strict=True)]
+    return found
+
+
+def best_tags(scores: list[torch.Tensor], labels: list[str]) -> list[list[str]]:
+    """The most probable tag of each character by itself."""
+    return [[labels[index] for index in row.argmax(-1).tolist()] for row in scores]
+
+
+def best_paths(scores: list[torch.Tensor], labels: list[str], training: list[Sentence]) -> list[list[str]]:
+    """The tags of a sentence with the largest sum of log p(tag | text) + log p(tag | tag before) (Viterbi, 1967).
+
+    The second is counted in the training sentences. An entity that has not begun cannot go on.
+    """
+    counts = torch.full((len(labels) + 1, len(labels)), 0.1)  # the last row: the first tag of a sentence
+    for _, tags in training:
+        for before, tag in zip(["first", *tags], tags, strict=False):
+            counts[labels.index(before) if before in labels else -1, labels.index(tag)] += 1
+    moves = (counts / counts.sum(1, keepdim=True)).log()
+    for column, tag in enumerate(labels):
+        for row, before in enumerate([*labels, "first"]):
+            if tag[0] == "I" and before[1:] != tag[1:]:
+                moves[row, column] = -torch.inf
+    found = []
+    for matrix in scores:
+        total, steps = matrix[0] + moves[-1], []
+        for row in matrix[1:]:
+            best, before = (total[:, None] + moves[:-1]).max(0)
+            total = best + row
+            steps.append(before)
+        path = [int(total.argmax())]
+        for before in reversed(steps):
+            path.append(int(before[path[-1]]))
+        found.append([labels[index] for index in reversed(path)])
+    return found
+
+
+def join(first: list[list[str]], second: list[list[str]]) -> list[list[str]]:
+    """The entities of the first, and those of the second that share no character with them."""
+    found = []
+    for tags, others in zip(first, second, strict=True):
+        joined = list(tags)
+        for kind, start, end in entities_of(others):
+            if all(tag == "O" for tag in tags[start:end]):
+                joined[start:end] = [f"B-{kind}"] + [f"I-{kind}"] * (end - start - 1)
+        found.append(joined)
     return found
 
 
 def report(results: dict[str, list[dict[str, float]]]) -> None:
-    print(f"\n{'whole entities':<27} {'precision':>9} {'recall':>7} {'F1':>15}")
+    print(f"\n{'whole entities':<37} {'precision':>9} {'recall':>7} {'F1':>15}")
     for name, runs in results.items():
         mean = {key: statistics.mean(run[key] for run in runs) for key in ("precision", "recall", "f1")}
         spread = f" ± {statistics.stdev(run['f1'] for run in runs):.3f}" if len(runs) > 1 else ""
         f1 = f"{mean['f1']:.3f}{spread}"
-        print(f"{name:<27} {mean['precision']:>9.3f} {mean['recall']:>7.3f} {f1:>15}")
+        print(f"{name:<37} {mean['precision']:>9.3f} {mean['recall']:>7.3f} {f1:>15}")
 
 
 def draw(results: dict[str, list[dict[str, float]]], path: Path) -> None:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 3), layout="constrained")
+    figure = Figure(figsize=(9, 4), layout="constrained")
     axes = figure.subplots()
     for index, measure in enumerate(("precision", "recall", "f1")):
         heights = [statistics.mean(run[measure] for run in runs) for runs in results.values()]
         axes.bar([place + 0.25 * index for place in range(len(results))], heights, width=0.22, label=measure)
-    axes.set_xticks([place + 0.25 for place in range(len(results))], list(results))
+    axes.set_xticks([place + 0.25 for place in range(len(results))], [name.replace(", ", ",\n") for name in results])
+    axes.tick_params(axis="x", labelrotation=30, labelsize=7)
     axes.legend()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import runpy
 import sys
 from pathlib import Path
@@ -45,11 +47,37 @@ def test_sentiment(run, tmp_path: Path) -> None:
 
 def test_named_entities(run, tmp_path: Path) -> None:
     out, figures = run("09_named_entities.py")
-    assert list(figures) == ["names known from training", "random weights", "pretrained"]
+    ways = ("each character", "best path", "path and known names")
+    models = [f"{model}, {way}" for model in ("random weights", "pretrained") for way in ways]
+    assert list(figures) == ["names known from training", *models]
     assert 0 < figures["names known from training"][0]["f1"] < 1  # what the trained models have to beat
     assert "whole entities" in out
     tokenizer = mt.AutoTokenizer.from_pretrained(tmp_path / "out")
     assert tokenizer("東京に")["input_ids"] == tokenizer.convert_tokens_to_ids(["東", "京", "に"])
+
+
+def test_the_best_path_has_whole_entities() -> None:
+    """The path is the best of all sequences of tags that IOB2 allows, found here by trying all of them."""
+    example = runpy.run_path(str(EXAMPLES / "09_named_entities.py"))
+    labels = ["B-LOC", "B-PER", "I-LOC", "I-PER", "O"]
+    training = [("あいう", ["B-LOC", "I-LOC", "O"]), ("あいう", ["B-PER", "O", "B-PER"])]
+    counts = {("first", "B-LOC"): 1.1, ("first", "B-PER"): 1.1, ("B-LOC", "I-LOC"): 1.1, ("I-LOC", "O"): 1.1}
+    counts |= {("B-PER", "O"): 1.1, ("O", "B-PER"): 1.1}  # 0.1 more than seen
+    seen = {"first": 2, "B-LOC": 1, "I-LOC": 1, "B-PER": 1, "O": 1, "I-PER": 0}
+    scores = torch.randn(4, 5, generator=torch.Generator().manual_seed(0)).log_softmax(-1)
+
+    def score(path: tuple[str, ...]) -> float:
+        total = 0.0
+        for row, before, tag in zip(scores, ("first", *path), path, strict=False):
+            if tag[0] == "I" and before[1:] != tag[1:]:
+                return -math.inf
+            total += float(row[labels.index(tag)]) + math.log(counts.get((before, tag), 0.1) / (seen[before] + 0.5))
+        return total
+
+    best = max(itertools.product(labels, repeat=4), key=score)
+    assert example["best_paths"]([scores], labels, training) == [list(best)]
+    joined = example["join"]([["O", "B-LOC", "O", "O"]], [["B-PER", "I-PER", "O", "B-PER"]])
+    assert joined == [["O", "B-LOC", "O", "B-PER"]]
 
 
 def test_question_answering(run, tmp_path: Path) -> None:
