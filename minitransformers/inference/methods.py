@@ -33,8 +33,8 @@ class FastPaths(nn.Module):
         Linear layers keep a second copy of their weight in an order that is read faster (`FastLinear`). The stacks of
         encoders compute no padding: BERT, RoBERTa, XLM-RoBERTa, ELECTRA, ALBERT and DistilBERT then return zeros at
         padding, where they otherwise return vectors without a meaning; models for question answering, which compare all
-        positions, compute padding as before. GPT-2, Llama, Mistral and Qwen2 generate with a shorter step for each token
-        (decoding.py). Results are those of the model as it was, to rounding.
+        positions, compute padding as before. GPT-2, Llama, Mistral and Qwen2 generate with a shorter step for each
+        token (decoding.py). Results are those of the model as it was, to rounding.
 
         `train` and `Trainer` leave out padding as well, though dropout then draws other random numbers than it does for
         a padded batch. Names, `state_dict`, `.to`, copies and pickles are as before; when a weight changes, its copy is
