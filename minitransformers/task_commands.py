@@ -79,14 +79,14 @@ def add_commands(add: Add) -> None:
 
 
 def _add_train(add: Add) -> None:
-    about = "fine-tune a model for a task, by a recipe in YAML, by options, or by both (options count more)"
+    about = "fine-tune or pre-train a model, by a recipe in YAML, by options, or by both (options count more)"
     train = add("train", about, _later("train", "recipes.commands"))
     _takes(train, "[RECIPE]")
     train.add_argument(
         "recipe", nargs="?", metavar="RECIPE", help="a YAML file of the settings below: 'task: classify'"
     )
     texts = {
-        "task": "classify, tag, answer, generate or chat",
+        "task": "classify, tag, answer, generate or chat; to pre-train: mlm, clm, spans or infilling",
         "data": "rows to learn from: .csv, .tsv, .jsonl, .json, .conll, .txt, or the name of a data set on a hub",
         "output": "the directory for the model and its figures",
         "validation": "rows to choose the best epoch on (a tenth of the data)",
@@ -110,8 +110,35 @@ def _add_train(add: Add) -> None:
     for name, about in numbers.items():
         train.add_argument(f"--{name}", type=int, metavar="N", help=about)
     train.add_argument("--learning-rate", type=float, metavar="X", help="at its highest (the method's)")
+    _add_pretraining(train)
     train.add_argument("--progress", action="store_const", const=True, help="show a bar")
     train.add_argument("--json", action="store_true", help="print one line of JSON at the end")
+
+
+def _add_pretraining(train: argparse.ArgumentParser) -> None:
+    group = train.add_argument_group(
+        "pre-training (tasks mlm, clm, spans, infilling)",
+        "--data is then a file, a directory or a pattern of texts, and --validation the share that is held out (0.05)",
+    )
+    texts = {
+        "config": "the configuration of a new model, in place of --model",
+        "tokenizer": "a directory, or a name on a hub (the model's)",
+        "documents": "how files are parted into documents: file, line or 'blank line' (file)",
+        "precision": "fp32, bf16 or fp16 (fp32)",
+        "train": "all parameters, or the head alone (all)",
+    }
+    numbers = {
+        "steps": "how often the weights are changed (1000)",
+        "accumulation": "batches that make up one step (1)",
+        "workers": "processes that tokenize (0: none but this one)",
+    }
+    for name, about in texts.items():
+        group.add_argument(f"--{name}", metavar=name.upper(), help=about)
+    for name, about in numbers.items():
+        group.add_argument(f"--{name}", type=int, metavar="N", help=about)
+    group.add_argument("--masked", type=float, metavar="X", help="the share of tokens in gaps (0.15; infilling 0.3)")
+    group.add_argument("--whole-words", action="store_const", const=True, help="mask whole words (mlm)")
+    group.add_argument("--stream", action="store_const", const=True, help="don't download the whole of a data set")
 
 
 def _add_convert(add: Add) -> None:
