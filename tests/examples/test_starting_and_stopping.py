@@ -16,7 +16,7 @@ import pytest
 
 EXAMPLES = sorted(Path(__file__).parents[2].joinpath("examples").glob("[0-9]*.py"))
 SHORT = [path for path in EXAMPLES if path.stem.startswith("0") and "pretrain" not in path.stem]
-LONG = [path for path in EXAMPLES if "pretrain" in path.stem]
+LONG = [path for path in EXAMPLES if "_pretrain_" in path.stem]
 
 
 def each(paths: list[Path]) -> Any:
