@@ -5,9 +5,26 @@
 What it does and prints: it sorts questions and replies of the chatterbot corpus into ten topics. A small BERT of
 characters learns from random weights, from all three languages together and from each alone, and is measured on each:
 so one sees what carries over. Beside it are the most frequent topic and a logistic regression on character n-grams.
-A fifth of the texts is held out; no text is in both parts. There is little data: 700 texts a language.
+A fifth of the texts is held out; no text is in both parts. There is little data: 530 to 720 texts a language to learn
+from.
 
-No full run's figures stand here yet; --tiny shows the form of the tables in seconds.
+A run with the seed 0, 3.5 minutes of one core's time:
+
+    accuracy / macro F1 on                          english     japanese      chinese
+    most frequent topic, learnt from all three  0.31 / 0.04  0.29 / 0.04  0.12 / 0.02
+    character n-grams, learnt from all three    0.72 / 0.67  0.67 / 0.63  0.72 / 0.60
+                       only english             0.73 / 0.70  0.33 / 0.14  0.18 / 0.10
+                       only japanese            0.13 / 0.10  0.66 / 0.59  0.33 / 0.27
+                       only chinese             0.08 / 0.05  0.33 / 0.25  0.67 / 0.55
+    BERT of characters, learnt from all three   0.38 / 0.22  0.53 / 0.35  0.52 / 0.42
+                        only english            0.32 / 0.13  0.16 / 0.03  0.14 / 0.03
+                        only japanese           0.13 / 0.05  0.41 / 0.25  0.21 / 0.16
+                        only chinese            0.11 / 0.06  0.22 / 0.14  0.53 / 0.42
+
+A BERT from random weights is far behind the n-grams: so few texts do not teach it words. In English, where characters
+say least, it is hardly better than the most frequent topic. Learning from all three helps it in English and Japanese,
+and not in Chinese (0.53 from Chinese alone). Little carries over to a language that it has not read; from Japanese to
+Chinese, which share characters, the n-grams reach 0.33, where the most frequent topic of the Chinese texts has 0.23.
 """
 
 from __future__ import annotations
