@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from minitransformers.configs.checks import check_choice, check_count, check_positive
+from minitransformers.configs.checks import check_choice, check_count, check_flag, check_positive
 from minitransformers.errors import ConfigError, MissingFileError, UnknownArgumentError, nearest
 from minitransformers.recipes.methods import METHODS
 
 TASKS = ("classify", "tag", "answer", "generate", "chat")
+
+# What PyYAML raises besides its own errors: numbers and dates that Python does not read, tags whose value has no sense
+_VALUE_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 @dataclass(kw_only=True)
@@ -58,12 +62,17 @@ class Recipe:
     progress: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("data", "output", "validation", "test", "model"):
+            _check_text(name, getattr(self, name), (str, os.PathLike), optional=name not in ("data", "output"))
+        for name in ("text", "pair", "label"):
+            _check_text(name, getattr(self, name), (str,), optional=name == "pair")
         check_choice("task", self.task, TASKS)
         check_choice("method", self.method, tuple(METHODS))
         for name in ("size", "epochs", "batch_size", "max_length", "limit"):
             if getattr(self, name) is not None:
                 check_count(name, getattr(self, name), least=1)
         check_count("seed", self.seed, least=0)
+        check_flag("progress", self.progress)
         if self.learning_rate is not None:
             check_positive("learning_rate", self.learning_rate)
         if self.model is None and self.task in ("generate", "chat"):
@@ -95,7 +104,7 @@ def read_recipe(path: str) -> dict[str, Any]:
 
     Raises:
         MissingFileError: there is no such file.
-        ConfigError: it is no YAML, or no mapping of names to values.
+        ConfigError: it is no YAML, no mapping of names to values, or has a setting twice.
         ImportError: the library PyYAML is missing.
     """
     try:
@@ -105,9 +114,19 @@ def read_recipe(path: str) -> dict[str, Any]:
     if not Path(path).is_file():
         raise MissingFileError(f"There is no recipe {path}.")
     try:
-        found = yaml.safe_load(Path(path).read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        text = Path(path).read_text("utf-8")
+        found = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, *_VALUE_ERRORS) as error:
         raise ConfigError(f"{path} is no YAML: {error}") from error
     if not isinstance(found, dict):
         raise ConfigError(f"{path} has no settings such as 'task: classify'.")
+    names = [str(key.value).replace("-", "_") for key, _ in yaml.compose(text, Loader=yaml.SafeLoader).value]
+    if twice := next((name for index, name in enumerate(names) if name in names[:index]), None):
+        raise ConfigError(f"{path} has the setting {twice!r:.80} twice: remove one of them.")
     return {str(name).replace("-", "_"): value for name, value in found.items()}
+
+
+def _check_text(name: str, value: Any, kinds: tuple[type, ...], *, optional: bool) -> None:
+    if isinstance(value, kinds) or (optional and value is None):
+        return
+    raise ConfigError(f"{name}={value!r:.80} must be a text; in YAML, write it in quotes.")

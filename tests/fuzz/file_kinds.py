@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from training_kinds import TRAINING
 
 import minitransformers as mt
 from minitransformers.adapters import LoraConfig, add_adapter, load_adapter, save_adapter
@@ -366,4 +367,5 @@ KINDS: dict[str, FileKind] = {
     "token shard": FileKind(_corpus, "first.tokens", _use_corpus),
     "token shard without checks": FileKind(_corpus, "first.tokens", lambda d, out: _use_corpus(d, out, False)),
     "preprocessor_config.json": FileKind(_processor, "preprocessor_config.json", _use_processor),
+    **{name: FileKind(*parts) for name, parts in TRAINING.items()},
 }

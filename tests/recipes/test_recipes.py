@@ -256,3 +256,30 @@ def test_recipe_files(tmp_path: Path) -> None:
         read_recipe(str(tmp_path / "r.yaml"))
     with pytest.raises(MissingFileError, match="There is no recipe"):
         read_recipe(str(tmp_path / "none.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("task: tag\nepochs: " + "9" * 5000, "no YAML"),
+        ("task: tag\nseed: 2024-13-45", "no YAML"),
+        ("task: tag\nlimit: !!float x", "no YAML"),
+        ("[" * 5000, "no YAML"),
+        ("task: tag\nbatch-size: 4\nbatch_size: 8", "'batch_size' twice"),
+        ("task: tag\ntask: tag", "'task' twice"),
+    ],
+)
+def test_recipe_files_that_are_refused(text: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(text, "utf-8")
+    with pytest.raises(ConfigError, match=words):
+        read_recipe(str(tmp_path / "r.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("data", 5), ("output", ["out"]), ("validation", True), ("model", {}), ("label", 1), ("pair", 2)],
+)
+def test_settings_that_must_be_texts(name: str, value: Any, annotations_are_not_checked: None) -> None:
+    values = {"task": "classify", "data": "x.csv", "output": "out", name: value}
+    with pytest.raises(ConfigError, match=rf"^{name}=.* must be a text; in YAML, write it in quotes"):
+        Recipe.from_values(values)
