@@ -95,7 +95,7 @@ class FastLinear(nn.Linear):
             and weight.numel() >= SMALLEST
             and weight.device.type == x.device.type == "cpu"
             and not weight.is_inference()  # such a tensor does not count its versions
-            and weight.is_contiguous()
+            and (weight.is_contiguous() or weight.t().is_contiguous())  # GPT-2's files have (in, out)
             and type(weight) is nn.Parameter  # a quantized or a distributed one has rules of its own
             and not torch.is_autocast_enabled("cpu")
             and x.shape[-1] == self.in_features
@@ -146,7 +146,7 @@ def one_row(x: Tensor, transposed: Tensor, bias: Tensor | None) -> Tensor:
 
 def pack(weight: Tensor) -> Tensor:
     """(out, in) in oneDNN's order of blocks: an opaque tensor for `packed_linear`."""
-    packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, 16)
+    packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), 16)
     return packed
 
 
@@ -158,6 +158,7 @@ def packed_linear(x: Tensor, packed: Tensor, bias: Tensor | None) -> Tensor:
 
 def quantize(weight: Tensor) -> Any:
     """(out, in) as signed 8-bit integers with a step for each row, for `eight_bit_product`."""
+    weight = weight.contiguous()
     steps = weight.abs().amax(dim=1).double().clamp(min=torch.finfo(torch.float32).tiny) / 127
     zeros = torch.zeros(len(weight), dtype=torch.long)
     with warnings.catch_warnings():  # PyTorch announces a successor of this type, which has no kernels for CPUs yet

@@ -144,6 +144,25 @@ def test_a_layer_gives_the_same_for_every_number_of_rows(rows, bias, sizes):
         assert fast(x[:0]).shape == (0, sizes[1])
 
 
+@pytest.mark.parametrize("kind", [FastLinear, Int8Linear])
+@pytest.mark.parametrize("rows", [1, 3])
+def test_weights_of_files_that_have_them_transposed(kind, rows):
+    """GPT-2's matrices are views of (in, out) memory, and get copies as others do."""
+    layer = nn.Linear(30, 64)
+    fast = copy.deepcopy(layer)
+    fast.weight = nn.Parameter(layer.weight.detach().t().contiguous().t())
+    fast.__class__ = kind
+    assert not fast.weight.is_contiguous()
+    x = torch.randn(rows, 30)
+    with torch.no_grad():
+        for _ in range(2):
+            found, expected = fast(x), layer(x)
+            assert fast in linear._COPIES
+            assert float((found - expected).norm() / expected.norm()) < (0.05 if kind is Int8Linear else 1e-5)
+            for each in (layer, fast):
+                each.weight.mul_(2)
+
+
 def changed_in_place(model):
     with torch.no_grad():
         for parameter in model.parameters():
