@@ -17,6 +17,7 @@ from minitransformers.assets import fetch
 EXAMPLE = Path(__file__).parents[2] / "examples" / "17_continue_pretraining.py"
 
 
+@pytest.mark.thorough
 def test_continue_pretraining(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
