@@ -149,3 +149,10 @@ def test_code_is_run_under_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     for index in range(0, len(tasks), 97):
         assert passes(tasks[index], tasks[index].solution)
     sys.modules.pop("functions")
+
+
+def test_prompts(run) -> None:
+    out, figures = run("15_prompts.py")
+    assert len(figures) == 8
+    assert figures["zero-shot, as in training"]["kinds"] == 1  # the form and a task that the model has learnt
+    assert "step by step" in out
