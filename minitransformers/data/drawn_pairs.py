@@ -7,7 +7,7 @@
 
 `next_sentence_pairs` (pairs.py) walks through documents in memory and returns all pairs. Here pair number i begins at a
 random sentence, which depends on the seed and on i alone. So pairs can be read in any order and by any process, and
-memory does not grow with the number of tokens: it is 24 bytes for each document.
+memory does not grow with the number of tokens: it is 32 bytes for each document.
 """
 
 from __future__ import annotations
