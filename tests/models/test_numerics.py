@@ -14,7 +14,12 @@ from minitransformers.testing.comparing import assert_close
 from minitransformers.testing.examples import example_batch, tiny_model
 from minitransformers.testing.families import CLASSES
 
-each_class = pytest.mark.parametrize("model_class", CLASSES, ids=lambda model: model.__name__)
+# The numbers are those of the blocks: a class of each family, and in the long run all of them.
+FIRST = {model.config_class: model for model in reversed(CLASSES)}.values()
+each_class = pytest.mark.parametrize(
+    "model_class",
+    [pytest.param(model, marks=() if model in FIRST else pytest.mark.thorough, id=model.__name__) for model in CLASSES],
+)
 TYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
