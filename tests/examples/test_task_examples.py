@@ -156,3 +156,11 @@ def test_prompts(run) -> None:
     assert len(figures) == 8
     assert figures["zero-shot, as in training"]["kinds"] == 1  # the form and a task that the model has learnt
     assert "step by step" in out
+
+
+def test_topics(run, tmp_path: Path) -> None:
+    out, figures = run("16_topics.py")
+    assert list(figures) == ["majority", "character n-grams", "BERT of characters"]
+    assert set(figures["majority"]["learnt from all three"]) == {"english", "japanese", "chinese"}
+    assert "30 questions and replies to learn from, 15 to measure" in out
+    assert (tmp_path / "out" / "topics.png").is_file()
