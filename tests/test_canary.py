@@ -17,6 +17,7 @@ from minitransformers.nn.attention import MultiHeadAttention, eager_attention, f
 from minitransformers.nn.blocks import DecoderBlock, EncoderBlock
 from minitransformers.nn.cache import CacheLayer
 from minitransformers.nn.feed_forward import FeedForward, gelu_formula
+from minitransformers.nn.linear_cross_entropy import linear_cross_entropy
 from minitransformers.nn.losses import causal_lm_loss, span_loss, token_cross_entropy
 from minitransformers.nn.masks import causal_mask, document_mask, padding_mask
 from minitransformers.nn.normalization import layer_norm
@@ -62,6 +63,9 @@ WRONG = {
     "nn.feed_forward: a formula of whole numbers": lambda: gelu_formula(whole(2)),
     "nn.selection: one vector in place of a sequence": lambda: keep_positions(floats(BATCH, WIDTH), 1),
     "nn.selection: one text in place of a batch": lambda: last_token_positions(whole(LENGTH), 0),
+    "nn.linear_cross_entropy: a batch in place of its tokens": lambda: linear_cross_entropy(
+        HIDDEN, floats(9, WIDTH), None, whole(LENGTH)
+    ),
     "nn.losses: labels of another length": lambda: token_cross_entropy(
         floats(BATCH, LENGTH, 9), whole(BATCH, LENGTH + 1)
     ),

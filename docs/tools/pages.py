@@ -44,7 +44,7 @@ def blocks(page: str) -> list[Block]:
 def cells(page: str) -> list[Cell]:
     """The blocks of Python, each with its output."""
     found = blocks(page)
-    following: list[Block | None] = [*found[1:], None]
+    following: list[Block | None] = [*found[1:], None][: len(found)]
     result = []
     for block, after in zip(found, following, strict=True):
         if block.language == "python":

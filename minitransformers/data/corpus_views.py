@@ -178,7 +178,7 @@ class CorpusSplit(NamedTuple):
     validation: CorpusPart
 
 
-class Documents(Sequence[np.ndarray]):
+class Documents(Sequence[Any]):
     """The documents of shards, each read when it is asked for."""
 
     def __init__(self, shards: list[TokenShard], ends: np.ndarray, vocab_size: int) -> None:
@@ -198,10 +198,10 @@ class Documents(Sequence[np.ndarray]):
         return ids
 
 
-class SelectedDocuments(Sequence[np.ndarray]):
+class SelectedDocuments(Sequence[Any]):
     """Some of a sequence of documents."""
 
-    def __init__(self, documents: Sequence[np.ndarray], indices: np.ndarray) -> None:
+    def __init__(self, documents: Sequence[Any], indices: np.ndarray) -> None:
         self._documents, self._indices = documents, indices
 
     def __len__(self) -> int:
