@@ -105,14 +105,19 @@ def _add_train(add: Add) -> None:
         "limit": "use only so many rows, drawn at random",
         "seed": "of the order, and of new weights (0)",
     }
-    for name, about in texts.items():
-        train.add_argument(f"--{name}", metavar=name.upper(), help=about)
-    for name, about in numbers.items():
-        train.add_argument(f"--{name}", type=int, metavar="N", help=about)
+    _add_settings(train, texts, numbers)
     train.add_argument("--learning-rate", type=float, metavar="X", help="at its highest (the method's)")
     _add_pretraining(train)
     train.add_argument("--progress", action="store_const", const=True, help="show a bar")
     train.add_argument("--json", action="store_true", help="print one line of JSON at the end")
+
+
+def _add_settings(parser: argparse._ActionsContainer, texts: dict[str, str], numbers: dict[str, str]) -> None:
+    """Options that take a text or a whole number: what each is about, by name."""
+    for name, about in texts.items():
+        parser.add_argument(f"--{name}", metavar=name.upper(), help=about)
+    for name, about in numbers.items():
+        parser.add_argument(f"--{name}", type=int, metavar="N", help=about)
 
 
 def _add_pretraining(train: argparse.ArgumentParser) -> None:
@@ -132,10 +137,7 @@ def _add_pretraining(train: argparse.ArgumentParser) -> None:
         "accumulation": "batches that make up one step (1)",
         "workers": "processes that tokenize (0: none but this one)",
     }
-    for name, about in texts.items():
-        group.add_argument(f"--{name}", metavar=name.upper(), help=about)
-    for name, about in numbers.items():
-        group.add_argument(f"--{name}", type=int, metavar="N", help=about)
+    _add_settings(group, texts, numbers)
     group.add_argument("--masked", type=float, metavar="X", help="the share of tokens in gaps (0.15; infilling 0.3)")
     group.add_argument("--whole-words", action="store_const", const=True, help="mask whole words (mlm)")
     group.add_argument("--stream", action="store_const", const=True, help="don't download the whole of a data set")

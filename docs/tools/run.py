@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import multiprocessing
 import os
 import re
 import sys
@@ -94,11 +95,16 @@ def main() -> int:
     chosen = [path.resolve() for path in options.pages] or pages()
     os.chdir(ROOT)
     (DOCS / "pictures").mkdir(exist_ok=True)
+
+    import minitransformers  # noqa: F401
+
     failures, count = 0, 0
     for path in chosen:
         start = time.perf_counter()
         try:
-            number = run(path, write=options.write)
+            # In a process of its own: a class that one page registers is not there in the next.
+            with multiprocessing.get_context("fork").Pool(1) as process:
+                number = process.apply(run, (path,), {"write": options.write})
         except PageError as error:
             failures += 1
             print(error, file=sys.stderr)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import os
+from dataclasses import dataclass
 from typing import Any
 
-from minitransformers.configs.checks import check_choice, check_count, check_positive, check_probability
-from minitransformers.errors import ConfigError, UnknownArgumentError, nearest
+from minitransformers.configs.checks import check_choice, check_count, check_flag, check_positive, check_probability
+from minitransformers.errors import ConfigError
+from minitransformers.recipes.recipe import check_text, given_settings
 
 OBJECTIVES = ("mlm", "clm", "spans", "infilling")
 
@@ -68,6 +70,9 @@ class PretrainingRecipe:
     progress: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("data", "output", "model", "config", "tokenizer"):
+            check_text(name, getattr(self, name), (str, os.PathLike), optional=name not in ("data", "output"))
+        check_text("text", self.text, (str,), optional=False)
         check_choice("task", self.task, OBJECTIVES)
         check_choice("train", self.train, ("all", "head"))
         check_choice("documents", self.documents, ("file", "line", "blank line"))
@@ -77,13 +82,15 @@ class PretrainingRecipe:
                 check_count(name, getattr(self, name), least=1)
         for name in ("workers", "seed"):
             check_count(name, getattr(self, name), least=0)
+        for name in ("whole_words", "stream", "progress"):
+            check_flag(name, getattr(self, name))
         check_positive("learning_rate", self.learning_rate)
         if self.masked is None:
             self.masked = 0.3 if self.task == "infilling" else 0.15
         check_probability("masked", self.masked)
         try:
             self.validation = float(self.validation)
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise ConfigError(
                 f"validation={self.validation!r} must be a share of the documents, such as 0.05, when the task is "
                 f"{self.task!r}."
@@ -103,12 +110,4 @@ class PretrainingRecipe:
             UnknownArgumentError: there is no such setting; the message has the nearest.
             ConfigError: a setting that is needed is missing, or a value is impossible.
         """
-        known = {field.name for field in fields(cls)}
-        given = {name: value for name, value in values.items() if value is not None}
-        for name in given:
-            if name not in known:
-                raise UnknownArgumentError(f"Pre-training has no setting {name!r}.{nearest(name, known)}")
-        for name in ("task", "data", "output"):
-            if name not in given:
-                raise ConfigError(f"The recipe has no {name!r}: pass --{name}, or write it into the recipe's file.")
-        return cls(**given)
+        return cls(**given_settings(cls, values))

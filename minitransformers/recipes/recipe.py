@@ -63,9 +63,9 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name in ("data", "output", "validation", "test", "model"):
-            _check_text(name, getattr(self, name), (str, os.PathLike), optional=name not in ("data", "output"))
+            check_text(name, getattr(self, name), (str, os.PathLike), optional=name not in ("data", "output"))
         for name in ("text", "pair", "label"):
-            _check_text(name, getattr(self, name), (str,), optional=name == "pair")
+            check_text(name, getattr(self, name), (str,), optional=name == "pair")
         check_choice("task", self.task, TASKS)
         check_choice("method", self.method, tuple(METHODS))
         for name in ("size", "epochs", "batch_size", "max_length", "limit"):
@@ -88,15 +88,25 @@ class Recipe:
             UnknownArgumentError: there is no such setting; the message has the nearest.
             ConfigError: a setting that is needed is missing, or a value is impossible.
         """
-        known = {field.name for field in fields(cls)}
-        for name in values:
-            if name not in known:
-                raise UnknownArgumentError(f"A recipe has no setting {name!r}.{nearest(name, known)}")
-        given = {name: value for name, value in values.items() if value is not None}
-        for name in ("task", "data", "output"):
-            if name not in given:
-                raise ConfigError(f"The recipe has no {name!r}: pass --{name}, or write it into the recipe's file.")
-        return cls(**given)
+        return cls(**given_settings(cls, values))
+
+
+def given_settings(recipe_class: type[Any], values: dict[str, Any]) -> dict[str, Any]:
+    """The values that are not None, once their names are known and those that every recipe needs are there.
+
+    Raises:
+        UnknownArgumentError: the recipe has no such setting; the message has the nearest.
+        ConfigError: a setting that is needed is missing.
+    """
+    known = {field.name for field in fields(recipe_class)}
+    given = {name: value for name, value in values.items() if value is not None}
+    for name in given:
+        if name not in known:
+            raise UnknownArgumentError(f"{recipe_class.__name__} has no setting {name!r}.{nearest(name, known)}")
+    for name in ("task", "data", "output"):
+        if name not in given:
+            raise ConfigError(f"The recipe has no {name!r}: pass --{name}, or write it into the recipe's file.")
+    return given
 
 
 def read_recipe(path: str) -> dict[str, Any]:
@@ -126,7 +136,12 @@ def read_recipe(path: str) -> dict[str, Any]:
     return {str(name).replace("-", "_"): value for name, value in found.items()}
 
 
-def _check_text(name: str, value: Any, kinds: tuple[type, ...], *, optional: bool) -> None:
+def check_text(name: str, value: Any, kinds: tuple[type, ...], *, optional: bool) -> None:
+    """Refuse a value that is of none of the kinds; None is allowed where the setting is optional.
+
+    Raises:
+        ConfigError: it is another one, such as a number or a date that YAML has read.
+    """
     if isinstance(value, kinds) or (optional and value is None):
         return
     raise ConfigError(f"{name}={value!r:.80} must be a text; in YAML, write it in quotes.")
