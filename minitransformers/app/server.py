@@ -37,15 +37,14 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message as Event, Receive, Scope, Send
 
 from minitransformers.app.attention import answer as attend
+from minitransformers.app.events import events, of_type
 from minitransformers.app.examples import EXAMPLES
 from minitransformers.app.hosts import Hosts
 from minitransformers.app.listening import REQUEST_SECONDS, ImpatientProtocol, bound_socket
 from minitransformers.app.session import Session
 from minitransformers.app.settings import FIELDS, STRATEGIES, Settings, as_label
-from minitransformers.app.tokens import displayed
 from minitransformers.app.work import IsFullError, Work
 from minitransformers.errors import InputError, MinitransformersError, UnknownNameError, nearest
-from minitransformers.tokenization.chat.prompt_templates import Message, chat_stops
 
 # The page loads nothing from other servers.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:"
@@ -366,7 +365,7 @@ class _Generate:
                 f"There is no model {name!r:.100}; there are {', '.join(server.sessions)}."
                 f"{nearest(str(name), server.sessions)}"
             )
-        if len(_of_type(list, content, "messages", [])) > server.limits.messages:
+        if len(of_type(list, content, "messages", [])) > server.limits.messages:
             raise InputError(f"A chat may have {server.limits.messages:,} messages: leave out the oldest.")
         return events(server.sessions[name], server.settings, content)
 
@@ -408,52 +407,3 @@ class _Answer:
         """Send the end, where there was a beginning."""
         if self._is_open:
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-def events(session: Session, settings: Settings, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Check a request, and return the events of its text; the text is generated while they are iterated over.
-
-    Raises:
-        MinitransformersError: the request cannot be answered.
-    """
-    for name, value in _of_type(dict, request, "settings", {}).items():
-        settings = settings.set(name, value)
-    forgotten, stops = 0, []
-    if "messages" in request:
-        session.check(settings)
-        messages = [_message(message) for message in _of_type(list, request, "messages", [])]
-        kept, ids = session.fit(messages, settings)
-        forgotten, stops = len(messages) - len(kept), chat_stops(session.tokenizer)
-    else:
-        ids = session.encode(_of_type(str, request, "prompt", ""))
-    begun = _of_type(list, request, "ids", [])
-    vocabulary = session.model.config.vocab_size
-    if not all(type(token_id) is int and 0 <= token_id < vocabulary for token_id in begun):
-        raise InputError(f"ids must be whole numbers from 0 to {vocabulary - 1}.")
-    search, seed = session.start(ids + begun, settings, stops)
-
-    def run() -> Iterator[dict[str, Any]]:
-        yield {"forgotten": forgotten}
-        started, count = time.perf_counter(), 0
-        for change in displayed(search, session.tokenizer, stops=stops):
-            count = change.keep + len(change.tokens)
-            yield asdict(change)
-        yield {"done": {"tokens": count, "seconds": time.perf_counter() - started, "seed": seed}}
-
-    return run()
-
-
-def _message(content: Any) -> Message:
-    if not isinstance(content, dict) or not all(isinstance(value, str) for value in content.values()):
-        raise InputError(f"A message must be an object of strings, got {content!r:.200}.")
-    return content
-
-
-_KINDS: dict[type, str] = {str: "a string", list: "an array", dict: "an object"}
-
-
-def _of_type(kind: type, request: dict[str, Any], name: str, default: Any) -> Any:
-    value = request.get(name, default)
-    if not isinstance(value, kind):
-        raise InputError(f"{name} must be {_KINDS[kind]}, got {value!r:.200}.")
-    return value

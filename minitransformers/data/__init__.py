@@ -16,6 +16,11 @@ from minitransformers.data.deduplication import ExactDuplicates, NearDuplicates,
 from minitransformers.data.drawn_pairs import DrawnPairs
 from minitransformers.data.epoch_sampler import EpochBatchSampler
 from minitransformers.data.filters import FilteredTexts, FilterReport, TextFilter
+from minitransformers.data.fim import (
+    DataCollatorForFillInTheMiddle,
+    fill_in_the_middle,
+    restore_middle,
+)
 from minitransformers.data.language_modeling import (
     DataCollatorForLanguageModeling,
     MaskedDataset,
@@ -25,11 +30,6 @@ from minitransformers.data.language_modeling import (
 )
 from minitransformers.data.languages import LanguageGuesser, OnlyLanguages
 from minitransformers.data.length_warmup import GrowingBlocks, LengthWarmupBatchSampler
-from minitransformers.data.middles import (
-    DataCollatorForFillInTheMiddle,
-    fill_in_the_middle,
-    restore_middle,
-)
 from minitransformers.data.mixtures import MixtureBatchSampler, mixture_shares
 from minitransformers.data.ngrams import KneserNey
 from minitransformers.data.packing import (
@@ -46,7 +46,7 @@ from minitransformers.data.pairs import (
     sentence_order_pairs,
 )
 from minitransformers.data.plans import Plan, padding_waste
-from minitransformers.data.prefixes import DataCollatorForPrefixLM
+from minitransformers.data.prefix_lm import DataCollatorForPrefixLM
 from minitransformers.data.quality import C4Rules, GopherRules, RepetitionRules, c4_lines
 from minitransformers.data.samplers import (
     DistributedBatchSampler,
