@@ -19,7 +19,7 @@ import torch
 from tiny_session import tiny_model
 
 from minitransformers import cli
-from minitransformers.app import listening, server as servers
+from minitransformers.app import events, listening, server as servers
 from minitransformers.app.examples import EXAMPLES
 from minitransformers.app.hosts import Hosts
 from minitransformers.app.server import AppServer, Limits
@@ -297,7 +297,7 @@ def test_a_failure_in_the_middle_reaches_the_page(server: AppServer, monkeypatch
         yield Change(0, ())
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(servers, "displayed", fails)
+    monkeypatch.setattr(events, "displayed", fails)
     assert post(server, {"prompt": "Hi"})[-1] == {"error": "RuntimeError: out of memory"}
 
 
@@ -311,7 +311,7 @@ def test_a_reader_that_leaves_ends_its_text(server: AppServer, monkeypatch: pyte
         finally:
             ended.set()
 
-    monkeypatch.setattr(servers, "displayed", endless)
+    monkeypatch.setattr(events, "displayed", endless)
     body = json.dumps({"prompt": "Hi"}).encode()
     request = urllib.request.Request(server.url + "generate", body, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request) as response:
@@ -360,7 +360,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
         while not go_on.wait(0.01):
             yield Change(0, ())
 
-    monkeypatch.setattr(servers, "displayed", waits)
+    monkeypatch.setattr(events, "displayed", waits)
     return go_on
 
 
